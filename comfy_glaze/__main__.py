@@ -1,0 +1,5 @@
+"""``python -m comfy_glaze``."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,404 @@
+"""The command line: ``comfy-glaze``.
+
+Exit codes: 0 all done, 1 some files failed (each named, the rest saved), 2 bad usage,
+130 stopped by the user.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from .portfolio import Studio
+    from .target_style import TargetStyle
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Style cloaks for artworks: nearly invisible changes that lead a model which is "
+    "fine-tuned on them towards another style (Glaze, Shan et al., 2023).",
+)
+styles_app = typer.Typer(no_args_is_help=True, help="The styles that a cloak can lead towards.")
+app.add_typer(styles_app, name="styles")
+
+results = Console()
+log = Console(stderr=True)
+
+REHEARSAL_HINT = (
+    "Rehearsal: the embedded encoder belongs to no image generator, so these cloaks guard nothing "
+    "yet. To cloak for use, name a Stable Diffusion checkpoint: --checkpoint PATH_OR_HUB_ID."
+)
+
+EncoderOption = Annotated[
+    str | None,
+    typer.Option(
+        "--encoder",
+        metavar="NAME",
+        help="Image encoder: embedded, a VAE or checkpoint on disk (folder or .safetensors), "
+        "or a hub id.",
+    ),
+]
+MetricOption = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="Perceptual metric: auto, lpips-alex, lpips-vgg, lpips-squeeze, st-lpips-alex, "
+        "st-lpips-vgg.",
+    ),
+]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps ...")]
+SeedOption = Annotated[
+    int, typer.Option("--style-seed", help="Draws the target style; the same seed, the same style.")
+]
+
+
+@contextmanager
+def _one_sentence() -> Iterator[None]:
+    """Bad usage ends with the library's own sentence and exit code 2."""
+    try:
+        yield
+    except ValueError as error:
+        log.print(f"Error: {error}", style="bold red", markup=False, highlight=False)
+        raise typer.Exit(2) from error
+
+
+# --- cloak ---------------------------------------------------------------------------------------
+
+
+@app.command()
+def cloak(
+    sources: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE_OR_FOLDER...", help="Pictures, or folders of them."),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            metavar="DIR", help="Where the cloaked pictures go; reports go to DIR-reports."
+        ),
+    ],
+    style: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME|auto", help="Target style; auto draws one at medium distance from yours."
+        ),
+    ] = "auto",
+    style_seed: SeedOption = 0,
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="A Stable Diffusion checkpoint (folder, .safetensors or hub id): encoder and "
+            "style transfer at once.",
+        ),
+    ] = None,
+    encoder: EncoderOption = None,
+    style_transfer: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="embedded, or a Stable Diffusion checkpoint."),
+    ] = None,
+    preset: Annotated[
+        Literal["gallery", "default", "strong"],
+        typer.Option(help="gallery changes the picture least, strong moves a model most."),
+    ] = "default",
+    limit: Annotated[
+        float | None,
+        typer.Option(help="Largest perceptual value allowed, in place of the preset's."),
+    ] = None,
+    linf: Annotated[
+        float | None,
+        typer.Option(
+            help="Largest change of any pixel value, where 1 is black to white (6 of 255 grey "
+            "levels are 0.0236), in place of the preset's."
+        ),
+    ] = None,
+    metric: MetricOption = "auto",
+    alpha: Annotated[
+        float, typer.Option(help="Weight of the perceptual penalty in the paper's method.")
+    ] = 20.0,
+    keep_clear: Annotated[
+        Path | None,
+        typer.Option(metavar="MASK", help="A picture that is white where nothing may change."),
+    ] = None,
+    method: Annotated[
+        Literal["fast", "paper"], typer.Option(help="fast, or the paper's 500 steps of Adam.")
+    ] = "fast",
+    steps: Annotated[int, typer.Option(help="Optimisation steps; 0 for the method's own.")] = 0,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same file.")] = 0,
+    format: Annotated[
+        Literal["same", "png", "jpeg", "webp"], typer.Option(help="Of the saved pictures.")
+    ] = "same",
+    quality: Annotated[
+        int, typer.Option(help="Of JPEG and WebP, 1 to 100; WebP at 100 is lossless.")
+    ] = 95,
+    device: DeviceOption = "auto",
+) -> None:
+    """Cloak pictures. The originals are only read; the cloaked ones go to --out.
+
+    DIR-reports holds, for each picture, the measures (.glaze.json), a sheet to look at
+    (.sheet.png) and the redrawn picture that the cloak leads towards (.styled.png). Keep those to
+    yourself: they tell a mimic which style was used.
+    """
+    from .artwork import ArtworkError, find_artworks, load_artwork
+    from .cloak import PRESETS, Budget, CloakSettings
+    from .portfolio import open_studio, plan_outputs
+
+    failures: list[str] = []
+    with _one_sentence():
+        chosen = PRESETS[preset]
+        budget = Budget(
+            limit=chosen.limit if limit is None else limit,
+            linf=chosen.linf if linf is None else linf,
+            metric=metric,
+            alpha=alpha,
+        )
+        settings = CloakSettings(method=method, steps=steps, seed=seed, preset=preset)
+        if keep_clear is not None:
+            load_artwork(keep_clear)  # a bad mask is found now and not once per picture
+        found: list[tuple[Path, Path]] = []
+        for source in sources:
+            try:
+                found += find_artworks([source])
+            except ArtworkError as error:
+                _fail(failures, str(error))
+        if not found:
+            raise typer.Exit(1)
+        _check_output_folder(sources, out)
+        plan = plan_outputs(found, out, format)
+        with _progress() as progress:
+            task = progress.add_task("Making the style bank", visible=False, note="")
+            studio = open_studio(
+                [source for source, _ in found],
+                budget,
+                settings,
+                encoder=encoder or checkpoint or "embedded",
+                style_transfer=style_transfer or checkpoint or "embedded",
+                style=style,
+                style_seed=style_seed,
+                format=format,
+                quality=quality,
+                device=device,
+                on_style=lambda done, of: progress.update(
+                    task, completed=done, total=of, visible=True
+                ),
+            )
+    if studio.encoder.is_rehearsal:
+        log.print(REHEARSAL_HINT, style="yellow")
+    log.print(_choice(studio))
+    failures += _cloak_all(plan, out, studio, keep_clear)
+    if failures:
+        log.print(f"{len(failures)} failed, the rest is saved.", style="bold red")
+        raise typer.Exit(1)
+
+
+def _fail(failures: list[str], sentence: str) -> None:
+    failures.append(sentence)
+    log.print(f"Failed: {sentence}", style="red", markup=False, highlight=False)
+
+
+def _check_output_folder(sources: Sequence[Path], out: Path) -> None:
+    """Refuse an output folder that cannot be written to, or that is part of the input, now."""
+    from .artwork import ArtworkError
+    from .portfolio import reports_folder
+
+    for source in sources:
+        if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
+            raise ArtworkError(
+                f"The output folder must lie outside the folder of the originals, "
+                f"but {out} lies in {source}."
+            )
+    for folder in (out, reports_folder(out)):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise ArtworkError(f"{folder} cannot be written to: {error.strerror}.") from error
+
+
+def _choice(studio: Studio) -> str:
+    target = studio.target
+    where = (
+        f" (distance {target.distance:.2f}, percentile {target.percentile:.0f})"
+        if target.distance is not None and target.percentile is not None
+        else ""
+    )
+    return f"Target style: {target.style.name}, {target.style.genre}{where}."
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}", style="dim"),
+        console=log,
+        transient=True,
+    )
+
+
+def _cloak_all(
+    plan: Sequence[tuple[Path, Path | ValueError]], out: Path, studio: Studio, mask: Path | None
+) -> list[str]:
+    """Cloak file after file; a file that fails is named and the rest goes on."""
+    from .cloak import CloakStep
+    from .portfolio import cloak_file, reports_folder
+
+    failures: list[str] = []
+    reports: list[dict[str, Any]] = []
+    with _progress() as progress:
+        for number, (source, target) in enumerate(plan, start=1):
+            if isinstance(target, ValueError):
+                _fail(failures, str(target))
+                continue
+            task = progress.add_task(f"{number}/{len(plan)} {source.name}", total=None, note="")
+
+            def on_step(step: CloakStep, task: Any = task) -> None:
+                shift = 1 - float(step.feature_distance[0])
+                progress.update(
+                    task,
+                    completed=step.step,
+                    total=step.steps,
+                    note=f"shift {shift:.2f}, perceptual {float(step.perceptual[0]):.3f}",
+                )
+
+            try:
+                stem = reports_folder(out) / target.relative_to(out)
+                reports.append(cloak_file(source, target, stem, studio, mask=mask, on_step=on_step))
+            except KeyboardInterrupt:
+                progress.stop()
+                log.print(
+                    f"Stopped. {len(reports)} of {len(plan)} are saved; nothing is half-written."
+                )
+                raise typer.Exit(130) from None
+            except Exception as error:  # one file must not take the others with it
+                known = isinstance(error, ValueError)
+                sentence = str(error) if known else f"{type(error).__name__}: {error}"
+                _fail(failures, sentence if source.name in sentence else f"{source}: {sentence}")
+            finally:
+                progress.remove_task(task)
+    if reports:
+        results.print(_results_table(reports))
+        results.print(f"Cloaked pictures: {out}    Reports: {reports_folder(out)}", soft_wrap=True)
+    return failures
+
+
+def _results_table(reports: Sequence[dict[str, Any]]) -> Table:
+    table = Table("picture", box=None, pad_edge=False)
+    for column in ("shift", "perceptual", "L∞", "PSNR", "seconds"):
+        table.add_column(column, justify="right")
+    for report in reports:
+        final = report.get("encoded", report)
+        value, psnr = final["perceptual"]["value"], final["psnr"]
+        table.add_row(
+            report["output"]["file"],
+            f"{final['shift']['512']:.3f}",
+            "-" if value is None else f"{value:.4f}",
+            f"{final['linf'] * 255:.0f}/255",
+            "-" if psnr is None else f"{psnr:.1f} dB",
+            f"{report['seconds']['total']:.1f}",
+        )
+    return table
+
+
+# --- styles --------------------------------------------------------------------------------------
+
+
+@styles_app.command("list")
+def list_styles() -> None:
+    """List the built-in styles."""
+    from .style_bank import builtin_styles
+
+    table = Table("style", "genre", "artist", "drawn without a checkpoint", box=None)
+    for style in builtin_styles():
+        embedded = "yes" if style.embedded is not None else "no"
+        table.add_row(style.name, style.genre, style.artist or "-", embedded)
+    results.print(table)
+
+
+@styles_app.command("rank")
+def rank_styles_command(
+    sources: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE_OR_FOLDER...", help="The artist's works, five or more."),
+    ],
+    encoder: EncoderOption = None,
+    device: DeviceOption = "auto",
+) -> None:
+    """Rank the styles by their distance from an artist's own works.
+
+    The target style is drawn among those between the 50th and the 75th percentile.
+    """
+    from .artwork import find_artworks
+    from .builtin_bank import builtin_bank
+    from .encoders import load_encoder
+    from .portfolio import choose_device, rank_works
+    from .target_style import in_band
+
+    with _one_sentence():
+        found = [source for source, _ in find_artworks(sources)]
+        phi = load_encoder(encoder or "embedded", choose_device(device))
+        ranked = rank_works(builtin_bank(phi), found, phi)
+    band = {candidate.style.name for candidate in in_band(ranked)}
+    results.print(_ranking(ranked, band))
+
+
+def _ranking(ranked: Sequence[TargetStyle], band: set[str]) -> Table:
+    table = Table("style", "genre", box=None)
+    for column in ("distance", "percentile", "in the band"):
+        table.add_column(column, justify="right")
+    for candidate in ranked:
+        table.add_row(
+            candidate.style.name,
+            candidate.style.genre,
+            f"{candidate.distance:.3f}",
+            f"{candidate.percentile:.0f}",
+            "●" if candidate.style.name in band else "",
+        )
+    return table
+
+
+# --- measure -------------------------------------------------------------------------------------
+
+
+@app.command()
+def measure(
+    original: Annotated[Path, typer.Argument(help="The picture before cloaking.")],
+    cloaked: Annotated[Path, typer.Argument(help="The picture after cloaking.")],
+    styled: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The redrawn picture, for the shift towards it."),
+    ] = None,
+    encoder: EncoderOption = None,
+    metric: MetricOption = "auto",
+    device: DeviceOption = "auto",
+) -> None:
+    """Measure a cloaked file against its original, and print the measures as JSON."""
+    from .portfolio import measure_files
+
+    with _one_sentence():
+        measures = measure_files(
+            original, cloaked, styled, encoder=encoder or "embedded", metric=metric, device=device
+        )
+    results.print_json(json.dumps(measures))
+
+
+def main() -> None:
+    """Entry point of the ``comfy-glaze`` command."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,223 @@
+"""Φ: image encoders whose features a cloak moves.
+
+Every encoder is differentiable and deterministic (the latent mean, never a sample), takes pictures
+of any size, and carries a fingerprint of its weights, so that a style bank or a report can say
+which encoder it belongs to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+EMBEDDED_VERSION = "embedded-1"
+EMBEDDED_FOLDER = Path(__file__).parent / "embedded"
+
+
+class EncoderError(ValueError):
+    """An encoder that cannot be had, in one sentence."""
+
+
+@dataclass(frozen=True, eq=False)
+class Encoder:
+    """Φ, from pictures to features.
+
+    Attributes:
+        name: what the user calls it (``embedded-1``, a file's name, a hub id).
+        fingerprint: hash of the weights, see :func:`fingerprint_of`.
+        features: images (B, 3, H, W) in [0, 1], H and W multiples of ``multiple``, to features
+            (B, C, h, w).
+        multiple: the side of a pixel block that becomes one feature position.
+        device: where ``features`` computes.
+    """
+
+    name: str
+    fingerprint: str
+    features: Callable[[Tensor], Tensor]
+    multiple: int
+    device: torch.device
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Features (B, C, ⌈H/m⌉, ⌈W/m⌉) of images (B, 3, H, W) in [0, 1].
+
+        Sizes off the multiple are extended by repeating the last row and column, so that every
+        pixel has a gradient (a centre crop, as hosts do it, leaves the edges without one).
+        """
+        bottom, right = (-images.shape[-2]) % self.multiple, (-images.shape[-1]) % self.multiple
+        if bottom or right:
+            images = F.pad(images, (0, right, 0, bottom), mode="replicate")
+        return self.features(images)
+
+    @property
+    def is_rehearsal(self) -> bool:
+        """True for the embedded encoder: no image generator uses it."""
+        return self.name.startswith("embedded-")
+
+
+def fingerprint_of(weights: Mapping[str, Tensor]) -> str:
+    """Sixteen hex digits that name a set of weights.
+
+    Keys, shapes and order do not count, only the float32 values: the same encoder has the same
+    fingerprint in diffusers' layout, in the original one, and inside a host.
+    """
+    digests = sorted(
+        hashlib.sha256(w.detach().float().cpu().contiguous().numpy().tobytes()).digest()
+        for w in weights.values()
+    )
+    return hashlib.sha256(b"".join(digests)).hexdigest()[:16]
+
+
+def _kl_mean(model: Any, images: Tensor) -> Tensor:
+    mean: Tensor = model.encode(images * 2 - 1).latent_dist.mode()
+    return mean
+
+
+def _latents(model: Any, images: Tensor) -> Tensor:
+    latents: Tensor = model.encode(images * 2 - 1).latents
+    return latents
+
+
+ENCODERS: dict[str, Callable[[Any, Tensor], Tensor]] = {
+    "AutoencoderKL": _kl_mean,
+    "AutoencoderTiny": _latents,
+    "VQModel": _latents,  # before quantisation, which has no gradient
+}
+"""Supported diffusers classes, and how each gives its deterministic features."""
+
+
+def encoder_from_module(model: nn.Module, name: str, device: torch.device) -> Encoder:
+    """Wrap a diffusers autoencoder; its decoder half is dropped, its weights are frozen."""
+    kind = type(model).__name__
+    if kind not in ENCODERS:
+        raise EncoderError(
+            f"{name} is a {kind}, but an encoder must be one of {', '.join(ENCODERS)}."
+        )
+    for part in ("decoder", "post_quant_conv", "quantize"):
+        if hasattr(model, part):
+            delattr(model, part)
+    nn.Module.to(model, device, torch.float32)  # diffusers' own `to` warns about nothing
+    model.eval().requires_grad_(False)
+    weights = model.state_dict()
+    levels = len(model.config.block_out_channels)  # type: ignore[union-attr, arg-type]
+    features = partial(ENCODERS[kind], model)
+    return Encoder(name, fingerprint_of(weights), features, 2 ** (levels - 1), device)
+
+
+def load_encoder(name: str, device: torch.device | str = "cpu") -> Encoder:
+    """Load Φ by name.
+
+    Args:
+        name: ``embedded``; a folder in diffusers' layout (a VAE, or a pipeline with a ``vae``
+            subfolder); a single .safetensors file (a VAE, a whole checkpoint, or a TAESD-family
+            encoder); or a hub id, ``owner/model``.
+
+    Raises:
+        EncoderError: the name leads nowhere, or what is there is not a supported autoencoder.
+    """
+    device = torch.device(device)
+    path = Path(name).expanduser()
+    if name == "embedded":
+        return encoder_from_module(_embedded(), EMBEDDED_VERSION, device)
+    if path.is_dir():
+        return encoder_from_module(_from_diffusers(str(path), local=True), path.name, device)
+    if path.is_file():
+        return encoder_from_module(_from_file(path), path.name, device)
+    if path.suffix or len(path.parts) != 2:
+        raise EncoderError(
+            f"Expected an encoder (embedded, a folder, a .safetensors file or a hub id), "
+            f"but there is no {name}."
+        )
+    return encoder_from_module(_from_diffusers(name, local=False), name, device)
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise EncoderError(f"Expected a diffusers config in {path}, but: {error}.") from error
+    return config
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    """A .safetensors file's tensors; any other kind of file is refused unread."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if path.suffix != ".safetensors":
+        raise EncoderError(
+            f"Expected weights as .safetensors, but got {path.name}; "
+            "other formats can run code when they are read."
+        )
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise EncoderError(f"{path.name} is not a readable .safetensors file: {error}.") from error
+
+
+def _build(config: Mapping[str, Any], weights: Mapping[str, Tensor], source: str) -> nn.Module:
+    """A diffusers model of the config's class, with exactly these weights."""
+    import diffusers
+
+    kind = config.get("_class_name")
+    if kind not in ENCODERS:
+        raise EncoderError(
+            f"{source} holds a {kind}, but an encoder must be one of {', '.join(ENCODERS)}."
+        )
+    model: nn.Module = getattr(diffusers, kind).from_config(dict(config))
+    missing, unexpected = model.load_state_dict(weights, strict=False)
+    wrong = [key for key in missing if key.startswith(("encoder.", "quant_conv."))] + unexpected
+    if wrong:
+        raise EncoderError(
+            f"The weights in {source} do not fit a {kind}: {wrong[0]} and "
+            f"{len(wrong) - 1} more keys are missing or unknown."
+        )
+    return model
+
+
+def _embedded() -> nn.Module:
+    config = _read_config(EMBEDDED_FOLDER / f"{EMBEDDED_VERSION}.json")
+    weights = _read_weights(EMBEDDED_FOLDER / f"{EMBEDDED_VERSION}.safetensors")
+    return _build(config, weights, EMBEDDED_VERSION)
+
+
+def _from_file(path: Path) -> nn.Module:
+    from .single_file import as_diffusers
+
+    config, weights = as_diffusers(_read_weights(path), path.name)
+    return _build(config, weights, path.name)
+
+
+def _from_diffusers(source: str, local: bool) -> nn.Module:
+    """A VAE in diffusers' layout, from a folder or the hub: alone, or a pipeline's ``vae``."""
+    import diffusers
+
+    problem = "nothing was found"
+    for subfolder in ("vae", ""):
+        place = {"subfolder": subfolder, "local_files_only": local}
+        try:
+            config = diffusers.AutoencoderKL.load_config(source, **place)
+        except (OSError, ValueError) as error:
+            problem = str(error).strip().splitlines()[0].rstrip(".")
+            continue
+        kind = config.get("_class_name")
+        if kind not in ENCODERS:
+            problem = f"it holds a {kind}, but an encoder must be one of {', '.join(ENCODERS)}"
+            continue
+        for variant in (None, "fp16"):
+            try:
+                model: nn.Module = getattr(diffusers, kind).from_pretrained(
+                    source, **place, variant=variant, use_safetensors=True
+                )
+                return model
+            except (OSError, ValueError) as error:
+                problem = str(error).strip().splitlines()[0].rstrip(".")
+    raise EncoderError(f"No encoder could be loaded from {source}: {problem}.")

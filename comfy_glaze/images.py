@@ -1,0 +1,129 @@
+"""Image tensors: their one convention, the 8-bit grid, resizing, and a mimic's views of them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+LEVELS = 255
+"""Steps of the 8-bit grid that published files hold."""
+
+VIEW_SIZE = 512
+"""Pixels: the short side of the whole picture as a view, and the side of a native tile."""
+
+
+def check_images(images: Tensor, name: str = "images") -> None:
+    """Raise unless ``images`` follows the library's convention.
+
+    Raises:
+        ValueError: not a float tensor (B, 3, H, W) in [0, 1]; the sentence says what came.
+    """
+    if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
+        raise ValueError(
+            f"{name} must be a float tensor of shape (B, 3, H, W), "
+            f"but got {images.dtype} of shape {tuple(images.shape)}."
+        )
+    low, high = float(images.min()), float(images.max())
+    if not (low >= 0.0 and high <= 1.0):  # written so that NaN fails too
+        raise ValueError(f"{name} must lie in [0, 1], but got values from {low:.4g} to {high:.4g}.")
+
+
+def to_grid(images: Tensor) -> Tensor:
+    """Round to the 8-bit grid k/255 that a file holds, shape (B, 3, H, W) in [0, 1]."""
+    return (images * LEVELS).round().clamp(0, LEVELS) / LEVELS
+
+
+@lru_cache(maxsize=32)
+def _lanczos_matrix(size_in: int, size_out: int, device: torch.device) -> Tensor:
+    """The resampling of one axis as a matrix (size_out, size_in), each row summing to 1."""
+    scale = size_in / size_out
+    width = max(scale, 1.0)  # when shrinking, the kernel widens: this is the antialiasing
+    centre = (torch.arange(size_out, dtype=torch.float64) + 0.5) * scale
+    offset = (torch.arange(size_in, dtype=torch.float64) + 0.5 - centre[:, None]) / width
+    kernel = torch.where(offset.abs() < 3, torch.sinc(offset) * torch.sinc(offset / 3), 0.0)
+    return (kernel / kernel.sum(dim=1, keepdim=True)).float().to(device)
+
+
+def resize(images: Tensor, height: int, width: int) -> Tensor:
+    """Lanczos resampling with antialiasing, (B, C, H, W) to (B, C, height, width).
+
+    It agrees with Pillow's ``LANCZOS`` on floats and is differentiable on every device.  It is
+    linear, so nothing is clamped: values may overshoot [0, 1] a little.
+    """
+    if images.shape[-2] != height:
+        images = _lanczos_matrix(images.shape[-2], height, images.device) @ images
+    if images.shape[-1] != width:
+        images = images @ _lanczos_matrix(images.shape[-1], width, images.device).T
+    return images
+
+
+def size_with_short_side(height: int, width: int, short: int) -> tuple[int, int]:
+    """The size (height, width) scaled so that its short side is ``short``; never enlarged."""
+    scale = min(1.0, short / min(height, width))
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def shrink(images: Tensor, short: int) -> Tensor:
+    """Scale (B, C, H, W) so that the short side is at most ``short``; never enlarge."""
+    height, width = images.shape[-2:]
+    return resize(images, *size_with_short_side(height, width, short))
+
+
+@dataclass(frozen=True)
+class View:
+    """One way a mimic's training sees a picture: a window of it, at ``height`` × ``width`` pixels.
+
+    ``native`` tells a full-resolution tile from the whole picture scaled down.
+    """
+
+    top: int
+    left: int
+    window_height: int
+    window_width: int
+    height: int
+    width: int
+    native: bool
+
+    def of(self, images: Tensor) -> Tensor:
+        """Cut and scale, (B, C, H, W) to (B, C, height, width); differentiable."""
+        window = images[
+            ...,
+            self.top : self.top + self.window_height,
+            self.left : self.left + self.window_width,
+        ]
+        return resize(window, self.height, self.width)
+
+    @property
+    def passes(self) -> float:
+        """Cost of encoding this view, in units of one 512 × 512 picture."""
+        return self.height * self.width / VIEW_SIZE**2
+
+
+def _tile_starts(size: int) -> list[int]:
+    """Starts of the fewest 512 px tiles that cover an axis, evenly spread."""
+    count = math.ceil(size / VIEW_SIZE)
+    if count == 1:
+        return [0]
+    return [round(i * (size - VIEW_SIZE) / (count - 1)) for i in range(count)]
+
+
+def views_of(height: int, width: int) -> list[View]:
+    """The views on which a cloak is optimised and measured.
+
+    First the whole picture with its short side at 512 px (smaller pictures as they are); then, for
+    larger pictures, native 512 px tiles that cover it.
+    """
+    small_height, small_width = size_with_short_side(height, width, VIEW_SIZE)
+    shrunk = (small_height, small_width) != (height, width)
+    views = [View(0, 0, height, width, small_height, small_width, native=not shrunk)]
+    if shrunk:
+        views += [
+            View(top, left, VIEW_SIZE, VIEW_SIZE, VIEW_SIZE, VIEW_SIZE, native=True)
+            for top in _tile_starts(height)
+            for left in _tile_starts(width)
+        ]
+    return views

@@ -1,0 +1,326 @@
+"""One file after another: the path that every artwork takes from disk to disk.
+
+load → style transfer → cloak → save → measure the saved file → report.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .artwork import FORMATS, Artwork, ArtworkError, is_lossless, load_artwork, save_artwork
+from .builtin_bank import builtin_bank
+from .cloak import Budget, Cloak, CloakSettings, OnStep, optimize_cloak
+from .encoders import Encoder, load_encoder
+from .images import resize, shrink
+from .measures import Comparison, Measures, pixel_change, worst_perceptual
+from .perceptual import PerceptualMetric, load_metric
+from .report import build_report, measures_as_json, write_json, write_sheet
+from .style_bank import CENTROID_SIZE, StyleBank, builtin_styles, centroid_of, find_style
+from .style_transfer import StyleTransfer, load_style_transfer
+from .target_style import TargetStyle, rank_styles, select_target_style
+
+WORKS_FOR_CENTROID = 50
+
+
+@dataclass(frozen=True, eq=False)
+class Studio:
+    """All that is loaded once and used for every picture of an artist.
+
+    Attributes:
+        encoder, style_transfer, metric: Φ, Ω and the perceptual metric (None for no limit).
+        target: T, the same for all of the artist's work.
+        style_seed: the seed that chose it, for the report.
+        budget, settings: of the cloak.
+        format: of the saved files, ``same`` for the source's own.
+        quality: of JPEG and lossy WebP files, 1 to 100.
+    """
+
+    encoder: Encoder
+    style_transfer: StyleTransfer
+    metric: PerceptualMetric | None
+    target: TargetStyle
+    style_seed: int
+    budget: Budget
+    settings: CloakSettings
+    format: str = "same"
+    quality: int = 95
+
+
+def open_studio(
+    sources: Sequence[Path],
+    budget: Budget,
+    settings: CloakSettings,
+    *,
+    encoder: str = "embedded",
+    style_transfer: str = "embedded",
+    style: str = "auto",
+    style_seed: int = 0,
+    format: str = "same",
+    quality: int = 95,
+    device: str = "auto",
+    on_style: Callable[[int, int], None] | None = None,
+) -> Studio:
+    """Load everything, and choose the target style for the artist whose works are ``sources``.
+
+    Args:
+        encoder: see :func:`comfy_glaze.encoders.load_encoder`.
+        style_transfer: see :func:`comfy_glaze.style_transfer.load_style_transfer`.
+        style: a style's name, or ``auto`` for the percentile rule.
+        style_seed: draws the style under ``auto``.
+        device: ``auto`` for the fastest there is.
+        on_style: progress while a style bank is made for an encoder that has none.
+
+    Raises:
+        ValueError: something cannot be had; its sentence says what.
+    """
+    is_lossless("png" if format == "same" else format, quality)  # raises on a bad quality
+    on_device = choose_device(device)
+    known = builtin_styles()
+    named = None if style == "auto" else find_style(known, style)
+    phi = load_encoder(encoder, on_device)
+    metric = None if budget.metric == "none" else load_metric(budget.metric, on_device)
+    omega = load_style_transfer(style_transfer, on_device)
+    if named is not None:
+        target = TargetStyle(named, distance=None, percentile=None)
+    else:
+        bank = builtin_bank(phi, on_style).restricted_to(omega.can_render)
+        target = select_target_style(rank_works(bank, sources, phi), seed=style_seed)
+    return Studio(phi, omega, metric, target, style_seed, budget, settings, format, quality)
+
+
+def choose_device(name: str) -> torch.device:
+    """A device by name; ``auto`` is the fastest one of this machine.
+
+    Raises:
+        ValueError: there is no such device here.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:  # AssertionError: a build without CUDA
+        raise ValueError(f"Expected a device of this machine, but {name} is none.") from error
+    return device
+
+
+def rank_works(bank: StyleBank, sources: Sequence[Path], encoder: Encoder) -> list[TargetStyle]:
+    """The candidates as seen from an artist's works, nearest first.
+
+    At most :data:`WORKS_FOR_CENTROID` works count, evenly spread; unreadable ones are passed over.
+
+    Raises:
+        ArtworkError: none of the works can be read; the first one's sentence.
+        StyleBankError: the bank was made for another encoder.
+    """
+    bank.check(encoder)
+    every = max(1, -(-len(sources) // WORKS_FOR_CENTROID))
+    works: list[Tensor] = []
+    first_error: ArtworkError | None = None
+    for source in sources[::every]:
+        try:
+            works.append(shrink(load_artwork(source).pixels, CENTROID_SIZE))
+        except ArtworkError as error:
+            first_error = first_error or error
+    if not works and first_error is not None:
+        raise first_error
+    return rank_styles(bank, centroid_of(works, encoder))
+
+
+def plan_outputs(
+    found: Sequence[tuple[Path, Path]], out: Path, format: str
+) -> list[tuple[Path, Path | ArtworkError]]:
+    """Where each source will be saved, below ``out``, or why it cannot be.
+
+    A second source that would take the name of an earlier one is refused by name.
+    """
+    taken: dict[str, Path] = {}
+    plan: list[tuple[Path, Path | ArtworkError]] = []
+    for source, relative in found:
+        target = out / relative
+        if format != "same" and target.suffix.lower() not in FORMATS[format]:
+            target = target.with_suffix(FORMATS[format][0])
+        key = str(target).casefold()  # some file systems take Art.png and art.png for one
+        if key in taken:
+            clash = ArtworkError(
+                f"{source} would be saved as {target}, which is already taken by {taken[key]}."
+            )
+            plan.append((source, clash))
+        else:
+            taken[key] = source
+            plan.append((source, target))
+    return plan
+
+
+def reports_folder(out: Path) -> Path:
+    """The sibling of ``out`` that holds everything which is not to be published."""
+    return out.absolute().with_name(out.absolute().name + "-reports")
+
+
+def load_mask(path: Path, artwork: Artwork) -> Tensor:
+    """A picture whose light half says which pixels to leave alone, at the artwork's size.
+
+    Returns:
+        (1, 1, H, W) in [0, 1].
+    """
+    mask = load_artwork(path).pixels.mean(dim=1, keepdim=True)
+    return resize(mask, *artwork.pixels.shape[-2:]).clamp(0, 1)
+
+
+def cloak_file(
+    source: Path,
+    target: Path,
+    report_stem: Path,
+    studio: Studio,
+    *,
+    mask: Path | None = None,
+    on_step: OnStep | None = None,
+) -> dict[str, Any]:
+    """Cloak one file and write everything about it.
+
+    Args:
+        source: the original, which is only read.
+        target: where the cloaked picture goes; its folder is made.
+        report_stem: where its reports go, without their endings (``art.png`` gives
+            ``art.png.glaze.json``, ``art.png.sheet.png`` and ``art.png.styled.png``).
+        studio: what to do it with.
+        mask: a picture of the artwork's proportions, light where pixels must stay (see
+            :func:`load_mask`).
+        on_step: as in :func:`optimize_cloak`.
+
+    Returns:
+        The report, as written.
+
+    Raises:
+        ArtworkError: the source cannot be read, or something cannot be written.
+    """
+    started = time.perf_counter()
+    artwork = load_artwork(source)
+    format = artwork.format if studio.format == "same" else studio.format
+    styled = studio.style_transfer(artwork.pixels, studio.target.style, studio.settings.seed)
+    cloak = optimize_cloak(
+        artwork.pixels,
+        styled,
+        studio.encoder,
+        studio.budget,
+        studio.settings,
+        on_step,
+        keep_clear=_keep_clear(artwork, mask),
+        metric=studio.metric,
+    )
+    for folder in {target.parent, report_stem.parent}:
+        _make_folder(folder)
+    save_artwork(cloak.images, artwork, target, format=format, quality=studio.quality)
+    encoded = _measure_saved(target, artwork, styled, cloak, studio, format)
+    report = build_report(
+        artwork,
+        target,
+        studio.target,
+        studio.encoder,
+        cloak,
+        style_seed=studio.style_seed,
+        encoded=encoded,
+        seconds=time.perf_counter() - started,
+    )
+    plain = Artwork(pixels=styled)
+    save_artwork(styled, plain, report_stem.with_name(report_stem.name + ".styled.png"))
+    write_sheet(
+        artwork.pixels,
+        styled,
+        cloak.images.cpu(),
+        report,
+        report_stem.with_name(report_stem.name + ".sheet.png"),
+    )
+    write_json(report, report_stem.with_name(report_stem.name + ".glaze.json"))
+    return report
+
+
+def _keep_clear(artwork: Artwork, mask: Path | None) -> Tensor | None:
+    """What must not change: fully transparent pixels, and those of a mask."""
+    clear = artwork.keep_clear
+    if mask is None:
+        return clear
+    chosen = load_mask(mask, artwork)
+    return chosen if clear is None else torch.maximum(clear, chosen)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ArtworkError(f"{folder} cannot be made: {error.strerror}.") from error
+
+
+def _measure_saved(
+    path: Path, artwork: Artwork, styled: Tensor, cloak: Cloak, studio: Studio, format: str
+) -> Measures | None:
+    """Measure what the saved file holds.
+
+    A lossless file must hold the very pixels that were measured already; a lossy one has measures
+    of its own.
+    """
+    saved = load_artwork(path).pixels
+    if is_lossless(format, studio.quality):
+        if not torch.equal(saved, cloak.images.cpu()):
+            raise ArtworkError(f"{path} does not hold the pixels that were written to it.")
+        return None
+    device = studio.encoder.device
+    comparison = Comparison.of(
+        artwork.pixels.to(device), styled.to(device), studio.encoder, studio.metric
+    )
+    return comparison.measure(saved.to(device))[0]
+
+
+def measure_files(
+    original: Path,
+    cloaked: Path,
+    styled: Path | None,
+    *,
+    encoder: str = "embedded",
+    metric: str = "auto",
+    device: str = "auto",
+) -> dict[str, Any]:
+    """Measure a cloaked file as its report does, from files alone.
+
+    Without the styled file there is no direction to measure a shift in; then only the perceptual
+    value, L∞ and PSNR are returned.
+
+    Raises:
+        ArtworkError: a file cannot be read, or the sizes differ.
+    """
+    on_device = choose_device(device)
+    phi, distance = load_encoder(encoder, on_device), load_metric(metric, on_device)
+    before = load_artwork(original).pixels.to(on_device)
+    others = []
+    for path in (cloaked, *([styled] if styled else [])):
+        pixels = load_artwork(path).pixels.to(on_device)
+        if pixels.shape != before.shape:
+            raise ArtworkError(
+                f"{path} must have the size of {original}, {tuple(before.shape[-2:])}, "
+                f"but it has {tuple(pixels.shape[-2:])}."
+            )
+        others.append(pixels)
+    if styled is None:
+        linf, psnr = pixel_change(before, others[0])
+        return {
+            "perceptual": {
+                "metric": distance.name,
+                "value": float(worst_perceptual(before, others[0], distance)[0]),
+            },
+            "linf": linf[0],
+            "psnr": psnr[0],
+        }
+    measures = Comparison.of(before, others[1], phi, distance).measure(others[0])[0]
+    return {
+        "encoder": {"name": phi.name, "fingerprint": phi.fingerprint},
+        **measures_as_json(measures, distance.name, limit=None),
+    }

@@ -1,0 +1,198 @@
+"""What was done to a picture and what it measures: as JSON, and as one picture to look at."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from . import __version__
+from .artwork import Artwork, atomic_write
+from .cloak import Cloak
+from .encoders import Encoder
+from .images import LEVELS, shrink
+from .measures import Measures
+from .target_style import TargetStyle
+
+SCHEMA = 1
+
+REHEARSAL = (
+    "Rehearsal: the embedded encoder belongs to no image generator, so this cloak guards nothing "
+    "yet; name a real checkpoint to cloak for use."
+)
+
+
+def measures_as_json(measures: Measures, metric: str, limit: float | None) -> dict[str, Any]:
+    """One set of measures under the report's keys."""
+    return {
+        "perceptual": {"metric": metric, "limit": limit, "value": measures.perceptual},
+        "linf": measures.linf,
+        "psnr": measures.psnr,
+        "shift": {"512": measures.shift_512, "native": measures.shift_native},
+        "feature_distance": {"before": measures.distance_before, "after": measures.distance_after},
+    }
+
+
+def build_report(
+    artwork: Artwork,
+    output: Path,
+    target: TargetStyle,
+    encoder: Encoder,
+    cloak: Cloak,
+    *,
+    style_seed: int,
+    encoded: Measures | None,
+    seconds: float,
+) -> dict[str, Any]:
+    """The report of one saved picture, ready for JSON.
+
+    Args:
+        artwork: the source, as loaded.
+        output: the saved file.
+        encoded: the measures of the decoded file, for a lossy format; None for a lossless one.
+        seconds: wall time from reading the source to the saved file.
+    """
+    budget, settings = cloak.budget, cloak.settings
+    limit = None if budget.metric == "none" else budget.limit
+    report = {
+        "schema": SCHEMA,
+        "version": __version__,
+        "rehearsal": encoder.is_rehearsal,
+        "source": {
+            "file": artwork.source.name if artwork.source else None,
+            "sha256": artwork.sha256,
+        },
+        "output": {
+            "file": output.name,
+            "sha256": hashlib.sha256(output.read_bytes()).hexdigest(),
+        },
+        "target_style": {
+            "name": target.style.name,
+            "genre": target.style.genre,
+            "artist": target.style.artist,
+            "distance": target.distance,
+            "percentile": target.percentile,
+        },
+        "encoder": {"name": encoder.name, "fingerprint": encoder.fingerprint},
+        "settings": asdict(settings)
+        | {
+            "style_seed": style_seed,
+            "limit": limit,
+            "linf": budget.linf,
+            "metric": budget.metric,
+            "alpha": budget.alpha,
+        },
+        **measures_as_json(cloak.measures[0], budget.metric, limit),
+        "gradients": cloak.gradients,
+        "seconds": {"optimize": cloak.seconds, "total": seconds},
+        "device": str(encoder.device),
+    }
+    if encoded is not None:
+        report["encoded"] = measures_as_json(encoded, budget.metric, limit)
+    return report
+
+
+def write_json(report: dict[str, Any], path: Path) -> None:
+    """Write a report, whole or not at all."""
+    with atomic_write(path) as temporary:
+        text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+# --- the sheet -----------------------------------------------------------------------------------
+
+_PANEL = 480  # px: the most that a panel's longer side takes
+_MARGIN = 16
+_INK, _FAINT, _PAPER = (32, 33, 36), (110, 112, 118), (250, 249, 247)
+
+
+def write_sheet(
+    original: Tensor, styled: Tensor, cloaked: Tensor, report: dict[str, Any], path: Path
+) -> None:
+    """One PNG: original, styled, cloaked, the difference amplified, and the measures.
+
+    Args:
+        original, styled, cloaked: images (1, 3, H, W) in [0, 1].
+        report: what :func:`build_report` returned.
+    """
+    factor = _difference_factor(cloaked - original)
+    difference = (0.5 + factor * (cloaked - original)).clamp(0, 1)
+    panels = [
+        ("original", original),
+        (f"styled: {report['target_style']['name']}", styled),
+        ("cloaked", cloaked),
+        (f"difference × {factor}", difference),
+    ]
+    sheet = _compose(panels, _lines(report))
+    with atomic_write(path) as temporary:
+        sheet.save(temporary, "PNG", optimize=True)
+
+
+def _difference_factor(difference: Tensor) -> int:
+    """The round factor that makes a difference fill the grey scale without clipping much."""
+    sample = difference.abs().flatten()[:: max(1, difference.numel() // 10**6)]
+    largest = float(torch.quantile(sample, 0.99))
+    return next((f for f in (50, 20, 10, 5, 2) if f * largest <= 0.5), 1)
+
+
+def _lines(report: dict[str, Any]) -> list[str]:
+    settings, perceptual, shift = report["settings"], report["perceptual"], report["shift"]
+    lines = [
+        f"shift {shift['512']:.3f} (512 px), {shift['native']:.3f} (native)    "
+        + _budget_words(perceptual, report, settings),
+        f"encoder {report['encoder']['name']}    method {settings['method']}, "
+        f"{settings['steps']} steps    {report['gradients']:.1f} gradients    "
+        f"{report['seconds']['optimize']:.1f} s on {report['device']}",
+    ]
+    if "encoded" in report:
+        after = report["encoded"]
+        lines.append(
+            f"in the saved file: shift {after['shift']['512']:.3f}, "
+            f"{after['shift']['native']:.3f}    "
+            + _budget_words(after["perceptual"], after, settings)
+        )
+    if report["rehearsal"]:
+        lines.append(REHEARSAL)
+    return lines
+
+
+def _budget_words(perceptual: dict[str, Any], values: dict[str, Any], settings: Any) -> str:
+    words = []
+    if perceptual["value"] is not None:
+        words.append(f"{perceptual['metric']} {perceptual['value']:.4f} of {perceptual['limit']:g}")
+    cap = f" of {settings['linf'] * LEVELS:g}" if settings["linf"] is not None else ""
+    words.append(f"L∞ {values['linf'] * LEVELS:g}{cap} levels")
+    words.append(f"PSNR {values['psnr']:.1f} dB" if values["psnr"] is not None else "unchanged")
+    return "    ".join(words)
+
+
+def _picture(image: Tensor) -> Image.Image:
+    height, width = image.shape[-2:]
+    small = shrink(image.cpu(), max(1, _PANEL * min(height, width) // max(height, width)))
+    levels = (small.clamp(0, 1)[0] * LEVELS).round().byte().permute(1, 2, 0)
+    return Image.fromarray(np.ascontiguousarray(levels.numpy()))
+
+
+def _compose(panels: Sequence[tuple[str, Tensor]], lines: Sequence[str]) -> Image.Image:
+    title, small = ImageFont.load_default(18), ImageFont.load_default(15)
+    pictures = [(label, _picture(image)) for label, image in panels]
+    width = sum(p.width for _, p in pictures) + _MARGIN * (len(pictures) + 1)
+    width = max(width, int(max(small.getlength(line) for line in lines)) + 2 * _MARGIN)
+    tallest = max(p.height for _, p in pictures)
+    sheet = Image.new("RGB", (width, 44 + tallest + 12 + 24 * len(lines) + _MARGIN), _PAPER)
+    draw, left = ImageDraw.Draw(sheet), _MARGIN
+    for label, picture in pictures:
+        draw.text((left, 12), label, fill=_INK, font=title)
+        sheet.paste(picture, (left, 44))
+        left += picture.width + _MARGIN
+    for index, line in enumerate(lines):
+        draw.text((_MARGIN, 44 + tallest + 12 + 24 * index), line, fill=_FAINT, font=small)
+    return sheet

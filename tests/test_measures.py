@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from comfy_glaze.encoders import Encoder, load_encoder
+from comfy_glaze.measures import Comparison, feature_distance, pixel_change, worst_perceptual
+from comfy_glaze.perceptual import load_metric
+
+from .conftest import smooth_picture
+
+
+def test_feature_distance_is_the_mean_square_per_image() -> None:
+    a = torch.zeros(2, 4, 3, 3)
+    b = torch.stack([torch.full((4, 3, 3), 0.5), torch.zeros(4, 3, 3)])
+    assert feature_distance(a, b).tolist() == [0.25, 0.0]
+
+
+def test_shift_runs_from_original_to_styled(block_encoder: Encoder) -> None:
+    original, styled = smooth_picture(64, 64), smooth_picture(64, 64, seed=5)
+    comparison = Comparison.of(original, styled, block_encoder, None)
+    untouched = comparison.measure(original)[0]
+    reached = comparison.measure(styled)[0]
+    halfway = comparison.measure((original + styled) / 2)[0]
+    assert (untouched.shift_512, untouched.shift_native, untouched.psnr) == (0, 0, None)
+    assert untouched.distance_after == untouched.distance_before
+    assert reached.shift_512 == 1
+    assert halfway.shift_512 == pytest.approx(0.75, abs=1e-4)  # half way is a quarter of d
+    assert halfway.perceptual is None
+
+
+def test_linf_and_psnr_are_per_image() -> None:
+    original = torch.zeros(2, 3, 8, 8)
+    cloaked = original.clone()
+    cloaked[0] = 0.1
+    linf, psnr = pixel_change(original, cloaked)
+    assert linf == pytest.approx([0.1, 0])
+    assert psnr[0] == pytest.approx(20)
+    assert psnr[1] is None
+
+
+def test_worst_view_counts_for_the_metric() -> None:
+    """A change in one native tile only must not be averaged away by the others."""
+    metric = load_metric("st-lpips-alex")
+    original = smooth_picture(520, 1024)
+    cloaked = original.clone()
+    cloaked[..., :64, :64] = 1 - cloaked[..., :64, :64]
+    worst = worst_perceptual(original, cloaked, metric).item()
+    tile = metric.distance(metric.reference(original[..., :512, :512]), cloaked[..., :512, :512])
+    assert worst >= tile.item() - 1e-6
+    comparison = Comparison.of(original, 1 - original, load_encoder("embedded"), metric)
+    assert comparison.perceptual(cloaked).item() == pytest.approx(worst, abs=1e-6)
+
+
+def test_native_shift_differs_from_the_scaled_one(block_encoder: Encoder) -> None:
+    """A pixel-wise checkerboard is there at native size only."""
+    original = torch.full((1, 3, 1024, 1024), 0.5)
+    styled = original.clone()
+    styled[..., 1::2, :] += 0.2
+    encoder = Encoder("rows", "0" * 16, lambda x: x, 8, torch.device("cpu"))
+    comparison = Comparison.of(original, styled - 0.01, encoder, None)
+    measured = comparison.measure(styled)[0]
+    assert measured.shift_native > 0.95
+    assert measured.shift_512 == pytest.approx(measured.shift_native, abs=0.05)
+    cloaked = original.clone()
+    cloaked[..., 1::2, :] += 0.1
+    cloaked[..., ::2, :] -= 0.1
+    measured = comparison.measure(cloaked)[0]
+    assert measured.shift_native > 0.4
+    assert measured.shift_512 < 0.1
