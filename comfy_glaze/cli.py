@@ -10,6 +10,7 @@ import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -63,13 +64,26 @@ SeedOption = Annotated[
 ]
 
 
+def _number(text: str) -> float:
+    """A number, or a fraction such as 6/255."""
+    try:
+        return float(Fraction(text.replace(" ", "")))
+    except (ValueError, ZeroDivisionError) as error:
+        raise typer.BadParameter(f"expected a number or a fraction, but got {text}") from error
+
+
+def _say(sentence: str, style: str) -> None:
+    """One line on standard error, as it is: nothing in it is markup, and nothing breaks it."""
+    log.print(sentence, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
 @contextmanager
 def _one_sentence() -> Iterator[None]:
     """Bad usage ends with the library's own sentence and exit code 2."""
     try:
         yield
     except ValueError as error:
-        log.print(f"Error: {error}", style="bold red", markup=False, highlight=False)
+        _say(f"Error: {error}", "bold red")
         raise typer.Exit(2) from error
 
 
@@ -119,8 +133,10 @@ def cloak(
     linf: Annotated[
         float | None,
         typer.Option(
-            help="Largest change of any pixel value, where 1 is black to white (6 of 255 grey "
-            "levels are 0.0236), in place of the preset's."
+            metavar="NUMBER",
+            parser=_number,
+            help="Largest change of any pixel value, where 1 is black to white (6/255 is six grey "
+            "levels), in place of the preset's.",
         ),
     ] = None,
     metric: MetricOption = "auto",
@@ -151,7 +167,8 @@ def cloak(
     yourself: they tell a mimic which style was used.
     """
     from .artwork import ArtworkError, find_artworks, load_artwork
-    from .cloak import PRESETS, Budget, CloakSettings
+    from .budget import PRESETS, Budget
+    from .cloak import CloakSettings
     from .portfolio import open_studio, plan_outputs
 
     failures: list[str] = []
@@ -194,17 +211,17 @@ def cloak(
                 ),
             )
     if studio.encoder.is_rehearsal:
-        log.print(REHEARSAL_HINT, style="yellow")
+        _say(REHEARSAL_HINT, "yellow")
     log.print(_choice(studio))
     failures += _cloak_all(plan, out, studio, keep_clear)
     if failures:
-        log.print(f"{len(failures)} failed, the rest is saved.", style="bold red")
+        _say(f"{len(failures)} failed, the rest is saved.", "bold red")
         raise typer.Exit(1)
 
 
 def _fail(failures: list[str], sentence: str) -> None:
     failures.append(sentence)
-    log.print(f"Failed: {sentence}", style="red", markup=False, highlight=False)
+    _say(f"Failed: {sentence}", "red")
 
 
 def _check_output_folder(sources: Sequence[Path], out: Path) -> None:

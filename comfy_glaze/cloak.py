@@ -9,7 +9,6 @@ result of either is brought inside the hard budget on the pixels that a file wil
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -17,46 +16,11 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from .budget import Budget, largest_inside, room_for
 from .encoders import Encoder
-from .images import LEVELS, to_grid
-from .measures import Comparison, Measures, feature_distance
+from .images import LEVELS
+from .measures import Comparison, Measures, ViewTarget, feature_distance
 from .perceptual import PerceptualMetric, load_metric, resolve_metric
-
-
-@dataclass(frozen=True, eq=False)
-class Budget:
-    """How much may change.
-
-    Attributes:
-        limit: p, the largest perceptual value, on the scale of ``metric``.
-        linf: the largest change of a pixel value in [0, 1] units; None for no cap.
-        metric: a name of :data:`comfy_glaze.perceptual.PERCEPTUAL_METRICS`, ``auto``, or ``none``
-            for no perceptual limit at all.
-        alpha: α of Eq. 2, relative to the feature distance divided by its initial value.
-    """
-
-    limit: float = 0.05
-    linf: float | None = 6 / LEVELS
-    metric: str = "auto"
-    alpha: float = 20.0
-
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.limit) and self.limit > 0):
-            raise ValueError(f"The perceptual limit must be above 0, but got {self.limit:g}.")
-        if self.linf is not None and not 1 / LEVELS - 1e-9 <= self.linf <= 1:
-            raise ValueError(
-                f"The L∞ cap must lie between 1/255 (one grey level) and 1, but got {self.linf:g}."
-            )
-        if not (math.isfinite(self.alpha) and self.alpha >= 0):
-            raise ValueError(f"alpha must be 0 or more, but got {self.alpha:g}.")
-
-
-PRESETS: dict[str, Budget] = {
-    "gallery": Budget(limit=0.03, linf=4 / LEVELS),
-    "default": Budget(limit=0.05, linf=6 / LEVELS),
-    "strong": Budget(limit=0.10, linf=10 / LEVELS),
-}
-"""Budgets as an artist would name them, chosen by looking at pictures (see the README)."""
 
 
 @dataclass(frozen=True)
@@ -145,36 +109,40 @@ class _Problem:
     def images(self) -> Tensor:
         return self.comparison.original
 
-    def backward(
-        self, delta: Tensor, penalty: Callable[[Tensor], Tensor] | None
-    ) -> tuple[Tensor, Tensor]:
-        """Accumulate the objective's gradient in ``delta.grad``, one view at a time.
+    @property
+    def targets(self) -> tuple[ViewTarget, ...]:
+        return self.comparison.targets
 
-        The objective is d / d₀ + penalty(perceptual value), where the whole picture counts as much
-        as all native tiles together.  Without a penalty the metric is only looked at.
+    @property
+    def weights(self) -> list[float]:
+        """Of the views: the whole picture counts as much as all native tiles together."""
+        tiles = len(self.targets) - 1
+        return [0.5] + tiles * [0.5 / tiles] if tiles else [1.0]
+
+    def backward(
+        self,
+        delta: Tensor,
+        target: ViewTarget,
+        weight: float = 1.0,
+        penalty: Callable[[Tensor], Tensor] | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Add one view's gradient of d / d₀ + penalty(perceptual value) to ``delta.grad``.
+
+        Without a penalty the metric is only looked at.
 
         Returns:
-            The relative feature distance and the worst perceptual value, each (B,), detached.
+            The relative feature distance d / d₀ and the perceptual value, each (B,), detached.
         """
-        targets = self.comparison.targets
-        distance = torch.zeros(self.images.shape[0], device=delta.device)
-        worst = torch.zeros_like(distance)
-        for index, target in enumerate(targets):
-            weight = _view_weight(index, len(targets))
-            seen = target.view.of(self.images + delta)
-            relative = (
-                feature_distance(self.comparison.encoder(seen), target.styled) / target.before
-            )
-            loss = relative.sum()
-            if self.comparison.metric and target.reference is not None:
-                with torch.set_grad_enabled(penalty is not None):
-                    value = self.comparison.metric.distance(target.reference, seen)
-                    if penalty is not None:
-                        loss = loss + penalty(value).sum()
-                worst = torch.maximum(worst, value.detach())
-            (weight * loss).backward()  # type: ignore[no-untyped-call]
-            distance += weight * relative.detach()
-        return distance, worst
+        seen = target.view.of(self.images + delta)
+        relative = feature_distance(self.comparison.encoder(seen), target.styled) / target.before
+        loss, value = relative.sum(), torch.zeros_like(relative)
+        if self.comparison.metric and target.reference is not None:
+            with torch.set_grad_enabled(penalty is not None):
+                value = self.comparison.metric.distance(target.reference, seen)
+                if penalty is not None:
+                    loss = loss + penalty(value).sum()
+        (weight * loss).backward()  # type: ignore[no-untyped-call]
+        return relative.detach(), value.detach()
 
     def project_(self, delta: Tensor) -> None:
         """Clamp δ in place to the L∞ cap, the pixels' range, and the pixels left alone."""
@@ -193,14 +161,43 @@ class _Problem:
         return delta.requires_grad_()
 
 
-def _view_weight(index: int, count: int) -> float:
-    if count == 1:
-        return 1.0
-    return 0.5 if index == 0 else 0.5 / (count - 1)
+@dataclass(eq=False)
+class _Progress:
+    """The latest values of every view, from which each step's report is made."""
+
+    problem: _Problem
+    steps: int
+    on_step: OnStep | None
+    distances: list[Tensor] = field(init=False)
+    perceptual: list[Tensor] = field(init=False)
+    passes: float = 0.0  # backward passes through Φ, in units of one 512 × 512 picture
+
+    def __post_init__(self) -> None:
+        nothing = torch.zeros(self.problem.images.shape[0], device=self.problem.images.device)
+        self.distances = [nothing + 1 for _ in self.problem.targets]
+        self.perceptual = [nothing for _ in self.problem.targets]
+
+    def saw(self, view: int, values: tuple[Tensor, Tensor]) -> None:
+        self.distances[view], self.perceptual[view] = values
+        self.passes += self.problem.targets[view].view.passes
+
+    def report(self, step: int, delta: Tensor) -> None:
+        if self.on_step is None:
+            return
+        weighted = zip(self.problem.weights, self.distances, strict=True)
+        self.on_step(
+            CloakStep(
+                step,
+                self.steps,
+                torch.stack([weight * distance for weight, distance in weighted]).sum(dim=0),
+                torch.stack(self.perceptual).amax(dim=0),
+                preview=lambda: (self.problem.images + delta).detach(),
+            )
+        )
 
 
-def _paper(problem: _Problem, settings: CloakSettings, on_step: OnStep | None) -> Tensor:
-    """Eq. 2 as published: Adam on the soft hinge.
+def _paper(problem: _Problem, settings: CloakSettings, progress: _Progress) -> Tensor:
+    """Eq. 2 as published: Adam on the soft hinge, every view in every step.
 
     Differs: after each step δ is clamped to the L∞ cap (where one is set) and to the pixels' range,
     and the feature distance is divided by its initial value, which only rescales α.  The paper
@@ -211,21 +208,24 @@ def _paper(problem: _Problem, settings: CloakSettings, on_step: OnStep | None) -
     adam = torch.optim.Adam([delta], lr=0.005)
     for step in range(1, settings.steps + 1):
         adam.zero_grad()
-        distance, perceptual = problem.backward(
-            delta, penalty=lambda value: alpha * (value - limit).clamp_min(0)
-        )
+        for view, (target, weight) in enumerate(zip(problem.targets, problem.weights, strict=True)):
+            values = problem.backward(
+                delta, target, weight, penalty=lambda value: alpha * (value - limit).clamp_min(0)
+            )
+            progress.saw(view, values)
         adam.step()
         problem.project_(delta)
-        _report(on_step, step, settings.steps, distance, perceptual, problem, delta)
+        progress.report(step, delta)
     return delta.detach()
 
 
-def _fast(problem: _Problem, settings: CloakSettings, on_step: OnStep | None) -> Tensor:
+def _fast(problem: _Problem, settings: CloakSettings, progress: _Progress) -> Tensor:
     """Sign descent with momentum and a falling step; the limit is held by a dual variable.
 
-    λ ≥ 0 grows while the perceptual value exceeds its limit and falls while it does not (dual
-    ascent on the Lagrangian d / d₀ + λ · (perceptual / p − 1)).  As long as λ is zero, the metric
-    needs no backward pass.
+    One view a step: the whole picture and the native tiles take turns, so that a step costs the
+    same for every size of picture.  λ ≥ 0 grows while the perceptual value exceeds its limit and
+    falls while it does not (dual ascent on the Lagrangian d / d₀ + λ · (perceptual / p − 1)).  As
+    long as λ is zero, the metric needs no backward pass.
     """
     limit = problem.budget.limit
     step_size = 0.35 * (problem.budget.linf or 16 / LEVELS)
@@ -234,10 +234,10 @@ def _fast(problem: _Problem, settings: CloakSettings, on_step: OnStep | None) ->
     multiplier = torch.zeros(problem.images.shape[0], device=delta.device)
     for step in range(1, settings.steps + 1):
         delta.grad = None
-        binding = bool((multiplier > 0).any())
-        distance, perceptual = problem.backward(
-            delta,
-            penalty=(lambda value: multiplier * value / limit) if binding else None,  # noqa: B023
+        view = _turn(step, len(problem.targets))
+        force = multiplier / limit if bool((multiplier > 0).any()) else None
+        values = problem.backward(
+            delta, problem.targets[view], penalty=None if force is None else force.mul
         )
         assert delta.grad is not None
         scale = delta.grad.abs().mean(dim=(1, 2, 3), keepdim=True).clamp_min(1e-30)
@@ -246,35 +246,37 @@ def _fast(problem: _Problem, settings: CloakSettings, on_step: OnStep | None) ->
         with torch.no_grad():
             delta -= step_size * remaining * momentum.sign()
         problem.project_(delta)
-        multiplier = (multiplier + 0.5 * (perceptual / limit - 1)).clamp_min(0)
-        _report(on_step, step, settings.steps, distance, perceptual, problem, delta)
+        multiplier = (multiplier + 0.5 * (values[1] / limit - 1)).clamp_min(0)
+        progress.saw(view, values)
+        progress.report(step, delta)
     return delta.detach()
+
+
+def _turn(step: int, views: int) -> int:
+    """Whose turn it is: the whole picture (0) every other step, the tiles in between."""
+    if views == 1 or step % 2:
+        return 0
+    return 1 + (step // 2 - 1) % (views - 1)
 
 
 @dataclass(frozen=True)
 class Method:
-    """An optimiser of Eq. 2 and the number of steps it takes by itself."""
+    """An optimiser of Eq. 2.
 
-    run: Callable[[_Problem, CloakSettings, OnStep | None], Tensor]
-    steps: int
+    Attributes:
+        run: gives δ.
+        steps: how many steps it takes by itself, for a number of views.
+    """
+
+    run: Callable[[_Problem, CloakSettings, _Progress], Tensor]
+    steps: Callable[[int], int]
 
 
-METHODS: dict[str, Method] = {"fast": Method(_fast, 40), "paper": Method(_paper, 500)}
-
-
-def _report(
-    on_step: OnStep | None,
-    step: int,
-    steps: int,
-    distance: Tensor,
-    perceptual: Tensor,
-    problem: _Problem,
-    delta: Tensor,
-) -> None:
-    if on_step is not None:
-        on_step(
-            CloakStep(step, steps, distance, perceptual, lambda: (problem.images + delta).detach())
-        )
+METHODS: dict[str, Method] = {
+    # at least four turns for every native tile of a large picture
+    "fast": Method(_fast, lambda views: max(40, 8 * (views - 1))),
+    "paper": Method(_paper, lambda views: 500),
+}
 
 
 def optimize_cloak(
@@ -306,68 +308,24 @@ def optimize_cloak(
     """
     started = time.perf_counter()
     method = METHODS[settings.method]
-    settings = replace(settings, steps=settings.steps or method.steps)
     budget = replace(budget, metric=resolve_metric(budget.metric))
     if metric is None and budget.metric != "none":
         metric = load_metric(budget.metric, encoder.device)
     images = images.to(encoder.device)
     comparison = Comparison.of(images, styled.to(encoder.device), encoder, metric)
-    problem = _Problem(comparison, budget, *_room(images, budget.linf, keep_clear))
+    steps = settings.steps or method.steps(len(comparison.targets))
+    settings = replace(settings, steps=steps)
+    problem = _Problem(comparison, budget, *room_for(images, budget.linf, keep_clear))
+    progress = _Progress(problem, steps, on_step)
     with torch.enable_grad():
-        delta = method.run(problem, settings, on_step)
-    cloaked = _inside_budget(problem, delta)
-    passes = sum(target.view.passes for target in comparison.targets)
+        delta = method.run(problem, settings, progress)
+    may_change = problem.room_above > problem.room_below
+    cloaked = largest_inside(comparison, delta, budget.limit, may_change)
     return Cloak(
         images=cloaked,
         measures=comparison.measure(cloaked),
         budget=budget,
         settings=settings,
-        gradients=settings.steps * passes,
+        gradients=progress.passes,
         seconds=time.perf_counter() - started,
     )
-
-
-def _room(images: Tensor, linf: float | None, keep_clear: Tensor | None) -> tuple[Tensor, Tensor]:
-    """How far each pixel may go down and up, (B, 3, H, W) each.
-
-    Both ends lie on the 8-bit grid, so that rounding x + δ to the grid cannot leave the cap.
-    """
-    cap = 1.0 if linf is None else linf
-    tolerance = 1e-4  # of a grey level: float32 noise around exact grid values
-    low = ((images - cap) * LEVELS - tolerance).ceil().clamp(0, LEVELS) / LEVELS
-    high = ((images + cap) * LEVELS + tolerance).floor().clamp(0, LEVELS) / LEVELS
-    below, above = low - images, high - images
-    if keep_clear is not None:
-        if keep_clear.shape[-2:] != images.shape[-2:]:
-            raise ValueError(
-                f"keep_clear must be as large as the images, {tuple(images.shape[-2:])}, "
-                f"but it is {tuple(keep_clear.shape[-2:])}."
-            )
-        free = (keep_clear <= 0.5).to(images)
-        below, above = below * free, above * free
-    return below, above
-
-
-def _inside_budget(problem: _Problem, delta: Tensor, halvings: int = 8) -> Tensor:
-    """x + s·δ on the 8-bit grid with the largest s ≤ 1 whose perceptual value is in the limit.
-
-    s is found per image by bisection on the rounded pixels; s = 0, the original, always passes.
-    """
-    limit = problem.budget.limit
-    may_change = problem.room_above > problem.room_below
-
-    def cloaked_at(scale: Tensor) -> Tensor:
-        scaled = to_grid(problem.images + scale.view(-1, 1, 1, 1) * delta)
-        return torch.where(may_change, scaled, problem.images)
-
-    fits = torch.ones(delta.shape[0], device=delta.device)
-    cloaked = cloaked_at(fits)
-    inside = problem.comparison.perceptual(cloaked) <= limit
-    if bool(inside.all()):
-        return cloaked
-    fits, fails = inside.to(delta), torch.ones_like(fits)
-    for _ in range(halvings):
-        middle = torch.where(inside, fits, (fits + fails) / 2)
-        passes = problem.comparison.perceptual(cloaked_at(middle)) <= limit
-        fits, fails = torch.where(passes, middle, fits), torch.where(passes, fails, middle)
-    return cloaked_at(fits)

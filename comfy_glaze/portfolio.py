@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from .artwork import FORMATS, Artwork, ArtworkError, is_lossless, load_artwork, save_artwork
+from .budget import Budget
 from .builtin_bank import builtin_bank
-from .cloak import Budget, Cloak, CloakSettings, OnStep, optimize_cloak
+from .cloak import Cloak, CloakSettings, OnStep, optimize_cloak
 from .encoders import Encoder, load_encoder
 from .images import resize, shrink
 from .measures import Comparison, Measures, pixel_change, worst_perceptual

@@ -129,7 +129,7 @@ def write_sheet(
         ("original", original),
         (f"styled: {report['target_style']['name']}", styled),
         ("cloaked", cloaked),
-        (f"difference × {factor}", difference),
+        (f"difference times {factor}", difference),
     ]
     sheet = _compose(panels, _lines(report))
     with atomic_write(path) as temporary:
@@ -168,8 +168,8 @@ def _budget_words(perceptual: dict[str, Any], values: dict[str, Any], settings: 
     words = []
     if perceptual["value"] is not None:
         words.append(f"{perceptual['metric']} {perceptual['value']:.4f} of {perceptual['limit']:g}")
-    cap = f" of {settings['linf'] * LEVELS:g}" if settings["linf"] is not None else ""
-    words.append(f"L∞ {values['linf'] * LEVELS:g}{cap} levels")
+    cap = f" of {settings['linf'] * LEVELS:.0f}" if settings["linf"] is not None else ""
+    words.append(f"largest change {values['linf'] * LEVELS:.0f}{cap} levels")
     words.append(f"PSNR {values['psnr']:.1f} dB" if values["psnr"] is not None else "unchanged")
     return "    ".join(words)
 

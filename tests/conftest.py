@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from torch import Tensor
 from comfy_glaze.encoders import Encoder
 from comfy_glaze.images import to_grid
 
+os.environ["HF_HUB_OFFLINE"] = "1"  # its client reads this once, when it is imported
+
 ARTWORKS = Path(__file__).parent.parent / "examples"
 
 
@@ -23,9 +26,14 @@ def _offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+
+
+@pytest.fixture
+def small_views(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Views of 64 px instead of 512, so that a small picture has native tiles."""
+    monkeypatch.setattr("comfy_glaze.images.VIEW_SIZE", 64)
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 
 from comfy_glaze.artwork import Artwork, save_artwork
-from comfy_glaze.cloak import Budget, CloakSettings, optimize_cloak
+from comfy_glaze.budget import Budget
+from comfy_glaze.cloak import CloakSettings, optimize_cloak
 from comfy_glaze.encoders import Encoder
 from comfy_glaze.report import build_report, write_json, write_sheet
 from comfy_glaze.style_bank import Style

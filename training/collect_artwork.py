@@ -53,6 +53,7 @@ class Source:
     scenes: bool = False  # put figures with transparency on the opaque pictures of the same source
 
 
+# fmt: off
 _WESNOTH = tuple(
     f"wesnoth-1.16-{part}"
     for part in ["data", "did", "dm", "dw", "ei", "httt", "l", "low", "nr", "sof", "sotbe",
@@ -72,9 +73,9 @@ DEBIAN_SOURCES = (
            "images/(story|terrain/ship)"),
     Source("freecol", ("freecol",), "oil portrait", "GPL-2+ and public domain", 60,
            "images/(foundingFathers|settlements|ui)/"),
-    Source("hedgewars", ("hedgewars-data",), "cartoon", "GPL-2", 130, "Data/(Maps|Themes|Forts)/",
-           "(?i)mask"),
-    Source("supertux", ("supertux-data",), "cartoon", "GPL-2+, GPL-3+ and CC-BY-SA", 70,
+    Source("hedgewars", ("hedgewars-data",), "cartoon", "GPL-2, some GFDL-1.3", 130,
+           "Data/(Maps|Themes|Forts)/", "(?i)mask"),
+    Source("supertux", ("supertux-data",), "cartoon", "GPL-3+", 70,
            "images/(background|creatures|engine/menu|worldmap)/"),
     Source("fillets", ("fillets-ng-data",), "cartoon", "GPL-2+", 90, "images/"),
     Source("openclipart", ("openclipart-png",), "flat vector", "public domain", 400, "/png/",
@@ -85,7 +86,8 @@ DEBIAN_SOURCES = (
            "images/(bg|eileen|lucy|concert|magic)"),
     Source("plasma-wallpapers", ("plasma-workspace-wallpapers",), "illustration",
            "LGPL-3 and CC-BY-SA-4.0", 43),
-    Source("gnome-backgrounds", ("gnome-backgrounds",), "illustration", "CC-BY-SA-3.0", 14),
+    Source("gnome-backgrounds", ("gnome-backgrounds",), "illustration", "GPL-2+ and CC-BY-SA-3.0",
+           14),
     Source("ukui-wallpapers", ("ukui-wallpapers",), "photograph", "CC-BY-SA-3.0", 12),
     Source("endless-sky-land", ("endless-sky-data",), "photograph",
            "public domain, some CC-BY-SA-3.0", 170, "images/(land|scene)/"),
@@ -103,10 +105,17 @@ DEBIAN_SOURCES = (
     Source("mate-nature", ("mate-backgrounds",), "photograph", "GPL-2+", 9, "/nature/",
            held_out=True),
 )
+# fmt: on
 
 DICEBEAR_SOURCES = tuple(
-    Source(f"dicebear-{style}", (f"@dicebear/{style}",), "flat vector", licence, limit,
-           held_out=held_out)
+    Source(
+        f"dicebear-{style}",
+        (f"@dicebear/{style}",),
+        "flat vector",
+        licence,
+        limit,
+        held_out=held_out,
+    )
     for style, licence, limit, held_out in (
         ("lorelei", "CC0-1.0", 16, False),
         ("notionists", "CC0-1.0", 16, False),
@@ -276,11 +285,19 @@ def collect(out: Path, packages: Path) -> list[dict[str, str]]:
             kept[source.held_out].append(seen)
             file = f"{source.name}-{count:03d}.png"
             picture.save(folder / file, compress_level=1)
-            records.append({
-                "file": f"{folder.name}/{file}", "split": folder.name, "source": source.name,
-                "package": original if source.name.startswith("dicebear") else source.packages[0],
-                "original": original, "family": source.family, "licence": source.licence,
-            })
+            records.append(
+                {
+                    "file": f"{folder.name}/{file}",
+                    "split": folder.name,
+                    "source": source.name,
+                    "package": original
+                    if source.name.startswith("dicebear")
+                    else source.packages[0],
+                    "original": original,
+                    "family": source.family,
+                    "licence": source.licence,
+                }
+            )
             count += 1
             if count >= source.limit:
                 break

@@ -25,7 +25,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
-NOISE_LEVELS = (0.05, 0.1, 0.2, 0.4)
+NOISE_LEVELS = (0.1, 0.2, 0.4)
 CLOAK_SIDE, CLOAK_CAP, CLOAK_STEPS, CLOAK_STYLES = 256, 8 / 255, 40, (2, 9, 15, 21)
 
 
@@ -92,8 +92,9 @@ def by_family(pictures: list[HeldOut], values: list[float]) -> dict[str, float]:
     """Mean per style family, and over all pictures."""
     families = sorted({p.family for p in pictures})
     result = {
-        family: statistics.fmean(v for p, v in zip(pictures, values, strict=True)
-                                 if p.family == family)
+        family: statistics.fmean(
+            v for p, v in zip(pictures, values, strict=True) if p.family == family
+        )
         for family in families
     }
     return {**result, "all": statistics.fmean(values)}
@@ -105,7 +106,8 @@ def measure_latents(latents: list[Tensor]) -> dict[str, Any]:
     flat = torch.cat([z.permute(1, 0, 2, 3).flatten(1) for z in latents], dim=1)
     correlation = torch.corrcoef(flat) - torch.eye(len(flat))
     return {
-        "mean": flat.mean(1).tolist(), "std": flat.std(1).tolist(),
+        "mean": flat.mean(1).tolist(),
+        "std": flat.std(1).tolist(),
         "strongest_correlation": float(correlation.abs().max()),
         "share_beyond_3": float((flat.abs() > 3).float().mean()),
     }
@@ -125,8 +127,9 @@ def measure_linearity(pictures: list[HeldOut], latents: list[Tensor]) -> dict[st
         chosen = torch.randperm(len(values), generator=generator)[:1200]
         sides[i % 2][0].append(torch.cat([patches[chosen], torch.ones(len(chosen), 1)], dim=1))
         sides[i % 2][1].append(values[chosen])
-    (fit_x, fit_y), (test_x, test_y) = ((torch.cat(x).double(), torch.cat(y).double())
-                                        for x, y in sides)
+    (fit_x, fit_y), (test_x, test_y) = (
+        (torch.cat(x).double(), torch.cat(y).double()) for x, y in sides
+    )
     gram = fit_x.T @ fit_x + 1e-2 * torch.eye(fit_x.shape[1], dtype=torch.float64)
     linear = torch.linalg.solve(gram, fit_x.T @ fit_y)
 
@@ -195,10 +198,14 @@ def measure(prefix: Path, data: Path, quick: bool) -> dict[str, Any]:
         for level in () if quick else NOISE_LEVELS:
             noisy[str(level)] = statistics.fmean(
                 psnr(decode(model, z + level * torch.randn(z.shape, generator=generator)), p.pixels)
-                for z, p in zip(latents, pictures, strict=True))
+                for z, p in zip(latents, pictures, strict=True)
+            )
     return {
-        "pictures": {f: sum(p.family == f for p in pictures) for f in by_family(pictures, values)
-                     if f != "all"},
+        "pictures": {
+            f: sum(p.family == f for p in pictures)
+            for f in by_family(pictures, values)
+            if f != "all"
+        },
         "psnr": by_family(pictures, values),
         "psnr_with_latent_noise": noisy,
         "latents": measure_latents(latents),
@@ -206,8 +213,10 @@ def measure(prefix: Path, data: Path, quick: bool) -> dict[str, Any]:
         "cloak": measure_cloaks(model, data, pictures),
         "encoder_gradient_seconds_512": gradient_seconds(model),
         "threads": torch.get_num_threads(),
-        "parameters": {"encoder": sum(p.numel() for p in model.encoder.parameters()),
-                       "decoder": sum(p.numel() for p in model.decoder.parameters())},
+        "parameters": {
+            "encoder": sum(p.numel() for p in model.encoder.parameters()),
+            "decoder": sum(p.numel() for p in model.decoder.parameters()),
+        },
         "bytes": {s: prefix.with_suffix(s).stat().st_size for s in (".safetensors", ".json")},
     }
 
@@ -216,9 +225,12 @@ def main() -> None:
     """Measure, print, and write JSON where asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     root = Path(__file__).resolve().parent.parent
-    parser.add_argument("--weights", type=Path,
-                        default=root / "comfy_glaze" / "embedded" / "embedded-1",
-                        help="path without suffix")
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        default=root / "comfy_glaze" / "embedded" / "embedded-1",
+        help="path without suffix",
+    )
     parser.add_argument("--data", type=Path, default=Path("training/data"))
     parser.add_argument("--json", type=Path)
     parser.add_argument("--quick", action="store_true", help="leave out the noise levels")

@@ -2,9 +2,8 @@
 
     python training/train_autoencoder.py --data training/data --run training/run --minutes 90
 
-Reads what ``collect_artwork.py`` wrote. The learning rate reaches zero exactly at the time limit.
-A checkpoint is kept in ``--run`` and training goes on from it when the command is given again; the
-averaged weights are exported as fp16 safetensors with the diffusers configuration beside them.
+Reads what ``collect_artwork.py`` wrote. The learning rate reaches zero at the time limit. Given
+again, the command goes on from the checkpoint in ``--run``. The averaged weights are exported.
 
 The network is trained in an equal but cheaper layout. ``AutoencoderTiny`` begins with two
 convolutions at full resolution that have no activation in between, and ends with two more: each
@@ -24,11 +23,12 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from diffusers import AutoencoderTiny
+from measure_autoencoder import held_out, psnr
 from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -56,8 +56,7 @@ class TrainingLayout(nn.Module):
         self.decoder = decoder[:-3]
         self.tail = nn.Conv2d(width, 3, 5, padding=2)
         # nearest-neighbour doubling and a 5-tap kernel, as 3 taps for even and for odd pixels
-        rows = [[[1, 1, 0, 0, 0], [0, 0, 1, 1, 0], [0, 0, 0, 0, 1]],
-                [[1, 0, 0, 0, 0], [0, 1, 1, 0, 0], [0, 0, 0, 1, 1]]]
+        rows = [[[(p + u) // 2 == a for u in range(5)] for a in range(3)] for p in range(2)]
         self.register_buffer("to_half", torch.tensor(rows, dtype=torch.float32), persistent=False)
         self._initialise()
 
@@ -82,10 +81,8 @@ class TrainingLayout(nn.Module):
         """Pixels (not clamped) of latents."""
         features = self.decoder(torch.tanh(latents / 3) * 3)
         kernel = torch.einsum("ocuv,pau,qbv->opqcab", self.tail.weight, self.to_half, self.to_half)
-        bias = self.tail.bias
-        assert bias is not None
-        pixels = F.conv2d(features, kernel.flatten(0, 2), bias.repeat_interleave(4), padding=1)
-        return F.pixel_shuffle(pixels, 2)
+        bias = cast(Tensor, self.tail.bias).repeat_interleave(4)
+        return F.pixel_shuffle(F.conv2d(features, kernel.flatten(0, 2), bias, padding=1), 2)
 
     @torch.no_grad()
     def standard(self) -> AutoencoderTiny:
@@ -105,16 +102,11 @@ class TrainingLayout(nn.Module):
                 inner = (row - outer[0] + 1, column - outer[1] + 1)
                 shift = (outer[0] + 1, outer[1] + 1)
                 group = 3 * (3 * shift[0] + shift[1])
-                for colour in range(3):
-                    first.weight[group + colour, colour, shift[0], shift[1]] = 1
-                    last.weight[colour, group + colour, shift[0], shift[1]] = 1
-                    second.weight[:, group + colour, inner[0], inner[1]] = (
-                        self.stem.weight[:, colour, row + 2, column + 2])
-                    doubled.weight[group + colour, :, inner[0], inner[1]] = (
-                        self.tail.weight[colour, :, row + 2, column + 2])
+                channels, (i, j), (k, m) = slice(group, group + 3), shift, inner
+                first.weight[channels, :, i, j] = last.weight[:, channels, i, j] = torch.eye(3)
+                second.weight[:, channels, k, m] = self.stem.weight[:, :, row + 2, column + 2]
+                doubled.weight[channels, :, k, m] = self.tail.weight[:, :, row + 2, column + 2]
         first.bias[27] = 1  # a constant channel carries the stem's bias
-        assert self.stem.bias is not None
-        assert self.tail.bias is not None
         second.weight[:, 27, 1, 1] = self.stem.bias
         last.bias.copy_(self.tail.bias)
         return model
@@ -178,8 +170,7 @@ class Crops:
         self.shapes: list[tuple[int, int]] = json.loads(index.read_text())
         self.pixels = np.memmap(packed, dtype=np.uint8, mode="r")
         self.starts = np.concatenate([[0], np.cumsum([3 * h * w for h, w in self.shapes])])
-        self.size, self.batch = size, batch
-        self.random = np.random.default_rng(seed)
+        self.size, self.batch, self.random = size, batch, np.random.default_rng(seed)
         self.queue: queue.Queue[Tensor] = queue.Queue(8)
         threading.Thread(target=self._fill, daemon=True).start()
 
@@ -209,24 +200,13 @@ class Crops:
 
 
 def moment_penalty(latents: Tensor) -> Tensor:
-    """How far the latents are from zero mean and identity covariance over the channels."""
+    """How far the latents are from zero mean, one variance and no correlation of channels.
+
+    The variance is 1.6: crops are busier than whole pictures, whose variance is then nearer one.
+    """
     flat = latents.permute(1, 0, 2, 3).flatten(1)
-    covariance = torch.cov(flat)
-    identity = torch.eye(len(flat), device=flat.device)
-    return flat.mean(1).square().mean() + (covariance - identity).square().sum(0).mean()
-
-
-def held_out_pictures(data: Path, every: int) -> list[Tensor]:
-    """Every n-th held-out picture at 512 px, its sides cut to multiples of 8."""
-    pictures = []
-    for path in sorted((data / "held_out").glob("*.png"))[::every]:
-        picture = Image.open(path).convert("RGB")
-        scale = min(1.0, 512 / min(picture.size))
-        size = (round(picture.width * scale), round(picture.height * scale))
-        pixels = np.asarray(picture.resize(size, Image.Resampling.LANCZOS), dtype=np.float32) / 255
-        pixels = pixels[: size[1] // 8 * 8, : size[0] // 8 * 8]
-        pictures.append(torch.from_numpy(pixels).permute(2, 0, 1)[None])
-    return pictures
+    wanted = 1.6 * torch.eye(len(flat), device=flat.device)
+    return flat.mean(1).square().mean() + (torch.cov(flat) - wanted).square().sum(0).mean()
 
 
 @torch.no_grad()
@@ -235,8 +215,7 @@ def held_out_psnr(layout: TrainingLayout, pictures: list[Tensor], device: torch.
     values = []
     for picture in pictures:
         pixels = picture.to(device).contiguous(memory_format=torch.channels_last)
-        error = (layout.decode(layout.encode(pixels)).clamp(0, 1) - pixels).square().mean()
-        values.append(-10 * math.log10(max(float(error), 1e-10)))
+        values.append(psnr(layout.decode(layout.encode(pixels)).clamp(0, 1), pixels))
     return sum(values) / len(values)
 
 
@@ -246,8 +225,10 @@ def export(layout: TrainingLayout, folder: Path) -> None:
     model = layout.standard()
     tensors = {k: v.half().contiguous().cpu() for k, v in model.state_dict().items()}
     save_file(tensors, folder / f"{VERSION}.safetensors", metadata={"version": VERSION})
+    (folder / f"{VERSION}.safetensors").chmod(0o644)
     unused = ("_use_default_values", "block_out_channels")
-    config = {k: v for k, v in model.config.items() if k not in unused}
+    config = {"_class_name": type(model).__name__}
+    config |= {k: v for k, v in model.config.items() if k not in unused}
     (folder / f"{VERSION}.json").write_text(json.dumps(config, indent=2) + "\n")
 
 
@@ -261,19 +242,39 @@ def replicate(layout: TrainingLayout, count: int) -> list[TrainingLayout]:
 
 
 def work(layout: TrainingLayout, pixels: Tensor, options: argparse.Namespace) -> Tensor:
-    """One forward and backward pass; returns the mean PSNR of the crops and the moment penalty.
+    """One forward and backward pass; returns PSNR, moment penalty and shift of the crops.
 
     The loss is the mean over crops of the logarithm of the squared error, which is the PSNR.
     """
     if options.workers > 1:
         torch.set_num_threads(1)  # of this thread
-    latents = layout.encode(pixels)
+    count = len(pixels) // 2
+    left, latents = one_step(layout, pixels[:count].requires_grad_(True), pixels[count:])
     amount = options.noise * torch.rand(len(latents), 1, 1, 1, device=pixels.device)
     decoded = layout.decode(latents + amount * torch.randn_like(latents))
     error = (decoded - pixels).square().mean(dim=(1, 2, 3))
     moments = moment_penalty(latents)
-    (torch.log(error + options.floor).mean() + options.moments * moments).backward()
-    return torch.stack([-10 * torch.log10(error.detach() + 1e-6).mean(), moments.detach()]).cpu()
+    loss = torch.log(error + options.floor).mean() + options.moments * moments
+    (loss + options.pliancy * torch.log(left).mean()).backward()
+    quality = -10 * torch.log10(error.detach() + 1e-6).mean()
+    return torch.stack([quality, moments.detach(), 1 - left.detach().mean()]).cpu()
+
+
+def one_step(layout: TrainingLayout, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """How near one sign step of at most 8/255 brings features to those of another picture.
+
+    Returns, for each crop of ``first``, the share of its feature distance to a crop of ``second``
+    that is left after the step, and the latents of all crops. Left alone, so small a network stays
+    nearly linear, and its features hardly follow a cloak, which those of a real encoder do.
+    """
+    before, target = layout.encode(first), layout.encode(second)
+    goal = target[: len(first)].detach()
+    distance = (before - goal).square().mean(dim=(1, 2, 3))
+    (gradient,) = torch.autograd.grad(distance.sum(), first, retain_graph=True)
+    reach = 8 / 255 * torch.empty(len(first), 1, 1, 1, device=first.device).uniform_(0.25, 1)
+    moved = (first.detach() - reach * gradient.sign()).clamp(0, 1)
+    after = (layout.encode(moved) - goal).square().mean(dim=(1, 2, 3))
+    return (after + 0.01) / (distance + 0.01), torch.cat([before, target])
 
 
 def parse() -> argparse.Namespace:
@@ -290,10 +291,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--crop", type=int, default=64)
     parser.add_argument("--batch", type=int, default=10, help="crops per worker thread")
     parser.add_argument("--workers", type=int, default=1 if torch.cuda.is_available() else 2)
-    parser.add_argument("--optimizer", choices=("muon", "adamw"), default="muon")
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--noise", type=float, default=0.08, help="largest noise on the latents")
-    parser.add_argument("--moments", type=float, default=0.05, help="weight of the moment penalty")
+    parser.add_argument("--moments", type=float, default=0.5, help="weight of the moment penalty")
+    parser.add_argument("--pliancy", type=float, default=0.15, help="weight of the one-step shift")
     parser.add_argument("--floor", type=float, default=3e-4, help="error below which gain is small")
     parser.add_argument("--ema", type=float, default=0.998)
     parser.add_argument("--evaluate-minutes", type=float, default=5)
@@ -308,33 +309,30 @@ def configuration(options: argparse.Namespace) -> dict[str, Any]:
     widths = (options.width,) * 4
     return {
         "latent_channels": options.latents,
-        "encoder_block_out_channels": widths, "decoder_block_out_channels": widths,
+        "encoder_block_out_channels": widths,
+        "decoder_block_out_channels": widths,
         "num_encoder_blocks": tuple(options.encoder_blocks),
         "num_decoder_blocks": tuple(options.decoder_blocks),
     }
 
 
 def optimizers(layout: TrainingLayout, options: argparse.Namespace) -> list[torch.optim.Optimizer]:
-    """Muon for the convolutions inside, Adam for everything else (or for all)."""
-    inside: list[nn.Parameter] = []
-    rest: list[nn.Parameter] = []
-    for name, parameter in layout.named_parameters():
-        hidden = name.startswith(("encoder", "decoder")) and parameter.ndim == 4
-        hidden = hidden and parameter.shape[0] == parameter.shape[1] == options.width
-        (inside if hidden and options.optimizer == "muon" else rest).append(parameter)
+    """Muon for the convolutions inside, Adam for everything else."""
+    square = (options.width, options.width)
+    inside = [p for p in layout.parameters() if p.shape[:2] == square]
+    rest = [p for p in layout.parameters() if all(p is not other for other in inside)]
     adam = torch.optim.AdamW(rest, lr=options.lr, betas=(0.9, 0.98), weight_decay=1e-4)
-    return [Muon(inside, options.lr), adam] if inside else [adam]
+    return [Muon(inside, options.lr), adam]
 
 
 def train(options: argparse.Namespace) -> None:
     """Train until the time limit, then export."""
     torch.manual_seed(options.seed)
     device = torch.device(options.device)
-    layout = TrainingLayout(configuration(options))
-    layout = layout.to(device).to(memory_format=torch.channels_last)
+    layout = TrainingLayout(configuration(options)).to(device)
+    layout = layout.to(memory_format=torch.channels_last)
     average = copy.deepcopy(layout).requires_grad_(False)
-    steps_taken, spent = 0, 0.0
-    optimisers = optimizers(layout, options)
+    steps_taken, spent, optimisers = 0, 0.0, optimizers(layout, options)
     checkpoint = options.run / "checkpoint.pt"
     if checkpoint.exists():
         saved = torch.load(checkpoint, map_location=device, weights_only=True)
@@ -344,14 +342,13 @@ def train(options: argparse.Namespace) -> None:
             optimiser.load_state_dict(state)
         steps_taken, spent = saved["steps"], saved["seconds"]
     if options.export_only:
-        export(average, options.export or options.run)
-        return
+        return export(average, options.export or options.run)
     crops = Crops(options.data, options.crop, options.batch, options.seed + steps_taken)
     if not steps_taken:
         with torch.no_grad():  # latents begin with unit variance
             first = layout.encode(crops.next(device))
             layout.encoder[-1].weight.div_(first.std(dim=(0, 2, 3)).view(-1, 1, 1, 1))
-    pictures = held_out_pictures(options.data, every=6)
+    pictures = [p.pixels for p in held_out(options.data)[::6]]
     options.run.mkdir(parents=True, exist_ok=True)
     limit, started, evaluated = options.minutes * 60, time.monotonic(), spent
     running: list[Tensor] = []
@@ -360,24 +357,27 @@ def train(options: argparse.Namespace) -> None:
         seconds = spent + time.monotonic() - started
         finished = seconds >= limit
         if finished or seconds - evaluated >= options.evaluate_minutes * 60:
-            evaluated = seconds
-            psnr = held_out_psnr(average, pictures, device)
-            crops_psnr, moments = torch.stack(running).mean(0).tolist() if running else (0.0, 0.0)
-            print(f"{seconds / 60:6.1f} min  step {steps_taken:6d}  held-out {psnr:.2f} dB  "
-                  f"crops {crops_psnr:.2f} dB  moments {moments:.3f}", flush=True)
+            evaluated, quality = seconds, held_out_psnr(average, pictures, device)
+            if not math.isfinite(quality):
+                raise FloatingPointError("training has diverged; the last checkpoint is kept")
+            recent = torch.stack(running).mean(0).tolist() if running else [0.0] * 3
+            print(
+                f"{seconds / 60:6.1f} min  step {steps_taken:6d}  held-out {quality:.2f} dB",
+                "crops {:.2f} dB  moments {:.3f}  shift {:.3f}".format(*recent),
+                flush=True,
+            )
             running = []
-            torch.save({
-                "layout": layout.state_dict(), "average": average.state_dict(),
-                "optimisers": [o.state_dict() for o in optimisers],
-                "steps": steps_taken, "seconds": seconds, "config": configuration(options),
-            }, checkpoint.with_suffix(".tmp"))
-            checkpoint.with_suffix(".tmp").replace(checkpoint)
+            saving: dict[str, Any] = {"layout": layout.state_dict()}
+            saving["average"] = average.state_dict()
+            saving["optimisers"] = [o.state_dict() for o in optimisers]
+            temporary = checkpoint.with_suffix(".tmp")
+            torch.save({**saving, "steps": steps_taken, "seconds": seconds}, temporary)
+            temporary.replace(checkpoint)
         if finished:
-            break
+            return export(average, options.export or options.run)
         rate = min(1, (steps_taken + 1) / 200) * (0.5 + 0.5 * math.cos(math.pi * seconds / limit))
-        for optimiser in optimisers:
-            for group in optimiser.param_groups:
-                group["lr"] = options.lr * rate
+        for group in [group for o in optimisers for group in o.param_groups]:
+            group["lr"] = options.lr * rate
         batches = [crops.next(device) for _ in replicas]
         measures = list(pool.map(partial(work, options=options), replicas, batches))
         for parameter, *copies in zip(*(r.parameters() for r in (layout, *replicas)), strict=True):
@@ -393,7 +393,6 @@ def train(options: argparse.Namespace) -> None:
             for mean, parameter in zip(average.parameters(), layout.parameters(), strict=True):
                 mean.lerp_(parameter, 1 - decay)
         running.append(torch.stack(measures).mean(0))
-    export(average, options.export or options.run)
 
 
 if __name__ == "__main__":
