@@ -119,30 +119,12 @@ class _Problem:
         tiles = len(self.targets) - 1
         return [0.5] + tiles * [0.5 / tiles] if tiles else [1.0]
 
-    def backward(
-        self,
-        delta: Tensor,
-        target: ViewTarget,
-        weight: float = 1.0,
-        penalty: Callable[[Tensor], Tensor] | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """Add one view's gradient of d / d₀ + penalty(perceptual value) to ``delta.grad``.
-
-        Without a penalty the metric is only looked at.
-
-        Returns:
-            The relative feature distance d / d₀ and the perceptual value, each (B,), detached.
-        """
-        seen = target.view.of(self.images + delta)
-        relative = feature_distance(self.comparison.encoder(seen), target.styled) / target.before
-        loss, value = relative.sum(), torch.zeros_like(relative)
-        if self.comparison.metric and target.reference is not None:
-            with torch.set_grad_enabled(penalty is not None):
-                value = self.comparison.metric.distance(target.reference, seen)
-                if penalty is not None:
-                    loss = loss + penalty(value).sum()
-        (weight * loss).backward()  # type: ignore[no-untyped-call]
-        return relative.detach(), value.detach()
+    def objectives(self, seen: Tensor, target: ViewTarget) -> tuple[Tensor, Tensor]:
+        """Both halves of Eq. 2 for a view of x + δ: d / d₀ and the perceptual value, (B,) each."""
+        distance = feature_distance(self.comparison.encoder(seen), target.styled) / target.before
+        if self.comparison.metric is None or target.reference is None:
+            return distance, torch.zeros_like(distance)
+        return distance, self.comparison.metric.distance(target.reference, seen)
 
     def project_(self, delta: Tensor) -> None:
         """Clamp δ in place to the L∞ cap, the pixels' range, and the pixels left alone."""
@@ -177,8 +159,8 @@ class _Progress:
         self.distances = [nothing + 1 for _ in self.problem.targets]
         self.perceptual = [nothing for _ in self.problem.targets]
 
-    def saw(self, view: int, values: tuple[Tensor, Tensor]) -> None:
-        self.distances[view], self.perceptual[view] = values
+    def saw(self, view: int, distance: Tensor, perceptual: Tensor) -> None:
+        self.distances[view], self.perceptual[view] = distance.detach(), perceptual.detach()
         self.passes += self.problem.targets[view].view.passes
 
     def report(self, step: int, delta: Tensor) -> None:
@@ -209,10 +191,11 @@ def _paper(problem: _Problem, settings: CloakSettings, progress: _Progress) -> T
     for step in range(1, settings.steps + 1):
         adam.zero_grad()
         for view, (target, weight) in enumerate(zip(problem.targets, problem.weights, strict=True)):
-            values = problem.backward(
-                delta, target, weight, penalty=lambda value: alpha * (value - limit).clamp_min(0)
-            )
-            progress.saw(view, values)
+            seen = target.view.of(problem.images + delta)
+            distance, perceptual = problem.objectives(seen, target)
+            loss = distance + alpha * (perceptual - limit).clamp_min(0)
+            (weight * loss.sum()).backward()  # type: ignore[no-untyped-call]
+            progress.saw(view, distance, perceptual)
         adam.step()
         problem.project_(delta)
         progress.report(step, delta)
@@ -220,36 +203,46 @@ def _paper(problem: _Problem, settings: CloakSettings, progress: _Progress) -> T
 
 
 def _fast(problem: _Problem, settings: CloakSettings, progress: _Progress) -> Tensor:
-    """Sign descent with momentum and a falling step; the limit is held by a dual variable.
+    """Sign descent with momentum and a falling step, on one view a step.
 
-    One view a step: the whole picture and the native tiles take turns, so that a step costs the
-    same for every size of picture.  λ ≥ 0 grows while the perceptual value exceeds its limit and
-    falls while it does not (dual ascent on the Lagrangian d / d₀ + λ · (perceptual / p − 1)).  As
-    long as λ is zero, the metric needs no backward pass.
+    The whole picture and the native tiles take turns, so that a step costs the same for every size
+    of picture.  The perceptual limit is a constraint with a multiplier λ ≥ 0 for each view, which
+    grows while the limit is exceeded and falls while it is not.  Both gradients are scaled to unit
+    mean size before they are added: a little of the metric's, long before the limit is reached,
+    turns δ into directions that the metric hardly sees, at almost no cost in shift.
     """
-    limit = problem.budget.limit
+    images, limit = problem.images, problem.budget.limit
     step_size = 0.35 * (problem.budget.linf or 16 / LEVELS)
     delta = problem.random_start(settings.seed)
-    momentum = torch.zeros_like(problem.images)
-    multiplier = torch.zeros(problem.images.shape[0], device=delta.device)
+    momentum = torch.zeros_like(images)
+    multipliers = [torch.full((len(images), 1, 1, 1), 0.25, device=images.device)] * len(
+        problem.targets
+    )
     for step in range(1, settings.steps + 1):
-        delta.grad = None
         view = _turn(step, len(problem.targets))
-        force = multiplier / limit if bool((multiplier > 0).any()) else None
-        values = problem.backward(
-            delta, problem.targets[view], penalty=None if force is None else force.mul
-        )
-        assert delta.grad is not None
-        scale = delta.grad.abs().mean(dim=(1, 2, 3), keepdim=True).clamp_min(1e-30)
-        momentum = 0.9 * momentum + delta.grad / scale
+        target, multiplier = problem.targets[view], multipliers[view]
+        seen = target.view.of(images + delta)
+        point = seen.detach().requires_grad_()
+        distance, perceptual = problem.objectives(point, target)
+        direction = _unit_gradient(distance, point)
+        if perceptual.requires_grad:
+            direction = direction + multiplier * _unit_gradient(perceptual, point)
+            excess = (perceptual.detach() / limit - 1).view(-1, 1, 1, 1)
+            multipliers[view] = (multiplier + 0.25 * excess).clamp(0, 2)
+        momentum = 0.8 * momentum + torch.autograd.grad(seen, delta, direction)[0]
         remaining = 1 - (step - 1) / settings.steps
         with torch.no_grad():
             delta -= step_size * remaining * momentum.sign()
         problem.project_(delta)
-        multiplier = (multiplier + 0.5 * (values[1] / limit - 1)).clamp_min(0)
-        progress.saw(view, values)
+        progress.saw(view, distance, perceptual)
         progress.report(step, delta)
     return delta.detach()
+
+
+def _unit_gradient(values: Tensor, point: Tensor) -> Tensor:
+    """The gradient of each image's value (B,), scaled to a mean absolute value of 1 per image."""
+    (gradient,) = torch.autograd.grad(values.sum(), point)
+    return gradient / gradient.abs().mean(dim=(1, 2, 3), keepdim=True).clamp_min(1e-30)
 
 
 def _turn(step: int, views: int) -> int:
