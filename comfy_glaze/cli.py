@@ -15,13 +15,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+
+from .terminal import (
+    choice_sentence,
+    log,
+    progress_bar,
+    ranking_table,
+    results,
+    results_table,
+    say,
+    styles_table,
+)
 
 if TYPE_CHECKING:
     from .portfolio import Studio
-    from .target_style import TargetStyle
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -32,9 +39,6 @@ app = typer.Typer(
 )
 styles_app = typer.Typer(no_args_is_help=True, help="The styles that a cloak can lead towards.")
 app.add_typer(styles_app, name="styles")
-
-results = Console()
-log = Console(stderr=True)
 
 REHEARSAL_HINT = (
     "Rehearsal: the embedded encoder belongs to no image generator, so these cloaks guard nothing "
@@ -72,18 +76,13 @@ def _number(text: str) -> float:
         raise typer.BadParameter(f"expected a number or a fraction, but got {text}") from error
 
 
-def _say(sentence: str, style: str) -> None:
-    """One line on standard error, as it is: nothing in it is markup, and nothing breaks it."""
-    log.print(sentence, style=style, markup=False, highlight=False, soft_wrap=True)
-
-
 @contextmanager
 def _one_sentence() -> Iterator[None]:
     """Bad usage ends with the library's own sentence and exit code 2."""
     try:
         yield
     except ValueError as error:
-        _say(f"Error: {error}", "bold red")
+        say(f"Error: {error}", "bold red")
         raise typer.Exit(2) from error
 
 
@@ -193,7 +192,7 @@ def cloak(
             raise typer.Exit(1)
         _check_output_folder(sources, out)
         plan = plan_outputs(found, out, format)
-        with _progress() as progress:
+        with progress_bar() as progress:
             task = progress.add_task("Making the style bank", visible=False, note="")
             studio = open_studio(
                 [source for source, _ in found],
@@ -211,17 +210,17 @@ def cloak(
                 ),
             )
     if studio.encoder.is_rehearsal:
-        _say(REHEARSAL_HINT, "yellow")
-    log.print(_choice(studio))
+        say(REHEARSAL_HINT, "yellow")
+    log.print(choice_sentence(studio.target))
     failures += _cloak_all(plan, out, studio, keep_clear)
     if failures:
-        _say(f"{len(failures)} failed, the rest is saved.", "bold red")
+        say(f"{len(failures)} failed, the rest is saved.", "bold red")
         raise typer.Exit(1)
 
 
 def _fail(failures: list[str], sentence: str) -> None:
     failures.append(sentence)
-    _say(f"Failed: {sentence}", "red")
+    say(f"Failed: {sentence}", "red")
 
 
 def _check_output_folder(sources: Sequence[Path], out: Path) -> None:
@@ -244,28 +243,6 @@ def _check_output_folder(sources: Sequence[Path], out: Path) -> None:
             raise ArtworkError(f"{folder} cannot be written to: {error.strerror}.") from error
 
 
-def _choice(studio: Studio) -> str:
-    target = studio.target
-    where = (
-        f" (distance {target.distance:.2f}, percentile {target.percentile:.0f})"
-        if target.distance is not None and target.percentile is not None
-        else ""
-    )
-    return f"Target style: {target.style.name}, {target.style.genre}{where}."
-
-
-def _progress() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f}%"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}", style="dim"),
-        console=log,
-        transient=True,
-    )
-
-
 def _cloak_all(
     plan: Sequence[tuple[Path, Path | ValueError]], out: Path, studio: Studio, mask: Path | None
 ) -> list[str]:
@@ -275,7 +252,7 @@ def _cloak_all(
 
     failures: list[str] = []
     reports: list[dict[str, Any]] = []
-    with _progress() as progress:
+    with progress_bar() as progress:
         for number, (source, target) in enumerate(plan, start=1):
             if isinstance(target, ValueError):
                 _fail(failures, str(target))
@@ -307,27 +284,9 @@ def _cloak_all(
             finally:
                 progress.remove_task(task)
     if reports:
-        results.print(_results_table(reports))
+        results.print(results_table(reports))
         results.print(f"Cloaked pictures: {out}    Reports: {reports_folder(out)}", soft_wrap=True)
     return failures
-
-
-def _results_table(reports: Sequence[dict[str, Any]]) -> Table:
-    table = Table("picture", box=None, pad_edge=False)
-    for column in ("shift", "perceptual", "L∞", "PSNR", "seconds"):
-        table.add_column(column, justify="right")
-    for report in reports:
-        final = report.get("encoded", report)
-        value, psnr = final["perceptual"]["value"], final["psnr"]
-        table.add_row(
-            report["output"]["file"],
-            f"{final['shift']['512']:.3f}",
-            "-" if value is None else f"{value:.4f}",
-            f"{final['linf'] * 255:.0f}/255",
-            "-" if psnr is None else f"{psnr:.1f} dB",
-            f"{report['seconds']['total']:.1f}",
-        )
-    return table
 
 
 # --- styles --------------------------------------------------------------------------------------
@@ -338,11 +297,7 @@ def list_styles() -> None:
     """List the built-in styles."""
     from .style_bank import builtin_styles
 
-    table = Table("style", "genre", "artist", "drawn without a checkpoint", box=None)
-    for style in builtin_styles():
-        embedded = "yes" if style.embedded is not None else "no"
-        table.add_row(style.name, style.genre, style.artist or "-", embedded)
-    results.print(table)
+    results.print(styles_table(builtin_styles()))
 
 
 @styles_app.command("rank")
@@ -369,22 +324,7 @@ def rank_styles_command(
         phi = load_encoder(encoder or "embedded", choose_device(device))
         ranked = rank_works(builtin_bank(phi), found, phi)
     band = {candidate.style.name for candidate in in_band(ranked)}
-    results.print(_ranking(ranked, band))
-
-
-def _ranking(ranked: Sequence[TargetStyle], band: set[str]) -> Table:
-    table = Table("style", "genre", box=None)
-    for column in ("distance", "percentile", "in the band"):
-        table.add_column(column, justify="right")
-    for candidate in ranked:
-        table.add_row(
-            candidate.style.name,
-            candidate.style.genre,
-            f"{candidate.distance:.3f}",
-            f"{candidate.percentile:.0f}",
-            "●" if candidate.style.name in band else "",
-        )
-    return table
+    results.print(ranking_table(ranked, band))
 
 
 # --- measure -------------------------------------------------------------------------------------

@@ -19,6 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .single_file import as_diffusers
+
 EMBEDDED_VERSION = "embedded-1"
 EMBEDDED_FOLDER = Path(__file__).parent / "embedded"
 
@@ -192,10 +194,10 @@ def _embedded() -> nn.Module:
 
 
 def _from_file(path: Path) -> nn.Module:
-    from .single_file import as_diffusers
-
-    config, weights = as_diffusers(_read_weights(path), path.name)
-    return _build(config, weights, path.name)
+    found = as_diffusers(_read_weights(path))
+    if found is None:
+        raise EncoderError(f"{path.name} holds no autoencoder of a known layout (KL or TAESD).")
+    return _build(*found, path.name)
 
 
 def _from_diffusers(source: str, local: bool) -> nn.Module:

@@ -10,8 +10,6 @@ from typing import Any
 
 from torch import Tensor
 
-from .encoders import EncoderError
-
 Config = dict[str, Any]
 Weights = dict[str, Tensor]
 
@@ -19,14 +17,11 @@ _CHECKPOINT_PREFIXES = ("first_stage_model.", "vae.")
 _TAESD_PREFIXES = ("taesd_encoder.", "encoder.layers.", "encoder.", "")
 
 
-def as_diffusers(weights: Mapping[str, Tensor], source: str) -> tuple[Config, Weights]:
+def as_diffusers(weights: Mapping[str, Tensor]) -> tuple[Config, Weights] | None:
     """Config and encoder weights in diffusers' layout, whatever layout the file has.
 
     Understood: AutoencoderKL in diffusers' layout and in the original one (alone or inside a
-    whole checkpoint), and TAESD-family encoders.
-
-    Raises:
-        EncoderError: the file holds none of these.
+    whole checkpoint), and TAESD-family encoders.  None where a file holds none of these.
     """
     inner = _inside_checkpoint(weights)
     if "encoder.conv_in.weight" in inner:
@@ -36,7 +31,7 @@ def as_diffusers(weights: Mapping[str, Tensor], source: str) -> tuple[Config, We
     for prefix in _TAESD_PREFIXES:
         if f"{prefix}0.weight" in inner and f"{prefix}1.conv.0.weight" in inner:
             return _tiny(_only(inner, (prefix,)), prefix)
-    raise EncoderError(f"{source} holds no autoencoder of a known layout (KL or TAESD).")
+    return None
 
 
 def _only(weights: Mapping[str, Tensor], prefixes: tuple[str, ...]) -> Weights:

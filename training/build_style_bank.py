@@ -1,6 +1,6 @@
 """Make the style bank that ships for the embedded encoder; run it after every retraining.
 
-    python training/build_style_bank.py
+python training/build_style_bank.py
 """
 
 from __future__ import annotations
