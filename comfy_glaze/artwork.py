@@ -243,6 +243,12 @@ def _to_rgb(image: Image.Image) -> tuple[Image.Image, bytes | None]:
     return rgb, profile if space == b"RGB " else None
 
 
+def check_saving(artwork: Artwork, format: str, path: Path) -> None:
+    """Raise ``ArtworkError`` if ``format``, a key of ``FORMATS``, cannot hold the transparency."""
+    if format == "jpeg" and artwork.alpha is not None and bool((artwork.alpha < 1).any()):
+        raise ArtworkError(f"{_named(path)}: expected png or webp for transparency, but got jpeg.")
+
+
 def save_artwork(
     pixels: Tensor, artwork: Artwork, path: Path, *, format: str | None = None, quality: int = 95
 ) -> None:
@@ -268,8 +274,7 @@ def save_artwork(
         if artwork.source is not None and os.path.samefile(path, artwork.source):
             raise ArtworkError(f"{name}: expected another file than the source, but got it.")
     channels, alpha = pixels.detach().cpu().float(), artwork.alpha
-    if format == "jpeg" and alpha is not None and bool((alpha < 1).any()):
-        raise ArtworkError(f"{name}: expected png or webp for transparency, but got jpeg.")
+    check_saving(artwork, format, path)
     if format != "jpeg" and alpha is not None:
         channels = torch.cat([channels, alpha.cpu()], dim=1)
     levels = (channels[0] * LEVELS).round().to(torch.uint8).permute(1, 2, 0).contiguous()

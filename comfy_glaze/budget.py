@@ -59,7 +59,7 @@ def room_for(
         keep_clear: (B or 1, 1, H, W), above 0.5 where pixels must not change.
 
     Raises:
-        ValueError: the mask has another size.
+        ValueError: the mask has another shape, or leaves nothing to change.
     """
     cap = 1.0 if linf is None else linf
     tolerance = 1e-4  # of a grey level: float32 noise around exact grid values
@@ -67,13 +67,16 @@ def room_for(
     high = ((images + cap) * LEVELS + tolerance).floor().clamp(0, LEVELS) / LEVELS
     below, above = low - images, high - images
     if keep_clear is not None:
-        if keep_clear.shape[-2:] != images.shape[-2:]:
+        size = tuple(images.shape[-2:])
+        if keep_clear.shape not in ((1, 1, *size), (len(images), 1, *size)):
             raise ValueError(
-                f"keep_clear must be as large as the images, {tuple(images.shape[-2:])}, "
-                f"but it is {tuple(keep_clear.shape[-2:])}."
+                f"keep_clear must have the shape {(len(images), 1, *size)}, "
+                f"but it has {tuple(keep_clear.shape)}."
             )
         free = (keep_clear <= 0.5).to(images)
         below, above = below * free, above * free
+    if not bool((above > below).flatten(1).any(dim=1).all()):
+        raise ValueError("A picture needs pixels that may change, but keep_clear covers it all.")
     return below, above
 
 
@@ -91,6 +94,7 @@ def largest_inside(
         may_change: (B, 3, H, W), false where pixels stay as they are, unrounded.
     """
     images = comparison.original
+    limit *= 1 - 1e-3  # the same pixels measure a little differently on another device
 
     def cloaked_at(scale: Tensor) -> Tensor:
         return torch.where(may_change, to_grid(images + scale.view(-1, 1, 1, 1) * delta), images)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import platformdirs
 from torch import Tensor
 
-from .artwork import load_artwork
+from .artwork import ArtworkError, load_artwork
 from .encoders import Encoder
 from .style_bank import (
     STYLES_FOLDER,
     Style,
     StyleBank,
+    StyleBankError,
     build_style_bank,
     builtin_styles,
     load_style_bank,
@@ -48,13 +50,14 @@ def builtin_bank(encoder: Encoder, on_style: Callable[[int, int], None] | None =
     shipped = STYLES_FOLDER / f"{encoder.name}.safetensors"
     cached = _cache_folder() / f"{encoder.fingerprint}.safetensors"
     for path in (shipped, cached):
-        if path.is_file():
+        with suppress(StyleBankError):  # missing, damaged or of an older version: made anew
             bank = load_style_bank(path)
             if bank.fingerprint == encoder.fingerprint and bank.styles == builtin_styles():
                 return bank
     bank = make_builtin_bank(encoder, on_style)
-    cached.parent.mkdir(parents=True, exist_ok=True)
-    save_style_bank(bank, cached)
+    with suppress(OSError, ArtworkError):  # without a cache the bank is made again next time
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        save_style_bank(bank, cached)
     return bank
 
 

@@ -7,7 +7,9 @@ Exit codes: 0 all done, 1 some files failed (each named, the rest saved), 2 bad 
 from __future__ import annotations
 
 import json
+import logging
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
@@ -46,7 +48,7 @@ REHEARSAL_HINT = (
 )
 
 EncoderOption = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
         "--encoder",
         metavar="NAME",
@@ -84,6 +86,12 @@ def _one_sentence() -> Iterator[None]:
     except ValueError as error:
         say(f"Error: {error}", "bold red")
         raise typer.Exit(2) from error
+
+
+def _one_encoder(named: list[str] | None, otherwise: str | None = None) -> str:
+    if named and len(named) > 1:
+        raise ValueError(f"Expected one --encoder, but got {len(named)}; ensembles are to come.")
+    return named[0] if named else otherwise or "embedded"
 
 
 # --- cloak ---------------------------------------------------------------------------------------
@@ -168,6 +176,7 @@ def cloak(
     from .artwork import ArtworkError, find_artworks, load_artwork
     from .budget import PRESETS, Budget
     from .cloak import CloakSettings
+    from .perceptual import trunk_hint
     from .portfolio import open_studio, plan_outputs
 
     failures: list[str] = []
@@ -179,7 +188,12 @@ def cloak(
             metric=metric,
             alpha=alpha,
         )
-        settings = CloakSettings(method=method, steps=steps, seed=seed, preset=preset)
+        settings = CloakSettings(
+            method=method,
+            steps=steps,
+            seed=seed,
+            preset=preset if limit is None and linf is None else "custom",
+        )
         if keep_clear is not None:
             load_artwork(keep_clear)  # a bad mask is found now and not once per picture
         found: list[tuple[Path, Path]] = []
@@ -188,39 +202,73 @@ def cloak(
                 found += find_artworks([source])
             except ArtworkError as error:
                 _fail(failures, str(error))
+        found = list({source.resolve(): (source, name) for source, name in found[::-1]}.values())
+        found.reverse()  # a picture named twice is cloaked once, where it was named first
+        _tell_passed_over(sources)
         if not found:
             raise typer.Exit(1)
         _check_output_folder(sources, out)
         plan = plan_outputs(found, out, format)
         with progress_bar() as progress:
             task = progress.add_task("Making the style bank", visible=False, note="")
-            studio = open_studio(
-                [source for source, _ in found],
-                budget,
-                settings,
-                encoder=encoder or checkpoint or "embedded",
-                style_transfer=style_transfer or checkpoint or "embedded",
-                style=style,
-                style_seed=style_seed,
-                format=format,
-                quality=quality,
-                device=device,
-                on_style=lambda done, of: progress.update(
-                    task, completed=done, total=of, visible=True
-                ),
-            )
+            try:
+                studio = open_studio(
+                    [source for source, _ in found],
+                    budget,
+                    settings,
+                    encoder=_one_encoder(encoder, checkpoint),
+                    style_transfer=style_transfer or checkpoint or "embedded",
+                    style=style,
+                    style_seed=style_seed,
+                    format=format,
+                    quality=quality,
+                    device=device,
+                    on_style=lambda done, of: progress.update(
+                        task, completed=done, total=of, visible=True
+                    ),
+                )
+            except ArtworkError:
+                unreadable = [why for source, _ in found if (why := _trouble_with(source))]
+                if not unreadable:
+                    raise
+                for sentence in unreadable:
+                    _fail(failures, sentence)
+                raise typer.Exit(1) from None
     if studio.encoder.is_rehearsal:
         say(REHEARSAL_HINT, "yellow")
-    log.print(choice_sentence(studio.target))
+    if metric == "auto" and studio.metric and studio.metric.name != "lpips-alex":
+        say(f"Metric: {studio.metric.name}, because {trunk_hint('alex')}.", "dim")
+    say(choice_sentence(studio.target), "none")
     failures += _cloak_all(plan, out, studio, keep_clear)
     if failures:
-        say(f"{len(failures)} failed, the rest is saved.", "bold red")
+        say(f"Failed: {len(failures)}. Everything else is saved.", "bold red")
         raise typer.Exit(1)
 
 
 def _fail(failures: list[str], sentence: str) -> None:
     failures.append(sentence)
     say(f"Failed: {sentence}", "red")
+
+
+def _trouble_with(source: Path) -> str | None:
+    """Why a picture cannot be read, if it cannot."""
+    from .artwork import ArtworkError, load_artwork
+
+    try:
+        load_artwork(source)
+    except ArtworkError as error:
+        return str(error)
+    return None
+
+
+def _tell_passed_over(sources: Sequence[Path]) -> None:
+    """Say which pictures of a folder are of kinds not yet worked on."""
+    kinds = {".tif", ".tiff", ".avif", ".heic", ".heif", ".gif", ".bmp", ".jxl", ".psd"}
+    folders = [source for source in sources if source.is_dir()]
+    others = [p for folder in folders for p in folder.rglob("*") if p.suffix.lower() in kinds]
+    if others:
+        names = ", ".join(path.name for path in others[:5]) + (" ..." if len(others) > 5 else "")
+        say(f"Passed over, neither PNG, JPEG nor WebP: {len(others)} ({names}).", "yellow")
 
 
 def _check_output_folder(sources: Sequence[Path], out: Path) -> None:
@@ -321,7 +369,7 @@ def rank_styles_command(
 
     with _one_sentence():
         found = [source for source, _ in find_artworks(sources)]
-        phi = load_encoder(encoder or "embedded", choose_device(device))
+        phi = load_encoder(_one_encoder(encoder), choose_device(device))
         ranked = rank_works(builtin_bank(phi), found, phi)
     band = {candidate.style.name for candidate in in_band(ranked)}
     results.print(ranking_table(ranked, band))
@@ -347,13 +395,21 @@ def measure(
 
     with _one_sentence():
         measures = measure_files(
-            original, cloaked, styled, encoder=encoder or "embedded", metric=metric, device=device
+            original,
+            cloaked,
+            styled,
+            encoder=_one_encoder(encoder),
+            metric=metric,
+            device=device,
         )
     results.print_json(json.dumps(measures))
 
 
 def main() -> None:
     """Entry point of the ``comfy-glaze`` command."""
+    warnings.simplefilter("ignore")  # other libraries' chatter; ours speaks in sentences
+    for library in ("diffusers", "transformers", "huggingface_hub"):
+        logging.getLogger(library).setLevel(logging.CRITICAL)
     app()
 
 

@@ -20,7 +20,7 @@ from .budget import Budget, largest_inside, room_for
 from .encoders import Encoder
 from .images import LEVELS
 from .measures import Comparison, Measures, ViewTarget, feature_distance
-from .perceptual import PerceptualMetric, load_metric, resolve_metric
+from .perceptual import PerceptualMetric, load_metric
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class CloakSettings:
     Attributes:
         method: a key of :data:`METHODS`.
         steps: 0 for the method's own number.
-        seed: decides everything random; the same seed gives the same bytes on the same machine.
+        seed: decides everything random; the same seed gives the same bytes on the same CPU.
         robustness: ``none`` (the only one so far).
         preset: the name of the preset the budget came from, for the report.
     """
@@ -62,7 +62,7 @@ class CloakStep:
         step, steps: from 1 to steps.
         feature_distance: (B,), the mean over views, relative to the untouched picture's.
         perceptual: (B,), the metric's worst value over views, or zeros without a metric.
-        preview: gives the images (B, 3, H, W) in [0, 1] as they are now.
+        preview: gives the images (B, 3, H, W) in [0, 1] as they are when it is called.
     """
 
     step: int
@@ -77,7 +77,7 @@ class Cloak:
     """Cloaked pictures and how they came about.
 
     Attributes:
-        images: (B, 3, H, W) in [0, 1], on the 8-bit grid.
+        images: (B, 3, H, W) in [0, 1], on the 8-bit grid (pixels kept clear stay as they were).
         measures: one per image, taken on ``images``.
         budget: with the metric's real name in place of ``auto``.
         settings: with the real number of steps.
@@ -205,11 +205,12 @@ def _paper(problem: _Problem, settings: CloakSettings, progress: _Progress) -> T
 def _fast(problem: _Problem, settings: CloakSettings, progress: _Progress) -> Tensor:
     """Sign descent with momentum and a falling step, on one view a step.
 
-    The whole picture and the native tiles take turns, so that a step costs the same for every size
-    of picture.  The perceptual limit is a constraint with a multiplier λ ≥ 0 for each view, which
-    grows while the limit is exceeded and falls while it is not.  Both gradients are scaled to unit
-    mean size before they are added: a little of the metric's, long before the limit is reached,
-    turns δ into directions that the metric hardly sees, at almost no cost in shift.
+    The whole picture and the native tiles take turns, so that a step passes the same number of
+    pixels through Φ for every size of picture.  The perceptual limit is a constraint with a
+    multiplier λ ≥ 0 for each view, which grows while the limit is exceeded and falls while it is
+    not.  Both gradients are scaled to unit mean size before they are added: a little of the
+    metric's, long before the limit is reached, turns δ into directions that the metric hardly sees,
+    at almost no cost in shift.
     """
     images, limit = problem.images, problem.budget.limit
     step_size = 0.35 * (problem.budget.linf or 16 / LEVELS)
@@ -272,6 +273,8 @@ METHODS: dict[str, Method] = {
 }
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def optimize_cloak(
     images: Tensor,
     styled: Tensor,
@@ -301,17 +304,16 @@ def optimize_cloak(
     """
     started = time.perf_counter()
     method = METHODS[settings.method]
-    budget = replace(budget, metric=resolve_metric(budget.metric))
     if metric is None and budget.metric != "none":
         metric = load_metric(budget.metric, encoder.device)
-    images = images.to(encoder.device)
-    comparison = Comparison.of(images, styled.to(encoder.device), encoder, metric)
+    budget = replace(budget, metric=metric.name if metric else "none")
+    images, styled = (picture.to(encoder.device, copy=True) for picture in (images, styled))
+    comparison = Comparison.of(images, styled, encoder, metric)
     steps = settings.steps or method.steps(len(comparison.targets))
     settings = replace(settings, steps=steps)
     problem = _Problem(comparison, budget, *room_for(images, budget.linf, keep_clear))
     progress = _Progress(problem, steps, on_step)
-    with torch.enable_grad():
-        delta = method.run(problem, settings, progress)
+    delta = method.run(problem, settings, progress)
     may_change = problem.room_above > problem.room_below
     cloaked = largest_inside(comparison, delta, budget.limit, may_change)
     return Cloak(

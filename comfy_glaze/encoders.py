@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ class Encoder:
             (B, C, h, w).
         multiple: the side of a pixel block that becomes one feature position.
         device: where ``features`` computes.
+        is_rehearsal: true for the embedded encoder, which no image generator uses.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Encoder:
     features: Callable[[Tensor], Tensor]
     multiple: int
     device: torch.device
+    is_rehearsal: bool = False
 
     def __call__(self, images: Tensor) -> Tensor:
         """Features (B, C, ⌈H/m⌉, ⌈W/m⌉) of images (B, 3, H, W) in [0, 1].
@@ -57,12 +59,7 @@ class Encoder:
         bottom, right = (-images.shape[-2]) % self.multiple, (-images.shape[-1]) % self.multiple
         if bottom or right:
             images = F.pad(images, (0, right, 0, bottom), mode="replicate")
-        return self.features(images)
-
-    @property
-    def is_rehearsal(self) -> bool:
-        """True for the embedded encoder: no image generator uses it."""
-        return self.name.startswith("embedded-")
+        return self.features(images).float()
 
 
 def fingerprint_of(weights: Mapping[str, Tensor]) -> str:
@@ -99,7 +96,7 @@ ENCODERS: dict[str, Callable[[Any, Tensor], Tensor]] = {
 
 
 def encoder_from_module(model: nn.Module, name: str, device: torch.device) -> Encoder:
-    """Wrap a diffusers autoencoder; its decoder half is dropped, its weights are frozen."""
+    """Take over a diffusers autoencoder: its decoder half is dropped, its weights are frozen."""
     kind = type(model).__name__
     if kind not in ENCODERS:
         raise EncoderError(
@@ -116,6 +113,7 @@ def encoder_from_module(model: nn.Module, name: str, device: torch.device) -> En
     return Encoder(name, fingerprint_of(weights), features, 2 ** (levels - 1), device)
 
 
+@torch.inference_mode(False)  # weights made in inference mode could never give a gradient
 def load_encoder(name: str, device: torch.device | str = "cpu") -> Encoder:
     """Load Φ by name.
 
@@ -130,7 +128,8 @@ def load_encoder(name: str, device: torch.device | str = "cpu") -> Encoder:
     device = torch.device(device)
     path = Path(name).expanduser()
     if name == "embedded":
-        return encoder_from_module(_embedded(), EMBEDDED_VERSION, device)
+        embedded = encoder_from_module(_embedded(), EMBEDDED_VERSION, device)
+        return replace(embedded, is_rehearsal=True)
     if path.is_dir():
         return encoder_from_module(_from_diffusers(str(path), local=True), path.name, device)
     if path.is_file():
@@ -141,14 +140,6 @@ def load_encoder(name: str, device: torch.device | str = "cpu") -> Encoder:
             f"but there is no {name}."
         )
     return encoder_from_module(_from_diffusers(name, local=False), name, device)
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    try:
-        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise EncoderError(f"Expected a diffusers config in {path}, but: {error}.") from error
-    return config
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:
@@ -171,30 +162,32 @@ def _build(config: Mapping[str, Any], weights: Mapping[str, Tensor], source: str
     """A diffusers model of the config's class, with exactly these weights."""
     import diffusers
 
-    kind = config.get("_class_name")
-    if kind not in ENCODERS:
-        raise EncoderError(
-            f"{source} holds a {kind}, but an encoder must be one of {', '.join(ENCODERS)}."
-        )
-    model: nn.Module = getattr(diffusers, kind).from_config(dict(config))
-    missing, unexpected = model.load_state_dict(weights, strict=False)
+    try:
+        model: nn.Module = getattr(diffusers, config["_class_name"]).from_config(dict(config))
+        missing, unexpected = model.load_state_dict(weights, strict=False)
+    except (RuntimeError, KeyError, TypeError, ValueError, IndexError) as error:
+        raise EncoderError(f"The weights in {source} are not those of a picture VAE.") from error
     wrong = [key for key in missing if key.startswith(("encoder.", "quant_conv."))] + unexpected
     if wrong:
         raise EncoderError(
-            f"The weights in {source} do not fit a {kind}: {wrong[0]} and "
+            f"The weights in {source} do not fit a {type(model).__name__}: {wrong[0]} and "
             f"{len(wrong) - 1} more keys are missing or unknown."
         )
     return model
 
 
 def _embedded() -> nn.Module:
-    config = _read_config(EMBEDDED_FOLDER / f"{EMBEDDED_VERSION}.json")
+    config = json.loads((EMBEDDED_FOLDER / f"{EMBEDDED_VERSION}.json").read_text("utf-8"))
     weights = _read_weights(EMBEDDED_FOLDER / f"{EMBEDDED_VERSION}.safetensors")
     return _build(config, weights, EMBEDDED_VERSION)
 
 
 def _from_file(path: Path) -> nn.Module:
-    found = as_diffusers(_read_weights(path))
+    weights = _read_weights(path)
+    try:
+        found = as_diffusers(weights)
+    except (KeyError, IndexError) as error:
+        raise EncoderError(f"The weights in {path.name} are not those of a picture VAE.") from error
     if found is None:
         raise EncoderError(f"{path.name} holds no autoencoder of a known layout (KL or TAESD).")
     return _build(*found, path.name)
@@ -204,17 +197,18 @@ def _from_diffusers(source: str, local: bool) -> nn.Module:
     """A VAE in diffusers' layout, from a folder or the hub: alone, or a pipeline's ``vae``."""
     import diffusers
 
-    problem = "nothing was found"
+    problems: list[str] = []
     for subfolder in ("vae", ""):
         place = {"subfolder": subfolder, "local_files_only": local}
         try:
             config = diffusers.AutoencoderKL.load_config(source, **place)
         except (OSError, ValueError) as error:
-            problem = str(error).strip().splitlines()[0].rstrip(".")
+            problems.append(_first_line(error))
             continue
-        kind = config.get("_class_name")
+        kind = config.get("_class_name") if isinstance(config, dict) else None
         if kind not in ENCODERS:
-            problem = f"it holds a {kind}, but an encoder must be one of {', '.join(ENCODERS)}"
+            found = f"it holds a {kind}, but an encoder must be one of {', '.join(ENCODERS)}"
+            problems.insert(0, found)
             continue
         for variant in (None, "fp16"):
             try:
@@ -222,6 +216,12 @@ def _from_diffusers(source: str, local: bool) -> nn.Module:
                     source, **place, variant=variant, use_safetensors=True
                 )
                 return model
-            except (OSError, ValueError) as error:
-                problem = str(error).strip().splitlines()[0].rstrip(".")
-    raise EncoderError(f"No encoder could be loaded from {source}: {problem}.")
+            except (OSError, ValueError, RuntimeError, TypeError) as error:
+                problems.append(_first_line(error))
+        del problems[:-2]  # a config was found: what its weights lack is what counts
+        break
+    raise EncoderError(f"No encoder could be loaded from {source}: {problems[0]}.")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0].rstrip(".")

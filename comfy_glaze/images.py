@@ -37,7 +37,8 @@ def to_grid(images: Tensor) -> Tensor:
     return (images * LEVELS).round().clamp(0, LEVELS) / LEVELS
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=8)
+@torch.inference_mode(False)  # what is cached must serve later calls that need gradients
 def _lanczos_matrix(size_in: int, size_out: int, device: torch.device) -> Tensor:
     """The resampling of one axis as a matrix (size_out, size_in), each row summing to 1."""
     scale = size_in / size_out

@@ -93,14 +93,21 @@ def trunk_file(net: str) -> Path:
 _TORCHVISION_NAME = {"alex": "alexnet", "vgg": "vgg16", "squeeze": "squeezenet1_1"}
 
 
+def trunk_hint(net: str) -> str:
+    """Which trunk a metric of the lpips package lacks, where it is looked for, how to fetch it."""
+    file = trunk_file(net)
+    return (
+        f"lpips-{net} needs {file.name} in {file.parent}, which is not there; fetch it once with: "
+        f'python -c "import torchvision; torchvision.models.'
+        f"{_TORCHVISION_NAME[net]}(weights='DEFAULT')\""
+    )
+
+
 def _load_lpips(net: str, device: torch.device) -> PerceptualMetric:
     file = trunk_file(net)
     if not file.is_file():
         raise MetricError(
-            f"Metric lpips-{net} needs {file.name} in {file.parent}, which is not there; fetch it "
-            f'once with: python -c "import torchvision; torchvision.models.'
-            f"{_TORCHVISION_NAME[net]}(weights='DEFAULT')\" — or use st-lpips-alex, which needs "
-            "no download."
+            f"Metric {trunk_hint(net)} — or use st-lpips-alex, which needs no download."
         )
     import lpips
 
@@ -230,6 +237,7 @@ def resolve_metric(name: str) -> str:
     return "lpips-alex" if trunk_file("alex").is_file() else "st-lpips-alex"
 
 
+@torch.inference_mode(False)  # weights made in inference mode could never give a gradient
 def load_metric(name: str, device: torch.device | str = "cpu") -> PerceptualMetric:
     """Load a metric by name (or ``auto``), frozen, on a device.
 

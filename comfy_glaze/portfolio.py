@@ -5,6 +5,8 @@ load → style transfer → cloak → save → measure the saved file → report
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +16,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .artwork import FORMATS, Artwork, ArtworkError, is_lossless, load_artwork, save_artwork
+from .artwork import (
+    FORMATS,
+    Artwork,
+    ArtworkError,
+    atomic_write,
+    check_saving,
+    is_lossless,
+    load_artwork,
+    save_artwork,
+)
 from .budget import Budget
 from .builtin_bank import builtin_bank
 from .cloak import Cloak, CloakSettings, OnStep, optimize_cloak
@@ -142,8 +153,9 @@ def plan_outputs(
 ) -> list[tuple[Path, Path | ArtworkError]]:
     """Where each source will be saved, below ``out``, or why it cannot be.
 
-    A second source that would take the name of an earlier one is refused by name.
+    A source that would take the name of an earlier one, or the place of any source, is refused.
     """
+    sources = {source.resolve() for source, _ in found}
     taken: dict[str, Path] = {}
     plan: list[tuple[Path, Path | ArtworkError]] = []
     for source, relative in found:
@@ -151,30 +163,55 @@ def plan_outputs(
         if format != "same" and target.suffix.lower() not in FORMATS[format]:
             target = target.with_suffix(FORMATS[format][0])
         key = str(target).casefold()  # some file systems take Art.png and art.png for one
-        if key in taken:
-            clash = ArtworkError(
-                f"{source} would be saved as {target}, which is already taken by {taken[key]}."
-            )
-            plan.append((source, clash))
+        would = f"{source} would be saved as {target}, which is"
+        if target.resolve() in sources:
+            plan.append((source, ArtworkError(f"{would} an original.")))
+        elif key in taken:
+            plan.append((source, ArtworkError(f"{would} already taken by {taken[key]}.")))
+        elif target.exists() and not _is_ours(target, reports_folder(out) / relative.parent):
+            plan.append((source, ArtworkError(f"{would} there already and no cloak of ours.")))
         else:
             taken[key] = source
             plan.append((source, target))
     return plan
 
 
+def _is_ours(target: Path, reports: Path) -> bool:
+    """Whether an existing file is what an earlier run saved there, so that it may be replaced."""
+    try:
+        report = json.loads((reports / f"{target.name}.glaze.json").read_text(encoding="utf-8"))
+        return bool(report["output"]["sha256"] == hashlib.sha256(target.read_bytes()).hexdigest())
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
 def reports_folder(out: Path) -> Path:
     """The sibling of ``out`` that holds everything which is not to be published."""
-    return out.absolute().with_name(out.absolute().name + "-reports")
+    return out.resolve().with_name(out.resolve().name + "-reports")
 
 
 def load_mask(path: Path, artwork: Artwork) -> Tensor:
     """A picture whose light half says which pixels to leave alone, at the artwork's size.
 
+    Its own transparent parts leave nothing alone.
+
     Returns:
         (1, 1, H, W) in [0, 1].
+
+    Raises:
+        ArtworkError: the mask cannot be read, or has other proportions than the artwork.
     """
-    mask = load_artwork(path).pixels.mean(dim=1, keepdim=True)
-    return resize(mask, *artwork.pixels.shape[-2:]).clamp(0, 1)
+    picture = load_artwork(path)
+    mask = picture.pixels.mean(dim=1, keepdim=True)
+    if picture.alpha is not None:
+        mask = mask * picture.alpha
+    (height, width), (own_height, own_width) = artwork.pixels.shape[-2:], mask.shape[-2:]
+    if abs(own_width * height - width * own_height) > max(height, width, own_height, own_width):
+        raise ArtworkError(
+            f"{path} must have the proportions of the artwork, {width} × {height}, "
+            f"but it is {own_width} × {own_height}."
+        )
+    return resize(mask, height, width).clamp(0, 1)
 
 
 def cloak_file(
@@ -207,6 +244,7 @@ def cloak_file(
     started = time.perf_counter()
     artwork = load_artwork(source)
     format = artwork.format if studio.format == "same" else studio.format
+    check_saving(artwork, format, target)
     styled = studio.style_transfer(artwork.pixels, studio.target.style, studio.settings.seed)
     cloak = optimize_cloak(
         artwork.pixels,
@@ -220,29 +258,33 @@ def cloak_file(
     )
     for folder in {target.parent, report_stem.parent}:
         _make_folder(folder)
-    save_artwork(cloak.images, artwork, target, format=format, quality=studio.quality)
-    encoded = _measure_saved(target, artwork, styled, cloak, studio, format)
-    report = build_report(
-        artwork,
-        target,
-        studio.target,
-        studio.encoder,
-        cloak,
-        style_seed=studio.style_seed,
-        encoded=encoded,
-        seconds=time.perf_counter() - started,
-    )
-    plain = Artwork(pixels=styled)
-    save_artwork(styled, plain, report_stem.with_name(report_stem.name + ".styled.png"))
-    write_sheet(
-        artwork.pixels,
-        styled,
-        cloak.images.cpu(),
-        report,
-        report_stem.with_name(report_stem.name + ".sheet.png"),
-    )
-    write_json(report, report_stem.with_name(report_stem.name + ".glaze.json"))
+    with atomic_write(target) as saved:  # takes its place last, when all about it is written
+        save_artwork(cloak.images, artwork, saved, format=format, quality=studio.quality)
+        report = build_report(
+            artwork,
+            target.name,
+            hashlib.sha256(saved.read_bytes()).hexdigest(),
+            studio.target,
+            studio.encoder,
+            cloak,
+            style_seed=studio.style_seed,
+            encoded=_measure_saved(saved, artwork, styled, cloak, studio, format),
+            seconds=time.perf_counter() - started,
+        )
+        save_artwork(styled, Artwork(styled), _with_ending(report_stem, ".styled.png"))
+        write_sheet(
+            artwork.pixels,
+            styled,
+            cloak.images.cpu(),
+            report,
+            _with_ending(report_stem, ".sheet.png"),
+        )
+        write_json(report, _with_ending(report_stem, ".glaze.json"))
     return report
+
+
+def _with_ending(stem: Path, ending: str) -> Path:
+    return stem.with_name(stem.name + ending)
 
 
 def _keep_clear(artwork: Artwork, mask: Path | None) -> Tensor | None:
@@ -272,7 +314,7 @@ def _measure_saved(
     saved = load_artwork(path).pixels
     if is_lossless(format, studio.quality):
         if not torch.equal(saved, cloak.images.cpu()):
-            raise ArtworkError(f"{path} does not hold the pixels that were written to it.")
+            raise ArtworkError(f"{path} must hold the pixels written to it, but others came back.")
         return None
     device = studio.encoder.device
     comparison = Comparison.of(

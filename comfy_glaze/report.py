@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -43,7 +42,8 @@ def measures_as_json(measures: Measures, metric: str, limit: float | None) -> di
 
 def build_report(
     artwork: Artwork,
-    output: Path,
+    output: str,
+    output_sha256: str,
     target: TargetStyle,
     encoder: Encoder,
     cloak: Cloak,
@@ -56,7 +56,7 @@ def build_report(
 
     Args:
         artwork: the source, as loaded.
-        output: the saved file.
+        output, output_sha256: the saved file's name, and the hash of its bytes.
         encoded: the measures of the decoded file, for a lossy format; None for a lossless one.
         seconds: wall time from reading the source to the saved file.
     """
@@ -70,10 +70,7 @@ def build_report(
             "file": artwork.source.name if artwork.source else None,
             "sha256": artwork.sha256,
         },
-        "output": {
-            "file": output.name,
-            "sha256": hashlib.sha256(output.read_bytes()).hexdigest(),
-        },
+        "output": {"file": output, "sha256": output_sha256},
         "target_style": {
             "name": target.style.name,
             "genre": target.style.genre,

@@ -101,8 +101,10 @@ def find_style(styles: Sequence[Style], name: str) -> Style:
     if name.casefold() in by_name:
         return by_name[name.casefold()]
     near = difflib.get_close_matches(name.casefold(), by_name, n=3, cutoff=0.4)
-    hint = ", ".join(by_name[key].name for key in near) or "see: comfy-glaze styles list"
-    raise StyleBankError(f"There is no style called {name!r} ({hint}).")
+    hint = f"did you mean {' or '.join(by_name[key].name for key in near)}?" if near else ""
+    raise StyleBankError(
+        f"There is no style called {name!r}; {hint or 'see: comfy-glaze styles list.'}"
+    )
 
 
 @torch.no_grad()
@@ -117,13 +119,16 @@ def centroid_of(pictures: Iterable[Tensor], encoder: Encoder) -> Tensor:
     Args:
         pictures: images (1, 3, H, W) in [0, 1].
 
+    Raises:
+        StyleBankError: there is no picture.
+
     Differs: the paper says "feature space centroid" without naming a pooling.
     """
     vectors = []
     for picture in pictures:
         small = shrink(picture, CENTROID_SIZE)
         features = encoder(small.to(encoder.device)).flatten(2)
-        vectors.append(torch.cat([features.mean(dim=2), features.std(dim=2)], dim=1))
+        vectors.append(torch.cat([features.mean(dim=2), features.std(dim=2, correction=0)], dim=1))
     if not vectors:
         raise StyleBankError("A centroid needs at least one picture, but none was given.")
     return torch.cat(vectors).mean(dim=0).float().cpu()
@@ -148,7 +153,8 @@ def build_style_bank(
         centroids.append(centroid_of(pictures_in(style), encoder))
         if on_style is not None:
             on_style(index + 1, len(styles))
-    return StyleBank(tuple(styles), torch.stack(centroids), encoder.name, encoder.fingerprint)
+    rounded = torch.stack(centroids).half().float()  # as a file holds them
+    return StyleBank(tuple(styles), rounded, encoder.name, encoder.fingerprint)
 
 
 def save_style_bank(bank: StyleBank, path: Path) -> None:

@@ -124,13 +124,17 @@ def _load_pipeline(source: str, device: torch.device) -> Any:
             pipeline = _single_file_class(path).from_single_file(str(path))
         else:
             pipeline = diffusers.AutoPipelineForImage2Image.from_pretrained(
-                str(path) if path.is_dir() else source
+                str(path) if path.is_dir() else source, use_safetensors=True
             )
     except (OSError, ValueError, ImportError, KeyError) as error:
         reason = str(error).strip().splitlines()[0].rstrip(".")
         raise StyleTransferError(
             f"No image-to-image pipeline could be loaded from {source}: {reason}."
         ) from error
+    if getattr(pipeline, "safety_checker", None) is not None:
+        pipeline.safety_checker = (
+            None  # its false alarms would lead a cloak towards a black picture
+        )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline.to(device, torch.float16 if device.type == "cuda" else torch.float32)
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -54,7 +55,7 @@ def results_table(reports: Sequence[dict[str, Any]]) -> Table:
         final = report.get("encoded", report)
         value, psnr = final["perceptual"]["value"], final["psnr"]
         table.add_row(
-            report["output"]["file"],
+            escape(report["output"]["file"].replace("\n", " ")),
             f"{final['shift']['512']:.3f}",
             "-" if value is None else f"{value:.4f}",
             f"{final['linf'] * 255:.0f}/255",

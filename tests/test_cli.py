@@ -327,3 +327,105 @@ def test_no_usage_is_left_without_help(run: Run) -> None:
         result = run(*words)
         assert result.exit_code in (0, 2)
         assert "Usage" in result.output
+
+
+def test_binding_limit_holds_in_the_file(run: Run, tmp_path: Path) -> None:
+    source = crop(tmp_path / "art.png")
+    run("cloak", source, "--out", "out", "--steps", 12, "--limit", "0.001", "--linf", "16/255")
+    report = report_of(tmp_path / "out-reports" / "art.png.glaze.json")
+    expected = recomputed(
+        source, tmp_path / "out" / "art.png", tmp_path / "out-reports" / "art.png.styled.png"
+    )
+    assert 0.0005 < expected["value"] <= 0.001
+    assert report["settings"]["preset"] == "custom"
+    assert report["settings"]["linf"] == pytest.approx(16 / 255)
+
+
+def test_originals_and_strangers_are_never_overwritten(run: Run, tmp_path: Path) -> None:
+    for name in ("x/a.png", "y/a.png"):
+        crop(tmp_path / name)
+    crop(tmp_path / "y" / "stranger.png", (0, 0, 64, 64))
+    crop(tmp_path / "z" / "stranger.png")
+    before = {path: path.read_bytes() for path in tmp_path.glob("*/*.png")}
+    same = run("cloak", "x/a.png", "y/a.png", "--out", "y", "--steps", 1)
+    assert same.exit_code == 1
+    assert "Failed: x/a.png would be saved as y/a.png, which is an original." in same.output
+    stranger = run("cloak", "z/stranger.png", "--out", "y", "--steps", 1)
+    assert stranger.exit_code == 1
+    assert "which is there already and no cloak of ours." in stranger.output
+    assert {path: path.read_bytes() for path in before} == before
+    for _ in range(2):  # what an earlier run saved may be replaced
+        assert run("cloak", "x/a.png", "--out", "new", "--steps", 1).exit_code == 0
+
+
+@pytest.mark.parametrize("ending", ["styled.png", "sheet.png", "glaze.json"])
+def test_picture_is_published_only_with_all_its_reports(
+    run: Run, tmp_path: Path, ending: str
+) -> None:
+    source = crop(tmp_path / "art.png")
+    (tmp_path / "out-reports" / f"art.png.{ending}").mkdir(parents=True)
+    result = run("cloak", source, "--out", "out", "--steps", 1)
+    assert result.exit_code == 1
+    assert f"art.png.{ending} cannot be written" in result.output
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_picture_named_twice_is_cloaked_once(run: Run, tmp_path: Path) -> None:
+    crop(tmp_path / "in" / "art.png")
+    result = run("cloak", "in", "in/art.png", "./in/art.png", "--out", "out", "--steps", 1)
+    assert result.exit_code == 0, result.output
+
+
+def test_nothing_readable_is_exit_code_1_with_every_name(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_text("not a picture")
+    (tmp_path / "b.png").write_bytes(b"")
+    result = run("cloak", "a.png", "b.png", "--out", "out")
+    assert result.exit_code == 1
+    assert "Failed: a.png" in result.output
+    assert "Failed: b.png" in result.output
+
+
+def test_other_kinds_in_a_folder_are_mentioned(run: Run, tmp_path: Path) -> None:
+    crop(tmp_path / "in" / "art.png")
+    (tmp_path / "in" / "scan.TIF").touch()
+    result = run("cloak", "in", "--out", "out", "--steps", 1)
+    assert result.exit_code == 0
+    assert "Passed over, neither PNG, JPEG nor WebP: 1 (scan.TIF)." in result.output
+
+
+@pytest.mark.parametrize(
+    ("size", "colour", "words"),
+    [
+        ((48, 48), 255, "keep_clear covers it all"),
+        ((96, 48), 0, "must have the proportions of the artwork, 96 × 96, but it is 96 × 48"),
+    ],
+)
+def test_masks_that_cannot_work_are_named(
+    run: Run, tmp_path: Path, size: tuple[int, int], colour: int, words: str
+) -> None:
+    source = crop(tmp_path / "art.png")
+    Image.new("L", size, colour).save(tmp_path / "mask.png")
+    result = run("cloak", source, "--out", "out", "--steps", 1, "--keep-clear", "mask.png")
+    assert result.exit_code == 1
+    assert words in result.output
+
+
+def test_metric_in_use_is_said_with_the_way_to_the_other(run: Run, tmp_path: Path) -> None:
+    result = run("cloak", crop(tmp_path / "art.png"), "--out", "out", "--steps", 1)
+    assert "Metric: st-lpips-alex, because lpips-alex needs alexnet-owt-" in result.output
+
+
+@pytest.mark.parametrize("words", [["--linf", "abc"], ["--linf", "1/0"], ["--format", "gif"]])
+def test_options_that_are_no_numbers_are_bad_usage(
+    run: Run, tmp_path: Path, words: list[str]
+) -> None:
+    result = run("cloak", crop(tmp_path / "art.png"), "--out", "out", *words)
+    assert result.exit_code == 2
+    assert words[1] in result.output
+
+
+def test_several_encoders_are_refused_for_now(run: Run, tmp_path: Path) -> None:
+    source = crop(tmp_path / "art.png")
+    result = run("cloak", source, "--out", "out", "--encoder", "a", "--encoder", "b")
+    assert result.exit_code == 2
+    assert "Expected one --encoder, but got 2" in result.output

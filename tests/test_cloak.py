@@ -9,6 +9,7 @@ from torch import Tensor
 from comfy_glaze.budget import PRESETS, Budget
 from comfy_glaze.cloak import METHODS, CloakSettings, CloakStep, optimize_cloak
 from comfy_glaze.encoders import Encoder, load_encoder
+from comfy_glaze.images import views_of
 from comfy_glaze.measures import Comparison
 from comfy_glaze.perceptual import load_metric
 
@@ -224,3 +225,33 @@ def test_pictures_that_do_not_fit_are_named(
             CloakSettings(),
             keep_clear=keep_clear,
         )
+
+
+def test_host_under_inference_mode_can_load_and_cloak(small_views: None) -> None:
+    """ComfyUI runs everything under inference mode, and hands over inference tensors."""
+    with torch.inference_mode():
+        images, styled = smooth_picture(72, 80), smooth_picture(72, 80, seed=5)
+        assert images.is_inference()
+        resized = views_of(72, 80)[0].of(images)  # fills the cache of resizing matrices
+        assert resized.shape == (1, 3, 64, 71)
+        encoder, metric = load_encoder("embedded"), load_metric("st-lpips-alex")
+        keep_clear = torch.zeros(1, 1, 72, 80)
+        cloak = optimize_cloak(
+            images,
+            styled,
+            encoder,
+            PRESETS["default"],
+            CloakSettings(steps=4),
+            keep_clear=keep_clear,
+            metric=metric,
+        )
+    assert cloak.measures[0].shift_512 > 0.02
+    assert not cloak.images.requires_grad
+
+
+def test_report_names_the_metric_that_measured(block_encoder: Encoder) -> None:
+    metric = replace(load_metric("st-lpips-alex"), name="some-metric")
+    images, styled = smooth_picture(32, 32), smooth_picture(32, 32, seed=5)
+    settings = CloakSettings(steps=1)
+    cloak = optimize_cloak(images, styled, block_encoder, Budget(), settings, metric=metric)
+    assert cloak.budget.metric == "some-metric"

@@ -80,7 +80,8 @@ def test_report_has_the_documented_keys(
     save_artwork(cloak.images, artwork, tmp_path / "out.png")
     report = build_report(
         artwork,
-        tmp_path / "out.png",
+        "out.png",
+        "b" * 64,
         TARGET,
         block_encoder,
         cloak,

@@ -126,9 +126,11 @@ def test_what_is_no_bank_is_named(
 
 def test_styles_are_found_by_name_whatever_the_case() -> None:
     assert find_style(STYLES, "flat") is STYLES[0]
-    with pytest.raises(StyleBankError, match=r"no style called 'Flatt' \(Flat\)"):
+    with pytest.raises(StyleBankError, match=r"no style called 'Flatt'; did you mean Flat\?"):
         find_style(STYLES, "Flatt")
-    with pytest.raises(StyleBankError, match=r"no style called 'zzz' \(see: comfy-glaze styles"):
+    with pytest.raises(
+        StyleBankError, match=r"no style called 'zzz'; see: comfy-glaze styles list"
+    ):
         find_style(STYLES, "zzz")
 
 

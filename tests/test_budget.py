@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from comfy_glaze.budget import Budget, largest_inside, room_for
+from comfy_glaze.cloak import CloakSettings, CloakStep, optimize_cloak
+from comfy_glaze.encoders import load_encoder
+from comfy_glaze.measures import Comparison
+from comfy_glaze.perceptual import load_metric
+
+from .conftest import smooth_picture
+
+
+def comparison_of(images: Tensor) -> Comparison:
+    metric = load_metric("st-lpips-alex")
+    return Comparison.of(images, 1 - images, load_encoder("embedded"), metric)
+
+
+def noise_like(images: Tensor, levels: float) -> Tensor:
+    generator = torch.Generator().manual_seed(4)
+    return (torch.rand(images.shape, generator=generator) - 0.5) * 2 * levels / 255
+
+
+def test_delta_beyond_the_limit_is_scaled_to_use_it_up() -> None:
+    images = smooth_picture(64, 64)
+    comparison, delta = comparison_of(images), noise_like(images, 40)
+    assert comparison.perceptual(images + delta).item() > 0.05
+    cloaked = largest_inside(comparison, delta, 0.01, torch.ones_like(images, dtype=torch.bool))
+    assert 0.008 < comparison.perceptual(cloaked).item() <= 0.01
+
+
+def test_each_image_of_a_batch_has_a_scale_of_its_own() -> None:
+    images = smooth_picture(64, 64, batch=2)
+    comparison = comparison_of(images)
+    delta = noise_like(images, 40)
+    delta[0] /= 20
+    cloaked = largest_inside(comparison, delta, 0.01, torch.ones_like(images, dtype=torch.bool))
+    unscaled = ((images + delta).clamp(0, 1) * 255).round() / 255
+    assert torch.allclose(cloaked[0], unscaled[0], atol=1e-6)
+    assert 0.008 < comparison.perceptual(cloaked)[1].item() <= 0.01
+
+
+def test_original_is_returned_where_nothing_fits() -> None:
+    images = smooth_picture(64, 64)
+    comparison = comparison_of(images)
+    everywhere = torch.ones_like(images, dtype=torch.bool)
+    cloaked = largest_inside(comparison, noise_like(images, 200).sign(), 1e-9, everywhere)
+    assert torch.equal(cloaked, images)
+
+
+def test_room_ends_on_the_grid_and_at_the_ends_of_the_range() -> None:
+    images = torch.tensor([0.0, 2.0, 100.0, 254.0]).view(1, 1, 1, 4).expand(1, 3, 1, 4) / 255
+    below, above = room_for(images, 5.5 / 255, None)
+    assert (below[0, 0, 0] * 255).tolist() == pytest.approx([0, -2, -5, -5], abs=1e-4)
+    assert (above[0, 0, 0] * 255).tolist() == pytest.approx([5, 5, 5, 1], abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("mask", "words"),
+    [
+        (torch.ones(1, 1, 8, 8), "keep_clear covers it all"),
+        (torch.zeros(8, 8), r"keep_clear must have the shape \(1, 1, 8, 8\), but it has \(8, 8\)"),
+        (torch.zeros(2, 1, 8, 8), r"but it has \(2, 1, 8, 8\)"),
+    ],
+)
+def test_wrong_masks_are_named(mask: Tensor, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        room_for(torch.rand(1, 3, 8, 8), None, mask)
+
+
+def last_perceptual(budget: Budget, settings: CloakSettings) -> float:
+    """The perceptual value before δ is scaled into the limit."""
+    steps: list[CloakStep] = []
+    images, styled = smooth_picture(64, 64), smooth_picture(64, 64, seed=5)
+    optimize_cloak(images, styled, load_encoder("embedded"), budget, settings, steps.append)
+    return steps[-1].perceptual.item()
+
+
+def test_hinge_of_the_paper_pulls_towards_the_limit() -> None:
+    budget = Budget(limit=0.005, linf=None, metric="st-lpips-alex", alpha=0)
+    settings = CloakSettings(method="paper", steps=25)
+    free = last_perceptual(budget, settings)
+    held = last_perceptual(replace(budget, alpha=20), settings)
+    assert free > 0.01
+    assert held < free / 2
+
+
+def test_multiplier_of_fast_pulls_towards_the_limit() -> None:
+    budget = Budget(limit=10, linf=16 / 255, metric="st-lpips-alex")
+    free = last_perceptual(budget, CloakSettings(steps=25))
+    held = last_perceptual(replace(budget, limit=0.002), CloakSettings(steps=25))
+    assert free > 0.004
+    assert held < free / 2
