@@ -259,7 +259,10 @@ def cloak_file(
     for folder in {target.parent, report_stem.parent}:
         _make_folder(folder)
     with atomic_write(target) as saved:  # takes its place last, when all about it is written
-        save_artwork(cloak.images, artwork, saved, format=format, quality=studio.quality)
+        try:
+            save_artwork(cloak.images, artwork, saved, format=format, quality=studio.quality)
+        except ArtworkError as error:  # the user knows the target, not its temporary file
+            raise ArtworkError(str(error).replace(str(saved), str(target))) from error
         report = build_report(
             artwork,
             target.name,

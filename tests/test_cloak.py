@@ -210,7 +210,11 @@ def test_wrong_settings_are_named(make: object, words: str) -> None:
         (smooth_picture(32, 40), None, r"size of the images, \(1, 3, 32, 32\), but it has"),
         (smooth_picture(32, 32) * 2, None, r"styled must lie in \[0, 1\]"),
         (smooth_picture(32, 32), None, "must differ from the original"),
-        (smooth_picture(32, 32, seed=1), torch.zeros(1, 1, 8, 8), r"keep_clear must be as large"),
+        (
+            smooth_picture(32, 32, seed=1),
+            torch.zeros(1, 1, 8, 8),
+            r"keep_clear must have the shape",
+        ),
     ],
 )
 def test_pictures_that_do_not_fit_are_named(
