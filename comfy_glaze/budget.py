@@ -45,7 +45,7 @@ PRESETS: dict[str, Budget] = {
     "default": Budget(limit=0.05, linf=6 / LEVELS),
     "strong": Budget(limit=0.10, linf=10 / LEVELS),
 }
-"""Budgets as an artist would name them, chosen by looking at pictures (see the README)."""
+"""Budgets as an artist would name them: how visible, on the bundled artworks at 100%."""
 
 
 def room_for(
