@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 from pathlib import Path
 
+os.environ["HF_HUB_OFFLINE"] = "1"  # the hub's client reads this once, when it is imported
+
+import diffusers
 import pytest
 import torch
 import torch.nn.functional as F
+import transformers
 from torch import Tensor
 
 from comfy_glaze.encoders import Encoder
 from comfy_glaze.images import to_grid
-
-os.environ["HF_HUB_OFFLINE"] = "1"  # its client reads this once, when it is imported
 
 ARTWORKS = Path(__file__).parent.parent / "examples"
 
@@ -43,6 +46,56 @@ def block_encoder() -> Encoder:
     The rows have disjoint supports, so that optima under a box have a closed form.
     """
     return Encoder("blocks", "0" * 16, lambda x: F.avg_pool2d(x, 8) * 8, 8, torch.device("cpu"))
+
+
+@pytest.fixture
+def tiny_pipeline(tmp_path: Path) -> str:
+    """A Stable Diffusion with random weights and a vocabulary of single letters, on disk."""
+    torch.manual_seed(0)
+    words = ["<|startoftext|>", "<|endoftext|>", *"abcdefghijklmnopqrstuvwxyz"]
+    words += [f"{letter}</w>" for letter in "abcdefghijklmnopqrstuvwxyz"]
+    (tmp_path / "vocab.json").write_text(json.dumps({word: i for i, word in enumerate(words)}))
+    (tmp_path / "merges.txt").write_text("#version: 0.2\n")
+    tokenizer = transformers.CLIPTokenizer(
+        str(tmp_path / "vocab.json"), str(tmp_path / "merges.txt"), model_max_length=16
+    )
+    text_config = transformers.CLIPTextConfig(
+        vocab_size=len(words),
+        hidden_size=32,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        max_position_embeddings=16,
+        bos_token_id=0,
+        eos_token_id=1,
+        pad_token_id=1,
+    )
+    unet = diffusers.UNet2DConditionModel(
+        sample_size=8,
+        block_out_channels=(32, 64),
+        layers_per_block=1,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        cross_attention_dim=32,
+        attention_head_dim=8,
+    )
+    vae = diffusers.AutoencoderKL(
+        block_out_channels=(32, 64),
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+    )
+    pipeline = diffusers.StableDiffusionPipeline(
+        vae=vae,
+        text_encoder=transformers.CLIPTextModel(text_config),
+        tokenizer=tokenizer,
+        unet=unet,
+        scheduler=diffusers.PNDMScheduler(skip_prk_steps=True, steps_offset=1),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipeline.save_pretrained(tmp_path / "tiny-sd")
+    return str(tmp_path / "tiny-sd")
 
 
 def smooth_picture(height: int, width: int, seed: int = 0, batch: int = 1) -> Tensor:

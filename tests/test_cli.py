@@ -429,3 +429,18 @@ def test_several_encoders_are_refused_for_now(run: Run, tmp_path: Path) -> None:
     result = run("cloak", source, "--out", "out", "--encoder", "a", "--encoder", "b")
     assert result.exit_code == 2
     assert "Expected one --encoder, but got 2" in result.output
+
+
+def test_checkpoint_is_encoder_and_style_transfer_at_once(
+    run: Run, tmp_path: Path, tiny_pipeline: str
+) -> None:
+    source = crop(tmp_path / "art.png")
+    words = ["--checkpoint", tiny_pipeline, "--style", "Soft crayon", "--steps", 2]
+    result = run("cloak", source, "--out", "out", *words)
+    assert result.exit_code == 0, result.output
+    assert "Rehearsal" not in result.output
+    report = report_of(tmp_path / "out-reports" / "art.png.glaze.json")
+    assert report["encoder"]["name"] == "tiny-sd"
+    assert not report["rehearsal"]
+    assert report["target_style"]["percentile"] is None
+    assert report["shift"]["512"] > 0
