@@ -18,9 +18,16 @@ from .conftest import ARTWORKS
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "share"), [("harbour", 0.98), ("poster", 0.95)])
-def test_fast_reaches_what_paper_reaches(name: str, share: float) -> None:
-    """At 256 px, cap 8/255, limit 0.05: so much of the shift in a tenth of the gradients."""
+@pytest.mark.parametrize(
+    "name",
+    [
+        "harbour",
+        pytest.param("poster", marks=pytest.mark.xfail(strict=True, reason="reaches 96.9%")),
+        "ink",
+    ],
+)
+def test_fast_reaches_what_paper_reaches(name: str) -> None:
+    """At 256 px, cap 8/255, limit 0.05: at least 98% of the shift in a tenth of the gradients."""
     encoder = load_encoder("embedded")
     images = to_grid(shrink(load_artwork(ARTWORKS / f"{name}.png").pixels, 256).clamp(0, 1))
     styled = load_style_transfer("embedded")(images, builtin_styles()[21])
@@ -31,5 +38,5 @@ def test_fast_reaches_what_paper_reaches(name: str, share: float) -> None:
     for method, cloak in (("paper", paper), ("fast", fast)):
         print(method, cloak.measures[0], f"{cloak.gradients:.1f} gradients {cloak.seconds:.0f} s")
     assert paper.measures[0].shift_512 >= 0.5
-    assert fast.measures[0].shift_512 >= share * paper.measures[0].shift_512
+    assert fast.measures[0].shift_512 >= 0.98 * paper.measures[0].shift_512
     assert fast.gradients <= paper.gradients / 10
