@@ -1,103 +1,34 @@
-"""The command line: ``comfy-glaze``.
-
-Exit codes: 0 all done, 1 some files failed (each named, the rest saved), 2 bad usage,
-130 stopped by the user.
-"""
+"""``comfy-glaze cloak``."""
 
 from __future__ import annotations
 
-import json
-import logging
 import tempfile
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from fractions import Fraction
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from .terminal import (
-    choice_sentence,
-    log,
-    progress_bar,
-    ranking_table,
-    results,
-    results_table,
-    say,
-    styles_table,
+from .options import (
+    DeviceOption,
+    EncoderOption,
+    MetricOption,
+    SeedOption,
+    number,
+    one_encoder,
+    one_sentence,
 )
+from .terminal import choice_sentence, log, progress_bar, results, results_table, say
 
 if TYPE_CHECKING:
-    from .portfolio import Studio
-
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="Style cloaks for artworks: nearly invisible changes that lead a model which is "
-    "fine-tuned on them towards another style (Glaze, Shan et al., 2023).",
-)
-styles_app = typer.Typer(no_args_is_help=True, help="The styles that a cloak can lead towards.")
-app.add_typer(styles_app, name="styles")
+    from ..portfolio import Studio
 
 REHEARSAL_HINT = (
     "Rehearsal: the embedded encoder belongs to no image generator, so these cloaks guard nothing "
     "yet. To cloak for use, name a Stable Diffusion checkpoint: --checkpoint PATH_OR_HUB_ID."
 )
 
-EncoderOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--encoder",
-        metavar="NAME",
-        help="Image encoder: embedded, a VAE or checkpoint on disk (folder or .safetensors), "
-        "or a hub id.",
-    ),
-]
-MetricOption = Annotated[
-    str,
-    typer.Option(
-        metavar="NAME",
-        help="Perceptual metric: auto, lpips-alex, lpips-vgg, lpips-squeeze, st-lpips-alex, "
-        "st-lpips-vgg.",
-    ),
-]
-DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps ...")]
-SeedOption = Annotated[
-    int, typer.Option("--style-seed", help="Draws the target style; the same seed, the same style.")
-]
 
-
-def _number(text: str) -> float:
-    """A number, or a fraction such as 6/255."""
-    try:
-        return float(Fraction(text.replace(" ", "")))
-    except (ValueError, ZeroDivisionError) as error:
-        raise typer.BadParameter(f"expected a number or a fraction, but got {text}") from error
-
-
-@contextmanager
-def _one_sentence() -> Iterator[None]:
-    """Bad usage ends with the library's own sentence and exit code 2."""
-    try:
-        yield
-    except ValueError as error:
-        say(f"Error: {error}", "bold red")
-        raise typer.Exit(2) from error
-
-
-def _one_encoder(named: list[str] | None, otherwise: str | None = None) -> str:
-    if named and len(named) > 1:
-        raise ValueError(f"Expected one --encoder, but got {len(named)}; ensembles are to come.")
-    return named[0] if named else otherwise or "embedded"
-
-
-# --- cloak ---------------------------------------------------------------------------------------
-
-
-@app.command()
 def cloak(
     sources: Annotated[
         list[Path],
@@ -141,7 +72,7 @@ def cloak(
         float | None,
         typer.Option(
             metavar="NUMBER",
-            parser=_number,
+            parser=number,
             help="Largest change of any pixel value, where 1 is black to white (6/255 is six grey "
             "levels), in place of the preset's.",
         ),
@@ -173,14 +104,14 @@ def cloak(
     (.sheet.png) and the redrawn picture that the cloak leads towards (.styled.png). Keep those to
     yourself: they tell a mimic which style was used.
     """
-    from .artwork import ArtworkError, find_artworks, load_artwork
-    from .budget import PRESETS, Budget
-    from .cloak import CloakSettings
-    from .perceptual import trunk_hint
-    from .portfolio import open_studio, plan_outputs
+    from ..artwork import ArtworkError, find_artworks, load_artwork
+    from ..budget import PRESETS, Budget
+    from ..cloak import CloakSettings
+    from ..perceptual import trunk_hint
+    from ..portfolio import open_studio, plan_outputs
 
     failures: list[str] = []
-    with _one_sentence():
+    with one_sentence():
         chosen = PRESETS[preset]
         budget = Budget(
             limit=chosen.limit if limit is None else limit,
@@ -216,7 +147,7 @@ def cloak(
                     [source for source, _ in found],
                     budget,
                     settings,
-                    encoder=_one_encoder(encoder, checkpoint),
+                    encoder=one_encoder(encoder, checkpoint),
                     style_transfer=style_transfer or checkpoint or "embedded",
                     style=style,
                     style_seed=style_seed,
@@ -252,7 +183,7 @@ def _fail(failures: list[str], sentence: str) -> None:
 
 def _trouble_with(source: Path) -> str | None:
     """Why a picture cannot be read, if it cannot."""
-    from .artwork import ArtworkError, load_artwork
+    from ..artwork import ArtworkError, load_artwork
 
     try:
         load_artwork(source)
@@ -273,8 +204,8 @@ def _tell_passed_over(sources: Sequence[Path]) -> None:
 
 def _check_output_folder(sources: Sequence[Path], out: Path) -> None:
     """Refuse an output folder that cannot be written to, or that is part of the input, now."""
-    from .artwork import ArtworkError
-    from .portfolio import reports_folder
+    from ..artwork import ArtworkError
+    from ..portfolio import reports_folder
 
     for source in sources:
         if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
@@ -295,8 +226,8 @@ def _cloak_all(
     plan: Sequence[tuple[Path, Path | ValueError]], out: Path, studio: Studio, mask: Path | None
 ) -> list[str]:
     """Cloak file after file; a file that fails is named and the rest goes on."""
-    from .cloak import CloakStep
-    from .portfolio import cloak_file, reports_folder
+    from ..cloak import CloakStep
+    from ..portfolio import cloak_file, reports_folder
 
     failures: list[str] = []
     reports: list[dict[str, Any]] = []
@@ -335,83 +266,3 @@ def _cloak_all(
         results.print(results_table(reports))
         results.print(f"Cloaked pictures: {out}    Reports: {reports_folder(out)}", soft_wrap=True)
     return failures
-
-
-# --- styles --------------------------------------------------------------------------------------
-
-
-@styles_app.command("list")
-def list_styles() -> None:
-    """List the built-in styles."""
-    from .style_bank import builtin_styles
-
-    results.print(styles_table(builtin_styles()))
-
-
-@styles_app.command("rank")
-def rank_styles_command(
-    sources: Annotated[
-        list[Path],
-        typer.Argument(metavar="FILE_OR_FOLDER...", help="The artist's works, five or more."),
-    ],
-    encoder: EncoderOption = None,
-    device: DeviceOption = "auto",
-) -> None:
-    """Rank the styles by their distance from an artist's own works.
-
-    The target style is drawn among those between the 50th and the 75th percentile.
-    """
-    from .artwork import find_artworks
-    from .builtin_bank import builtin_bank
-    from .encoders import load_encoder
-    from .portfolio import choose_device, rank_works
-    from .target_style import in_band
-
-    with _one_sentence():
-        found = [source for source, _ in find_artworks(sources)]
-        phi = load_encoder(_one_encoder(encoder), choose_device(device))
-        ranked = rank_works(builtin_bank(phi), found, phi)
-    band = {candidate.style.name for candidate in in_band(ranked)}
-    results.print(ranking_table(ranked, band))
-
-
-# --- measure -------------------------------------------------------------------------------------
-
-
-@app.command()
-def measure(
-    original: Annotated[Path, typer.Argument(help="The picture before cloaking.")],
-    cloaked: Annotated[Path, typer.Argument(help="The picture after cloaking.")],
-    styled: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="The redrawn picture, for the shift towards it."),
-    ] = None,
-    encoder: EncoderOption = None,
-    metric: MetricOption = "auto",
-    device: DeviceOption = "auto",
-) -> None:
-    """Measure a cloaked file against its original, and print the measures as JSON."""
-    from .portfolio import measure_files
-
-    with _one_sentence():
-        measures = measure_files(
-            original,
-            cloaked,
-            styled,
-            encoder=_one_encoder(encoder),
-            metric=metric,
-            device=device,
-        )
-    results.print_json(json.dumps(measures))
-
-
-def main() -> None:
-    """Entry point of the ``comfy-glaze`` command."""
-    warnings.simplefilter("ignore")  # other libraries' chatter; ours speaks in sentences
-    for library in ("diffusers", "transformers", "huggingface_hub"):
-        logging.getLogger(library).setLevel(logging.CRITICAL)
-    app()
-
-
-if __name__ == "__main__":
-    main()

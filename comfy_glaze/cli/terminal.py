@@ -11,8 +11,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from .style_bank import Style
-    from .target_style import TargetStyle
+    from ..style_bank import Style
+    from ..target_style import TargetStyle
 
 results = Console()
 log = Console(stderr=True)

@@ -1,0 +1,58 @@
+"""What several commands take, and how each of them refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from typing import Annotated
+
+import typer
+
+from .terminal import say
+
+EncoderOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--encoder",
+        metavar="NAME",
+        help="Image encoder: embedded, a VAE or checkpoint on disk (folder or .safetensors), "
+        "or a hub id.",
+    ),
+]
+MetricOption = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="Perceptual metric: auto, lpips-alex, lpips-vgg, lpips-squeeze, st-lpips-alex, "
+        "st-lpips-vgg.",
+    ),
+]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps ...")]
+SeedOption = Annotated[
+    int, typer.Option("--style-seed", help="Draws the target style; the same seed, the same style.")
+]
+
+
+def number(text: str) -> float:
+    """A number, or a fraction such as 6/255."""
+    try:
+        return float(Fraction(text.replace(" ", "")))
+    except (ValueError, ZeroDivisionError) as error:
+        raise typer.BadParameter(f"expected a number or a fraction, but got {text}") from error
+
+
+@contextmanager
+def one_sentence() -> Iterator[None]:
+    """Bad usage ends with the library's own sentence and exit code 2."""
+    try:
+        yield
+    except ValueError as error:
+        say(f"Error: {error}", "bold red")
+        raise typer.Exit(2) from error
+
+
+def one_encoder(named: list[str] | None, otherwise: str | None = None) -> str:
+    if named and len(named) > 1:
+        raise ValueError(f"Expected one --encoder, but got {len(named)}; ensembles are to come.")
+    return named[0] if named else otherwise or "embedded"
