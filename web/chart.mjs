@@ -12,7 +12,7 @@ function panel(name, tip, className) {
   const note = el("span", { class: "glaze-faint" });
   const curve = svg("polyline", { class: "glaze-curve" });
   const area = svg("polygon", { class: "glaze-area" });
-  const limit = svg("line", { class: "glaze-limit", x1: 0, x2: WIDTH, visibility: "hidden" });
+  const limit = svg("line", { class: "glaze-limit", x1: 0, x2: WIDTH, style: "display:none" });
   const drawing = svg(
     "svg",
     {
@@ -44,7 +44,7 @@ function panel(name, tip, className) {
       "points",
       points.length ? `${x(first[0])},${HEIGHT} ${text} ${x(last[0])},${HEIGHT}` : "",
     );
-    limit.setAttribute("visibility", limitValue === null ? "hidden" : "visible");
+    limit.style.display = limitValue === null ? "none" : "";
     if (limitValue !== null)
       for (const end of ["y1", "y2"]) limit.setAttribute(end, y(limitValue).toFixed(1));
     value.textContent = points.length ? last[1].toFixed(3) : "";

@@ -100,6 +100,9 @@ function setUpChart(node) {
 }
 
 function setUpSaved(node) {
+  // The host would show the saved files once more below the slider.
+  node.hideOutputImages = true;
+  Object.defineProperty(node, "imgs", { get: () => undefined, set: () => {} });
   const saved = createSaved((file) => api.apiURL(`/view?${new URLSearchParams(file)}`));
   let filled = false;
   addElement(node, "before_after", saved.element, () => (filled ? 420 : 60));
@@ -159,8 +162,8 @@ function setUpGallery(node) {
     gallery.setTrouble(say("gallery.loading"));
     try {
       const response = await api.fetchApi(address("styles", { bank }));
-      if (!response.ok) throw new Error(await response.text());
       const styles = await response.json();
+      if (!response.ok) throw new Error(styles.error);
       if (wired === bank) gallery.setStyles(styles);
     } catch (error) {
       if (wired === bank) gallery.setTrouble(say("gallery.failed", { reason: error.message }));

@@ -84,7 +84,7 @@ def test_a_budget_without_a_limit(widget_page: Any) -> None:
     send(widget_page, [event | {"seconds_left": None} for event in events])
     page = widget_page.page
     assert page.get_by_role("status").inner_text() == "Step 3 of 4"
-    assert page.locator(".glaze-cool .glaze-limit").get_attribute("visibility") == "hidden"
+    assert not page.locator(".glaze-cool .glaze-limit").is_visible()
     assert page.locator(".glaze-cool .glaze-value").inner_text() == ""
 
 

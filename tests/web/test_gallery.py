@@ -190,6 +190,12 @@ def test_a_bank_of_2108_styles_has_few_elements(widget_page: Any) -> None:
     assert chosen(page) == ["Teal and crimson leaves"]
 
 
+def test_a_node_that_grows_with_its_content_stays_small(widget_page: Any) -> None:
+    page = mount(widget_page, styles(2108))
+    page.locator("#place").evaluate("place => place.style.height = 'auto'")
+    assert page.locator(".glaze-gallery").bounding_box()["height"] < 400
+
+
 def test_a_value_from_the_workflow_is_selected_and_in_view(widget_page: Any) -> None:
     page = mount(widget_page, styles(300), "gallery.setValue('Study 0250');")
     selected = page.locator("[aria-selected=true]")

@@ -1,0 +1,234 @@
+"""ComfyUI's page in a headless Chromium: drop a workflow, press Run, see what ran."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..web.conftest import find_chromium
+
+_LISTEN = """async () => {
+  const { api } = window.comfyAPI.api;
+  window.seen = [];
+  for (const type of ["execution_start", "execution_cached", "executing", "executed",
+      "execution_success", "execution_error", "execution_interrupted", "comfy_glaze.step"])
+    api.addEventListener(type, ({ detail }) => window.seen.push([type, structuredClone(detail)]));
+}"""
+
+_DROP = """([name, text]) => {
+  const data = new DataTransfer();
+  data.items.add(new File([text], name, { type: "application/json" }));
+  const canvas = document.querySelector("#graph-canvas");
+  const box = canvas.getBoundingClientRect();
+  for (const type of ["dragenter", "dragover", "drop"])
+    canvas.dispatchEvent(new DragEvent(type, { dataTransfer: data, bubbles: true,
+      cancelable: true, clientX: box.x + box.width / 2, clientY: box.y + box.height / 2 }));
+}"""
+
+_ENDS = ("execution_success", "execution_error", "execution_interrupted")
+
+
+@dataclass(eq=False)
+class HostPage:
+    """The page of a running ComfyUI.
+
+    Attributes:
+        page: playwright's page.
+        complaints: errors that the page threw.
+    """
+
+    page: Any
+    complaints: list[str] = field(default_factory=list)
+
+    def load(self, address: str, settings: dict[str, Any]) -> None:
+        """Open ComfyUI and wait until it can be used."""
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        for name, value in settings.items():
+            answer = self.page.request.post(f"{address}/api/settings/{name}", data=json.dumps(value))
+            assert answer.ok, answer.status_text
+        self.page.goto(address)
+        self.page.wait_for_function("window.app?.graph && app.extensionManager", timeout=120_000)
+        self.page.wait_for_function(
+            "app.extensions.some((extension) => extension.name === 'comfy_glaze')", timeout=60_000
+        )
+        self.page.wait_for_timeout(2500)  # the first run's dialogue comes late
+        self.page.keyboard.press("Escape")
+        self.page.evaluate(_LISTEN)
+
+    def drop(self, workflow: Path) -> None:
+        """Drop a workflow file onto the canvas, and wait until the graph is the file's."""
+        text = workflow.read_text(encoding="utf-8")
+        count = len(json.loads(text)["nodes"])
+        self.page.evaluate("app.graph.clear()")
+        self.page.evaluate(_DROP, [workflow.name, text])
+        self.page.wait_for_function(f"app.graph.nodes.length === {count}", timeout=60_000)
+        self.page.wait_for_timeout(500)
+
+    def press_run(self) -> None:
+        """Press the page's own Run button."""
+        self.page.evaluate("window.seen.length = 0")
+        button = self.page.get_by_test_id("queue-button")
+        button.locator("xpath=descendant-or-self::button").first.click()
+
+    def wait_for_end(self, seconds: float = 300) -> str:
+        """How the run ended: execution_success, execution_error or execution_interrupted."""
+        ends = json.dumps(_ENDS)
+        self.page.wait_for_function(
+            f"window.seen.some(([type]) => {ends}.includes(type))", timeout=1000 * seconds
+        )
+        end: str = next(kind for kind, _ in self.seen() if kind in _ENDS)
+        return end
+
+    def run(self, seconds: float = 300) -> None:
+        """Press Run and wait for a good end."""
+        self.press_run()
+        end = self.wait_for_end(seconds)
+        assert end == "execution_success", [event for event in self.seen() if event[0] == end]
+        self.page.wait_for_timeout(700)  # the widgets take in what came last
+
+    def seen(self) -> list[tuple[str, Any]]:
+        """The host's events since the last press of Run."""
+        return [(kind, detail) for kind, detail in self.page.evaluate("window.seen")]
+
+    def executed(self) -> list[str]:
+        """The types of the nodes that ran, in order."""
+        ids = [
+            detail if isinstance(detail, str) else detail.get("node")
+            for kind, detail in self.seen()
+            if kind == "executing" and detail
+        ]
+        types: dict[str, str] = self.page.evaluate(
+            "Object.fromEntries(app.graph.nodes.map((node) => [String(node.id), node.type]))"
+        )
+        return [types[id] for id in dict.fromkeys(filter(None, ids))]
+
+    def set_widget(self, node_type: str, name: str, value: Any) -> None:
+        """Set a widget on every node of a type."""
+        found = self.page.evaluate(
+            """([type, name, value]) => {
+                const nodes = app.graph.nodes.filter((node) => node.type === type);
+                for (const node of nodes) {
+                  const widget = node.widgets.find((candidate) => candidate.name === name);
+                  widget.value = value;
+                  widget.callback?.(value, app.canvas, node);
+                }
+                return nodes.length;
+            }""",
+            [node_type, name, value],
+        )
+        assert found, f"the graph has no {node_type}"
+
+    def faults(self) -> list[str]:
+        """What is wrong to the eye: overlapping or unknown nodes, needed sockets without a wire."""
+        found: list[str] = self.page.evaluate(_FAULTS)
+        return found
+
+    def overlaps(self) -> list[str]:
+        return [fault for fault in self.faults() if "overlaps" in fault]
+
+    def bounds(self) -> tuple[float, float, float, float]:
+        """The box around everything in the graph: left, top, width, height."""
+        left, top, right, bottom = self.page.evaluate(_BOUNDS)
+        return left, top, right - left, bottom - top
+
+    def picture(self, margin: int = 20) -> bytes:
+        """The graph alone, at its own size, as PNG."""
+        left, top, width, height = self.bounds()
+        self.page.set_viewport_size(
+            {"width": int(width) + 2 * margin, "height": int(height) + 2 * margin}
+        )
+        self.page.wait_for_timeout(500)
+        self.page.evaluate(
+            """([x, y]) => {
+                const { ds } = app.canvas;
+                ds.scale = 1;
+                ds.offset[0] = x;
+                ds.offset[1] = y;
+                app.canvas.setDirty(true, true);
+            }""",
+            [margin - left, margin - top],
+        )
+        self.page.wait_for_timeout(1200)
+        shot: bytes = self.page.screenshot(style=_ONLY_THE_GRAPH)
+        return shot
+
+
+_BOUNDS = """() => {
+  const boxes = [...app.graph.nodes.map((node) => node.getBounding()),
+    ...app.graph.groups.map((group) => group.boundingRect ?? group._bounding)];
+  return [Math.min(...boxes.map((b) => b[0])), Math.min(...boxes.map((b) => b[1])),
+    Math.max(...boxes.map((b) => b[0] + b[2])), Math.max(...boxes.map((b) => b[1] + b[3]))];
+}"""
+
+_FAULTS = """() => {
+  const faults = [];
+  const { nodes, groups } = app.graph;
+  const name = (node) => `${node.title} (${node.id})`;
+  const box = (node) => ({ left: node.pos[0], top: node.pos[1] - 30,
+    right: node.pos[0] + node.size[0], bottom: node.pos[1] + node.size[1] });
+  const apart = (a, b) => a.right <= b.left || b.right <= a.left || a.bottom <= b.top ||
+    b.bottom <= a.top;
+  nodes.forEach((node, index) => {
+    if (node.has_errors || !window.LiteGraph.registered_node_types[node.type])
+      faults.push(`${name(node)} is red`);
+    for (const other of nodes.slice(index + 1))
+      if (!apart(box(node), box(other))) faults.push(`${name(node)} overlaps ${name(other)}`);
+    const [width, height] = node.computeSize();
+    if (node.size[1] < height - 1) faults.push(`${name(node)} is too low: ${height}`);
+    if (node.size[0] < width - 1) faults.push(`${name(node)} is too narrow: ${width}`);
+    const inside = groups.some((group) => {
+      const [x, y, w, h] = group.boundingRect ?? group._bounding;
+      const b = box(node);
+      return x <= b.left && y <= b.top && b.right <= x + w && b.bottom <= y + h;
+    });
+    if (!inside) faults.push(`${name(node)} lies outside its group`);
+    const needed = Object.keys(node.constructor.nodeData?.input?.required ?? {});
+    for (const input of node.inputs ?? [])
+      if (needed.includes(input.name) && !input.widget && input.link === null)
+        faults.push(`${name(node)} lacks ${input.name}`);
+  });
+  return faults;
+}"""
+
+_ONLY_THE_GRAPH = """
+  body * { visibility: hidden; }
+  #graph-canvas, .dom-widget, .dom-widget *, [data-node-id], [data-node-id] * {
+    visibility: visible;
+  }
+"""
+
+
+@contextmanager
+def open_host(
+    address: str, *, width: int = 1600, height: int = 1000, **settings: Any
+) -> Iterator[HostPage]:
+    """A page of a running ComfyUI, with settings such as ``Comfy_VueNodes_Enabled=True``."""
+    from playwright.sync_api import sync_playwright
+
+    named = {
+        "Comfy.TutorialCompleted": True,
+        "Comfy.Minimap.Visible": False,
+        "Comfy.Graph.CanvasInfo": False,
+        "Comfy.NodeBadge.NodeSourceBadgeMode": "None",
+    }
+    named |= {name.replace("_", "."): value for name, value in settings.items()}
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(
+            executable_path=find_chromium(), args=["--no-sandbox", "--disable-gpu"]
+        )
+        page = HostPage(browser.new_page(viewport={"width": width, "height": height}))
+        try:
+            page.load(address, named)
+            yield page
+        finally:
+            browser.close()
+
+
+def dropped_file(path: Path) -> str:
+    """A file's bytes for a page, as base64."""
+    return base64.b64encode(path.read_bytes()).decode()
