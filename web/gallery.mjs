@@ -131,6 +131,7 @@ export function createGallery(onChoose, thumbnailOf) {
     list.scrollTop = 0;
     render(); // gives the canvas its height, so that there is somewhere to scroll to
     if (active > 0) moveTo(active);
+    else reveal(1 + shown.findIndex((style) => style.name === chosenLast));
   }
 
   function wordsForEmpty() {
@@ -166,11 +167,14 @@ export function createGallery(onChoose, thumbnailOf) {
     };
   }
 
-  function reveal() {
-    const box = boxOf(active, grid());
-    if (box.y < list.scrollTop) list.scrollTop = box.y - GAP;
-    else if (box.y + box.h > list.scrollTop + list.clientHeight)
-      list.scrollTop = box.y + box.h + GAP - list.clientHeight;
+  /** Scroll an option into view, below "auto", which stays at the top. */
+  function reveal(index) {
+    if (index === 0) return;
+    const { y, h } = boxOf(index, grid());
+    const covered = AUTO_HEIGHT + 2 * GAP;
+    if (y - covered < list.scrollTop) list.scrollTop = y - covered;
+    else if (y + h + GAP > list.scrollTop + list.clientHeight)
+      list.scrollTop = y + h + GAP - list.clientHeight;
   }
 
   /** Only the options in view exist; the canvas has the height of all of them. */
@@ -267,7 +271,7 @@ export function createGallery(onChoose, thumbnailOf) {
 
   function moveTo(index) {
     active = Math.min(shown.length, Math.max(0, index));
-    reveal();
+    reveal(active);
     render();
   }
 

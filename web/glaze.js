@@ -162,7 +162,7 @@ function setUpGallery(node) {
     gallery.setTrouble(say("gallery.loading"));
     try {
       const response = await api.fetchApi(address("styles", { bank }));
-      const styles = await response.json();
+      const styles = await response.json().catch(() => ({ error: response.statusText }));
       if (!response.ok) throw new Error(styles.error);
       if (wired === bank) gallery.setStyles(styles);
     } catch (error) {

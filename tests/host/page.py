@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,11 +46,11 @@ class HostPage:
 
     def load(self, address: str, settings: dict[str, Any]) -> None:
         """Open ComfyUI and wait until it can be used."""
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error.stack)))
         for name, value in settings.items():
             answer = self.page.request.post(f"{address}/api/settings/{name}", data=json.dumps(value))
             assert answer.ok, answer.status_text
-        self.page.goto(address)
+        self.page.goto(address, timeout=120_000)
         self.page.wait_for_function("window.app?.graph && app.extensionManager", timeout=120_000)
         self.page.wait_for_function(
             "app.extensions.some((extension) => extension.name === 'comfy_glaze')", timeout=60_000
@@ -123,13 +122,18 @@ class HostPage:
         )
         assert found, f"the graph has no {node_type}"
 
+    def widget(self, node_type: str, name: str) -> Any:
+        """The value of a widget on the only node of a type."""
+        return self.page.evaluate(
+            """([type, name]) => app.graph.nodes.find((node) => node.type === type)
+                .widgets.find((widget) => widget.name === name).value""",
+            [node_type, name],
+        )
+
     def faults(self) -> list[str]:
         """What is wrong to the eye: overlapping or unknown nodes, needed sockets without a wire."""
         found: list[str] = self.page.evaluate(_FAULTS)
         return found
-
-    def overlaps(self) -> list[str]:
-        return [fault for fault in self.faults() if "overlaps" in fault]
 
     def bounds(self) -> tuple[float, float, float, float]:
         """The box around everything in the graph: left, top, width, height."""
@@ -139,9 +143,8 @@ class HostPage:
     def picture(self, margin: int = 20) -> bytes:
         """The graph alone, at its own size, as PNG."""
         left, top, width, height = self.bounds()
-        self.page.set_viewport_size(
-            {"width": int(width) + 2 * margin, "height": int(height) + 2 * margin}
-        )
+        size = (int(width) + 2 * margin, int(height) + 2 * margin)
+        self.page.set_viewport_size({"width": size[0] + 200, "height": size[1] + 200})
         self.page.wait_for_timeout(500)
         self.page.evaluate(
             """([x, y]) => {
@@ -154,7 +157,9 @@ class HostPage:
             [margin - left, margin - top],
         )
         self.page.wait_for_timeout(1200)
-        shot: bytes = self.page.screenshot(style=_ONLY_THE_GRAPH)
+        corner = self.page.locator("#graph-canvas").bounding_box()
+        clip = {"x": corner["x"], "y": corner["y"], "width": size[0], "height": size[1]}
+        shot: bytes = self.page.screenshot(style=_ONLY_THE_GRAPH, clip=clip)
         return shot
 
 
@@ -228,7 +233,3 @@ def open_host(
         finally:
             browser.close()
 
-
-def dropped_file(path: Path) -> str:
-    """A file's bytes for a page, as base64."""
-    return base64.b64encode(path.read_bytes()).decode()
