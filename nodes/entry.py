@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+from contextlib import suppress
 from typing import Any
 
 from comfy_api.latest import ComfyExtension
@@ -14,12 +15,6 @@ NODE_MODULES = ("artwork", "style", "cloak")
 
 class GlazeExtension(ComfyExtension):
     """All nodes whose dependencies are installed."""
-
-    async def on_load(self) -> None:
-        """Serve the style gallery's list and thumbnails, where there is a server."""
-        from .host import routes
-
-        routes.register()
 
     async def get_node_list(self) -> list[Any]:
         """The node classes, module by module; a missing package costs only what needs it."""
@@ -34,4 +29,10 @@ class GlazeExtension(ComfyExtension):
                     name,
                     error.name,
                 )
+        self._serve_gallery()
         return nodes
+
+    def _serve_gallery(self) -> None:
+        """The style gallery's list and thumbnails.  Not in on_load, which 0.3.64 never calls."""
+        with suppress(ModuleNotFoundError):  # the nodes of style are off as well, and said so
+            importlib.import_module(".host.routes", __package__).register()
