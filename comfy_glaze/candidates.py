@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import csv
 import io
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from .style_bank import STYLES_FOLDER, Style, StyleBankError
+from .style_bank import STYLES_FOLDER, Style, StyleBankError, builtin_styles, find_style
 
 MAX_LIST_BYTES = 4_000_000
 _LONGEST = {"name": 120, "genre": 60, "artist": 120, "prompt": 500, "died": 20}
@@ -54,6 +55,11 @@ def _table(name: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text)))
 
 
+def genre_names() -> dict[str, str]:
+    """WikiArt's genres, from the names of its folders to those shown to people."""
+    return {row["wikiart"]: row["name"] for row in _table("genres.csv")}
+
+
 @lru_cache(maxsize=2)
 def wikiart_candidates(all_styles: bool = False) -> tuple[Candidate, ...]:
     """WikiArt's 1,119 artists, each in the style they painted most, ordered by name.
@@ -64,7 +70,7 @@ def wikiart_candidates(all_styles: bool = False) -> tuple[Candidate, ...]:
     Args:
         all_styles: every style that an artist painted in, 2,108 in all.
     """
-    genres = {row["wikiart"]: row["name"] for row in _table("genres.csv")}
+    genres = genre_names()
     names = {row["artist_slug"]: row["name"] for row in _table("corrections.csv")}
     living = {row["artist_slug"] for row in _table("maybe_living.csv")}
     left_out = {row["artist_slug"] for row in _table("never_drawn.csv")}
@@ -88,19 +94,18 @@ def find_genres(candidates: Iterable[Candidate], wanted: Sequence[str]) -> set[s
     Raises:
         StyleBankError: no candidate has such a genre; the sentence lists those there are.
     """
-    known = {_plain(c.style.genre): c.style.genre for c in candidates}
+    known = {plain(c.style.genre): c.style.genre for c in candidates}
     for genre in wanted:
-        if _plain(genre) not in known:
+        if plain(genre) not in known:
             raise StyleBankError(
                 f"There is no genre {genre!r} among the styles; "
                 f"there are {', '.join(sorted(set(known.values())))}."
             )
-    return {known[_plain(genre)] for genre in wanted}
+    return {known[plain(genre)] for genre in wanted}
 
 
-def _plain(text: str) -> str:
-    import unicodedata
-
+def plain(text: str) -> str:
+    """Letters and digits of a name alone: no accents, capitals, spaces or hyphens."""
     letters = unicodedata.normalize("NFKD", text.casefold())
     return "".join(letter for letter in letters if letter.isalnum())
 
@@ -131,6 +136,21 @@ def filter_candidates(
     return left
 
 
+def find_known_style(name: str, others: Sequence[Style] = ()) -> Style:
+    """A style by name: of ``others``, of the built-in styles, or of WikiArt's painters.
+
+    A painter's name alone means the style they painted most.
+
+    Raises:
+        StyleBankError: there is none; the sentence offers the nearest names.
+    """
+    first = (*others, *builtin_styles())
+    for style in (*first, *(candidate.style for candidate in wikiart_candidates(True))):
+        if style.name.casefold() == name.casefold():
+            return style
+    return find_style([*first, *(candidate.style for candidate in wikiart_candidates())], name)
+
+
 def read_style_list(path: Path) -> tuple[Candidate, ...]:
     """A user's own styles from a .csv or .yaml file.
 
@@ -147,7 +167,8 @@ def read_style_list(path: Path) -> tuple[Candidate, ...]:
             data = file.read(MAX_LIST_BYTES + 1)
         if len(data) > MAX_LIST_BYTES:
             raise StyleBankError(
-                f"A list of styles may hold {MAX_LIST_BYTES // 10**6} MB, but {path.name} is larger."
+                f"A list of styles may hold {MAX_LIST_BYTES // 10**6} MB, "
+                f"but {path.name} is larger."
             )
         text = data.decode("utf-8-sig")
     except OSError as error:
@@ -203,7 +224,8 @@ def _own_candidate(row: dict[Any, Any], where: str) -> Candidate:
     if artist and genre:
         style = style_by(artist, genre)
     elif name:
-        style = Style(name, genre or "Other", artist or None, f"a picture in the style {name}", None)
+        prompt = f"a picture in the style {name}"
+        style = Style(name, genre or "Other", artist or None, prompt, None)
     else:
         raise StyleBankError(f"{where}: expected a name, or an artist and a genre.")
     style = Style(

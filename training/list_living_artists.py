@@ -85,10 +85,8 @@ def main() -> None:
         known = {r["artist_slug"]: (year(r["born"]), year(r["died"])) for r in csv.DictReader(file)}
     rows = []
     for candidate in wikiart_candidates():
-        years = found[plain(candidate.listed_as)]
-        if candidate.slug in known:
-            years = [known[candidate.slug]]
-        if reason := why_maybe_living(years):
+        own = [known[candidate.slug]] if candidate.slug in known else None
+        if reason := why_maybe_living(own or found[plain(candidate.listed_as)]):
             rows.append((candidate.slug, reason))
     out = STYLES_FOLDER / "maybe_living.csv"
     with out.open("w", encoding="utf-8", newline="") as file:
