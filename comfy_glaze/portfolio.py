@@ -103,7 +103,7 @@ def open_studio(
     is_lossless("png" if format == "same" else format, quality)  # raises on a bad quality
     on_device = choose_device(device)
     others = load_style_bank(bank).styles if bank else ()
-    named = None if style == "auto" else find_known_style(style, others)
+    named = None if style == "auto" else TargetStyle(find_known_style(style, others), None, None)
     phi = load_encoder(encoder, on_device)
     metric = None if budget.metric == "none" else load_metric(budget.metric, on_device)
     omega = load_style_transfer(style_transfer, on_device)
@@ -113,7 +113,7 @@ def open_studio(
         return select_target_style(rank_works(candidates, sources, phi), seed=style_seed)
 
     if named is not None:
-        omega.check(named)
+        omega.check(named.style)
     target = target_for(artist, named, draw, phi.name)
     omega.check(target.style)
     return Studio(phi, omega, metric, target, style_seed, budget, settings, format, quality)

@@ -119,7 +119,7 @@ def forget_choice(artist: str) -> RememberedChoice | None:
 
 
 def target_for(
-    artist: str, named: Style | None, draw: Callable[[], TargetStyle], encoder: str
+    artist: str, named: TargetStyle | None, draw: Callable[[], TargetStyle], encoder: str
 ) -> TargetStyle:
     """The target style of an artist's work, and remember it.
 
@@ -132,14 +132,13 @@ def target_for(
     Raises:
         StyleBankError, ArtworkError: as for :func:`remember_choice`.
     """
-    chosen = None if named is None else TargetStyle(named, distance=None, percentile=None)
     if not artist.strip():
-        return chosen or draw()
+        return named or draw()
     before = remembered_choice(artist)
-    if chosen is not None:
-        if before is None or before.target.style != chosen.style:
-            _remember_ours(artist, lambda: remember_choice(artist, chosen))
-        return chosen
+    if named is not None:
+        if before is None or before.target.style != named.style:
+            _remember_ours(artist, lambda: remember_choice(artist, named))
+        return named
     if before is not None:
         return before.target
     drawn = draw()

@@ -25,9 +25,8 @@ from PIL import Image
 from torch import Tensor
 
 from comfy_glaze.builtin_bank import content_pictures
-from comfy_glaze.encoders import load_encoder
+from comfy_glaze.encoders import Encoder, load_encoder
 from comfy_glaze.images import shrink, to_grid
-from comfy_glaze.style_bank import style_vectors
 from comfy_glaze.style_vectors import STYLE_VECTORS
 
 SIDE = 256
@@ -50,6 +49,12 @@ def in_own_colours(painted: Image.Image, content: Image.Image) -> Image.Image:
     colours = content.resize(painted.size).convert("YCbCr")
     bands = (brightness, colours.getchannel("Cb"), colours.getchannel("Cr"))
     return Image.merge("YCbCr", bands).convert("RGB")
+
+
+@torch.inference_mode()
+def features_of(pictures: Sequence[Image.Image], encoder: Encoder) -> list[Tensor]:
+    """Features (1, C, h, w) of each picture."""
+    return [encoder(to_tensor(picture)) for picture in pictures]
 
 
 def ranks(bank: Sequence[Tensor], artists: Sequence[Tensor]) -> list[int]:
@@ -83,20 +88,22 @@ def main() -> None:
     in_bank: list[list[Tensor]] = []
     painted: dict[str, list[list[Tensor]]] = {"style's colours": [], "own colours": []}
     for number, style in enumerate(styles, start=1):
-        in_bank.append([to_tensor(engine.stylize(picture, style=style)) for picture in shown])
+        redrawn = [engine.stylize(picture, style=style) for picture in shown]
+        in_bank.append(features_of(redrawn, encoder))
         contents = draw.sample(others, WORKS)
         works = [engine.stylize(picture, style=style) for picture in contents]
-        painted["style's colours"].append([to_tensor(work) for work in works])
-        pairs = zip(works, contents, strict=True)
-        painted["own colours"].append([to_tensor(in_own_colours(*pair)) for pair in pairs])
+        painted["style's colours"].append(features_of(works, encoder))
+        recoloured = [in_own_colours(*pair) for pair in zip(works, contents, strict=True)]
+        painted["own colours"].append(features_of(recoloured, encoder))
         print(f"painted {number}/{len(styles)}", end="\r", flush=True)
     nearest = len(styles) // 10
     table = {}
     print(f"own style among the nearest {nearest} of {len(styles)}, and median rank from 0:")
-    for name in STYLE_VECTORS:
-        bank = [style_vectors(pictures, encoder, name) for pictures in in_bank]
+    for name, statistic in STYLE_VECTORS.items():
+        bank = [torch.cat([statistic(one) for one in features]) for features in in_bank]
         for colours, artists in painted.items():
-            found = ranks(bank, [style_vectors(works, encoder, name) for works in artists])
+            works_of = [torch.cat([statistic(one) for one in features]) for features in artists]
+            found = ranks(bank, works_of)
             share = statistics.fmean(rank < nearest for rank in found)
             table[f"{name}, {colours}"] = [share, statistics.median(found)]
             print(f"  {name:9s} {colours:16s} {share:6.1%}  {statistics.median(found):g}")
