@@ -33,6 +33,7 @@ from .sockets import (
     ArtworkSocket,
     CloakedBatch,
     CloakSocket,
+    each,
     from_images,
     to_images,
 )
@@ -197,7 +198,7 @@ class SaveCloaked(io.ComfyNode):
             )
         graph = graph_of(cls.hidden) if metadata and cls.hidden else {}
         rows = []
-        for number, picture in enumerate(pictures.split(1)):
+        for number, picture in enumerate(each(pictures)):
             carrier = _carrier(artwork, picture)
             chosen = carrier.format if format == "same" else format
             rows.append(
@@ -246,8 +247,8 @@ def _save(
     def write(phi: Encoder, metric: PerceptualMetric | None) -> dict[str, Any]:
         measured = cloak
         if note is not None:
-            comparison = Comparison.of(*_on(phi, original, styled), phi, metric)
-            measures = comparison.measure(*_on(phi, picture))
+            before, redrawn, after = (one.to(phi.device) for one in (original, styled, picture))
+            measures = Comparison.of(before, redrawn, phi, metric).measure(after)
             measured = replace(cloak, images=picture, measures=measures)
         return write_cloak(
             original,
@@ -275,10 +276,6 @@ def _save(
         "measures": report,
         "note": note,
     }
-
-
-def _on(phi: Encoder, *images: Tensor) -> tuple[Tensor, ...]:
-    return tuple(image.to(phi.device) for image in images)
 
 
 def _reports(folder: Path) -> Path:

@@ -27,6 +27,7 @@ from .sockets import (
     Ensemble,
     TargetStyleSocket,
     advanced,
+    each,
     encoder_input,
     from_images,
     to_images,
@@ -306,9 +307,7 @@ def _cloak_each(
 
     def cloak_all(phi: Encoder, metric: PerceptualMetric | None) -> tuple[Cloak, ...]:
         cloaks = []
-        for number, (picture, target) in enumerate(
-            zip(pictures.split(1), styled.split(1), strict=True)
-        ):
+        for number, (picture, target) in enumerate(zip(each(pictures), each(styled), strict=True)):
             live.picture = number + 1
             mask = None if masks is None else masks[number : number + 1]
             cloak = optimize_cloak(
@@ -317,7 +316,8 @@ def _cloak_each(
             cloaks.append(replace(cloak, images=cloak.images.cpu()))
         return tuple(cloaks)
 
-    return with_encoder(encoder, budget.metric, tuple(pictures.shape[-2:]), cloak_all)
+    height, width = pictures.shape[-2:]
+    return with_encoder(encoder, budget.metric, (height, width), cloak_all)
 
 
 NODES = [LoadEncoder, CombineEncoders, LPIPSBudget, CloakOptimize]

@@ -74,6 +74,11 @@ def to_images(image: Tensor) -> Tensor:
     return image[..., :3].movedim(-1, 1).float()
 
 
+def each(images: Tensor) -> list[Tensor]:
+    """The pictures of a batch (B, 3, H, W), one by one, (1, 3, H, W) each."""
+    return [images[number : number + 1] for number in range(len(images))]
+
+
 def from_images(images: Tensor) -> Tensor:
     """The library's pictures (B, 3, H, W) as the host's (B, H, W, 3)."""
     return images.movedim(1, -1).contiguous().cpu()

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..comfy_glaze.builtin_bank import builtin_bank
 from ..comfy_glaze.encoders import Encoder
+from ..comfy_glaze.perceptual import PerceptualMetric
 from ..comfy_glaze.portfolio import WORKS_FOR_CENTROID
 from ..comfy_glaze.style_bank import (
     Style,
@@ -31,6 +32,7 @@ from .sockets import (
     StyleBankSocket,
     TargetStyleSocket,
     advanced,
+    each,
     encoder_input,
     from_images,
     to_images,
@@ -148,7 +150,7 @@ class SelectTargetStyle(io.ComfyNode):
         high: list[float],
         style_seed: list[int],
     ) -> Any:
-        works = [work for batch in images for work in to_images(batch).split(1)]
+        works = [work for batch in images for work in each(to_images(batch))]
         node_id = cls.hidden.unique_id if cls.hidden else None
         ranked = _rank(style_bank[0], works, encoder[0], node_id)
         band = in_band(ranked, low[0], high[0])
@@ -170,7 +172,7 @@ def _rank(
     """All candidates as seen from an artist's works, nearest first."""
     every = max(1, -(-len(works) // WORKS_FOR_CENTROID))
 
-    def rank(phi: Encoder, metric: None) -> list[TargetStyle]:
+    def rank(phi: Encoder, metric: PerceptualMetric | None) -> list[TargetStyle]:
         candidates = builtin_bank(phi, progress(node_id)) if isinstance(bank, str) else bank
         candidates.check(phi)
         return rank_styles(candidates, centroid_of(works[::every], phi))

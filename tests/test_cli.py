@@ -293,8 +293,11 @@ def test_styles_are_ranked_from_the_artists_works(run: Run, tmp_path: Path) -> N
     crop(tmp_path / "art.png")
     result = run("styles", "rank", "art.png")
     assert result.exit_code == 0, result.output
-    rows = [line.split() for line in result.output.splitlines()[1:] if line.strip()]
-    assert len(rows) == 26
+    lines = [line for line in result.stdout.splitlines()[1:] if line.strip()]
+    rows = [line.split() for line in lines[:26]]
+    assert [line.split()[0] for line in lines[26:]] == ["styles", "band", "distance"]
+    assert "percentiles 50 to 75" in lines[28]
+    assert "Only one work: your own style is better placed from 5" in result.stderr
     distances = [float(next(word for word in row if "." in word)) for row in rows]
     assert distances == sorted(distances)
     assert 6 <= result.output.count("●") <= 8

@@ -162,18 +162,19 @@ def _rebuilt(vae: Any) -> HostedEncoder:
     for block in net.modules():
         if type(block).__name__ == "ResnetBlock":  # of the KL family, the largest
             block.forward = recomputed(block.forward)
+    estimate, in_time = copy.memory_used_encode, copy.latent_dim == 3
     device = torch.device(vae.device)
     encoder = Encoder(
         name=kind,
         fingerprint=fingerprint_of({k: v for k, v in weights.items() if _encodes(k)}),
-        features=partial(_features, net, copy.process_input, copy.latent_dim == 3),
+        features=partial(_features, net, copy.process_input, in_time),
         multiple=_multiple(copy),
         device=device,
     )
-    estimate = copy.memory_used_encode
 
     def activations(height: int, width: int) -> float:
-        return 1.8 * float(estimate((1, 3, height, width), torch.float32))
+        shape = (1, 3, *((1,) if in_time else ()), height, width)
+        return 1.8 * float(estimate(shape, torch.float32))
 
     hosted = HostedEncoder(encoder, (patcher_of(net, device),), activations)
     _try_out(hosted)

@@ -51,7 +51,7 @@ def source_path(source: str) -> Path:
     """
     name, folder = folder_paths.annotated_filepath(source)
     top = Path(folder or folder_paths.get_input_directory()).resolve()
-    path = (top / name.strip()).resolve()
+    path = Path(top, name.strip()).resolve()
     if not path.is_relative_to(top):
         raise ArtworkError(f"{source}: expected a picture or folder inside {top.name}.")
     if not path.exists():

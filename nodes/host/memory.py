@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import comfy.model_management as mm
 import comfy.model_patcher
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 T = TypeVar("T")
@@ -79,12 +79,17 @@ def at_work(
 def _make_normal(net: nn.Module, device: torch.device) -> None:
     """Replace what cannot take part in a backward pass, or was left elsewhere, by copies."""
     for module in net.modules():
-        for group in (module._parameters, module._buffers):
-            for name, value in group.items():
-                if value is not None and (value.is_inference() or value.device != device):
-                    copy = value.detach().to(device, copy=True)
-                    is_weight = group is module._parameters
-                    group[name] = nn.Parameter(copy, requires_grad=False) if is_weight else copy
+        for name, weight in module._parameters.items():
+            if weight is not None and _must_go(weight, device):
+                copy = weight.detach().to(device, copy=True)
+                module._parameters[name] = nn.Parameter(copy, requires_grad=False)
+        for name, buffer in module._buffers.items():
+            if buffer is not None and _must_go(buffer, device):
+                module._buffers[name] = buffer.detach().to(device, copy=True)
+
+
+def _must_go(value: Tensor, device: torch.device) -> bool:
+    return value.is_inference() or value.device != device
 
 
 def _unload(patchers: Sequence[Any], device: torch.device) -> None:

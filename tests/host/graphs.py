@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .conftest import CHECKPOINT
-from .server import Graph
+from .server import Graph, Server
 
 
 def node(kind: str, **inputs: Any) -> dict[str, Any]:
@@ -86,3 +86,50 @@ def cloak_graph(source: str = "harbour.png", side: int = 128, steps: int = 3) ->
             metadata=False,
         ),
     }
+
+
+def rehearsal_graph(source: str) -> Graph:
+    """The same without a checkpoint, at the pictures' own sizes."""
+    graph = cloak_graph(source)
+    del graph["checkpoint"], graph["small"]
+    graph["encoder"] = node("GlazeLoadEncoder", name="embedded (rehearsal only)")
+    for name, socket in (("target", "images"), ("styled", "image"), ("cloak", "image")):
+        graph[name]["inputs"][socket] = ["artwork", 0]
+    for name in ("target", "cloak"):
+        graph[name]["inputs"]["encoder"] = ["encoder", 0]
+    for socket in ("model", "clip", "vae"):
+        del graph["styled"]["inputs"][socket]
+    graph["save"]["inputs"]["artwork"] = ["artwork", 2]
+    return graph
+
+
+def look_graph(fresh: int) -> Graph:
+    """What the host's own nodes make of the checkpoint: an encoded picture, and a sampled one."""
+    return {
+        "checkpoint": node("CheckpointLoaderSimple", ckpt_name=CHECKPOINT),
+        "picture": node("LoadImage", image="harbour.png"),
+        "text": node("CLIPTextEncode", clip=["checkpoint", 1], text="a harbour"),
+        "empty": node("EmptyLatentImage", width=64, height=64, batch_size=1),
+        "sampled": node(
+            "KSampler",
+            model=["checkpoint", 0],
+            positive=["text", 0],
+            negative=["text", 0],
+            latent_image=["empty", 0],
+            seed=0,
+            steps=2,
+            cfg=2.0 + fresh * 1e-9,  # the same in the host's arithmetic, another in its cache
+            sampler_name="euler",
+            scheduler="normal",
+            denoise=1.0,
+        ),
+        "decoded": node("VAEDecode", samples=["sampled", 0], vae=["checkpoint", 2]),
+        "encoded": node("ProbeHash", image=["picture", 0], vae=["checkpoint", 2], fresh=fresh),
+        "drawn": node("ProbeHash", image=["decoded", 0], fresh=fresh),
+    }
+
+
+def look(server: Server, fresh: int) -> tuple[str, str]:
+    """Hashes of an encoded picture and of a sampled one."""
+    run = server.run(look_graph(fresh))
+    return run.shown("encoded")["hash"][0], run.shown("drawn")["hash"][0]

@@ -36,34 +36,21 @@ async def _probe(request: Any) -> Any:
 
 
 class ProbeHash:
-    """What ``vae.encode`` gives for a picture, as a hash of its bytes."""
+    """A picture, or what ``vae.encode`` gives for it, as a hash of its bytes."""
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
         fresh = ("INT", {"default": 0})  # another number runs it again
-        return {"required": {"vae": ("VAE",), "image": ("IMAGE",), "fresh": fresh}}
+        return {"required": {"image": ("IMAGE",), "fresh": fresh}, "optional": {"vae": ("VAE",)}}
 
     RETURN_TYPES = ()
     OUTPUT_NODE = True
     FUNCTION = "run"
 
-    def run(self, vae: Any, image: Any, fresh: int) -> Any:
-        latent = vae.encode(image[..., :3]).float().cpu().contiguous()
-        return {"ui": {"hash": [hashlib.sha256(latent.numpy().tobytes()).hexdigest()]}}
+    def run(self, image: Any, fresh: int, vae: Any = None) -> Any:
+        values = image if vae is None else vae.encode(image[..., :3])
+        values = values.float().cpu().contiguous()
+        return {"ui": {"hash": [hashlib.sha256(values.numpy().tobytes()).hexdigest()]}}
 
 
-class ProbeRaise:
-    """Passes a picture on, unless it is told to fail."""
-
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:
-        return {"required": {"image": ("IMAGE",)}}
-
-    RETURN_TYPES = ("IMAGE",)
-    FUNCTION = "run"
-
-    def run(self, image: Any) -> Any:
-        return (image * float("nan"),)
-
-
-NODE_CLASS_MAPPINGS = {"ProbeHash": ProbeHash, "ProbeRaise": ProbeRaise}
+NODE_CLASS_MAPPINGS = {"ProbeHash": ProbeHash}
