@@ -1,6 +1,6 @@
 """Write locales/en/nodeDefs.json from the nodes themselves, as a running ComfyUI describes them.
 
-    python docs/node_texts.py --address http://127.0.0.1:8188
+    python -m docs.node_texts --address http://127.0.0.1:8188
 
 English is never edited by hand.  The other languages are: a test says what they lack.
 """
@@ -42,7 +42,9 @@ def main() -> None:
     parser.add_argument("--address", default="http://127.0.0.1:8188", help="a running ComfyUI")
     with urllib.request.urlopen(f"{parser.parse_args().address}/object_info") as answer:
         nodes = json.loads(answer.read())
-    ours = {name: texts_of(nodes[name]) for name in sorted(nodes) if nodes[name]["category"] == "Glaze"}
+    ours = {
+        name: texts_of(nodes[name]) for name in sorted(nodes) if nodes[name]["category"] == "Glaze"
+    }
     ENGLISH.parent.mkdir(parents=True, exist_ok=True)
     ENGLISH.write_text(json.dumps(ours, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 

@@ -29,6 +29,7 @@ _DROP = """([name, text]) => {
       cancelable: true, clientX: box.x + box.width / 2, clientY: box.y + box.height / 2 }));
 }"""
 
+MARGIN = 20  # px around the graph in a picture of it
 _ENDS = ("execution_success", "execution_error", "execution_interrupted")
 
 
@@ -38,7 +39,7 @@ class HostPage:
 
     Attributes:
         page: playwright's page.
-        complaints: errors that the page threw.
+        complaints: errors that the page threw since it was loaded.
     """
 
     page: Any
@@ -48,7 +49,9 @@ class HostPage:
         """Open ComfyUI and wait until it can be used."""
         self.page.on("pageerror", lambda error: self.complaints.append(str(error.stack)))
         for name, value in settings.items():
-            answer = self.page.request.post(f"{address}/api/settings/{name}", data=json.dumps(value))
+            answer = self.page.request.post(
+                f"{address}/api/settings/{name}", data=json.dumps(value)
+            )
             assert answer.ok, answer.status_text
         self.page.goto(address, timeout=120_000)
         self.page.wait_for_function("window.app?.graph && app.extensionManager", timeout=120_000)
@@ -58,6 +61,7 @@ class HostPage:
         self.page.wait_for_timeout(2500)  # the first run's dialogue comes late
         self.page.keyboard.press("Escape")
         self.page.evaluate(_LISTEN)
+        self.complaints.clear()  # 0.3.64 has one of its own while it starts
 
     def drop(self, workflow: Path) -> None:
         """Drop a workflow file onto the canvas, and wait until the graph is the file's."""
@@ -122,6 +126,13 @@ class HostPage:
         )
         assert found, f"the graph has no {node_type}"
 
+    def as_api(self) -> dict[str, Any]:
+        """The graph as the Run button would send it."""
+        prompt: dict[str, Any] = self.page.evaluate(
+            "app.graphToPrompt().then(({ output }) => output)"
+        )
+        return prompt
+
     def widget(self, node_type: str, name: str) -> Any:
         """The value of a widget on the only node of a type."""
         return self.page.evaluate(
@@ -140,10 +151,10 @@ class HostPage:
         left, top, right, bottom = self.page.evaluate(_BOUNDS)
         return left, top, right - left, bottom - top
 
-    def picture(self, margin: int = 20) -> bytes:
-        """The graph alone, at its own size, as PNG."""
+    def show_at(self) -> dict[str, float]:
+        """Make room for the whole graph at its own size; the box on the page that it then fills."""
         left, top, width, height = self.bounds()
-        size = (int(width) + 2 * margin, int(height) + 2 * margin)
+        size = (int(width) + 2 * MARGIN, int(height) + 2 * MARGIN)
         self.page.set_viewport_size({"width": size[0] + 200, "height": size[1] + 200})
         self.page.wait_for_timeout(500)
         self.page.evaluate(
@@ -154,13 +165,31 @@ class HostPage:
                 ds.offset[1] = y;
                 app.canvas.setDirty(true, true);
             }""",
-            [margin - left, margin - top],
+            [MARGIN - left, MARGIN - top],
         )
         self.page.wait_for_timeout(1200)
         corner = self.page.locator("#graph-canvas").bounding_box()
-        clip = {"x": corner["x"], "y": corner["y"], "width": size[0], "height": size[1]}
-        shot: bytes = self.page.screenshot(style=_ONLY_THE_GRAPH, clip=clip)
+        return {"x": corner["x"], "y": corner["y"], "width": size[0], "height": size[1]}
+
+    def picture(self) -> bytes:
+        """The graph alone, at its own size, as PNG."""
+        shot: bytes = self.page.screenshot(style=_ONLY_THE_GRAPH, clip=self.show_at())
         return shot
+
+    def node_box(self, node_type: str, margin: int = 12) -> tuple[int, int, int, int] | None:
+        """Where the first node of a type lies in :meth:`picture`; None where there is none."""
+        left, top, *_ = self.bounds()
+        box = self.page.evaluate(
+            """(type) => {
+                const node = app.graph.nodes.find((candidate) => candidate.type === type);
+                return node ? [...node.getBounding()] : null;
+            }""",
+            node_type,
+        )
+        if box is None:
+            return None
+        x, y = box[0] - left + MARGIN - margin, box[1] - top + MARGIN - margin
+        return int(x), int(y), int(x + box[2] + 2 * margin), int(y + box[3] + 2 * margin)
 
 
 _BOUNDS = """() => {
@@ -232,4 +261,3 @@ def open_host(
             yield page
         finally:
             browser.close()
-

@@ -1,0 +1,100 @@
+"""Run every workflow in a real ComfyUI and take its picture, for docs/, the pages and thumbnails.
+
+    COMFYUI_PATH=path/to/ComfyUI python -m docs.screenshots [name of a workflow ...]
+
+A ComfyUI is started with the bundled artworks at small sizes and a checkpoint of random weights,
+which takes the place of Stable Diffusion: what it redraws is noise.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from PIL import Image
+
+from tests.host.checkpoint import write_checkpoint
+from tests.host.conftest import PACK_FOLDER, copy_pack, free_port
+from tests.host.page import HostPage, open_host
+from tests.host.server import start_server
+
+ROOT = Path(__file__).parent.parent
+CHECKPOINT = "v1-5-pruned-emaonly-fp16.safetensors"
+PICTURES = {"example.png": "harbour", "harbour.png": "harbour", "ink.png": "ink"}
+SIDE = 320  # px: the artworks' longer side, so that a run takes a minute or two on a CPU
+NODES = {  # whose page shows it as it looks in which workflow
+    "GlazeLoadArtwork": "Cloak one picture",
+    "GlazeStyleTransfer": "Cloak one picture",
+    "GlazeLoadEncoder": "Rehearse without a checkpoint",
+    "GlazeLoadStyleBank": "Rehearse without a checkpoint",
+    "GlazeSelectTargetStyle": "Rehearse without a checkpoint",
+    "GlazeLPIPSBudget": "Rehearse without a checkpoint",
+    "GlazeCloakOptimize": "Rehearse without a checkpoint",
+    "GlazeSaveCloaked": "Rehearse without a checkpoint",
+}
+
+
+def prepare(base: Path) -> None:
+    """A folder for a host that holds all that the workflows ask for."""
+    copy_pack(base / "custom_nodes" / PACK_FOLDER)
+    write_checkpoint(base / "models/checkpoints" / CHECKPOINT)
+    for folder in ("input", "output/paintings", "user"):
+        (base / folder).mkdir(parents=True)
+    for name, artwork in PICTURES.items():
+        picture = Image.open(ROOT / f"examples/{artwork}.png").convert("RGB")
+        picture.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+        picture.save(base / "input" / name)
+    picture.save(base / "output/paintings/picture_00001_.png")
+
+
+def save_webp(picture: Image.Image, path: Path, width: int, limit: int) -> None:
+    """Save at most `width` px wide and `limit` bytes large."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    size = (min(width, picture.width), 10 * picture.height)
+    picture.thumbnail(size, Image.Resampling.LANCZOS)
+    for quality in (90, 80, 70, 55, 40):
+        picture.save(path, "WEBP", quality=quality, method=6)
+        if path.stat().st_size <= limit:
+            return
+    raise ValueError(f"{path.name} needs more than {limit} bytes.")
+
+
+def photograph(host: HostPage, workflow: Path) -> None:
+    """Run one workflow and save all pictures of it."""
+    host.drop(workflow)
+    if "EmptyLatentImage" in workflow.read_text(encoding="utf-8"):
+        host.set_widget("EmptyLatentImage", "width", 256)
+        host.set_widget("EmptyLatentImage", "height", 192)
+    host.run(1800)
+    shot = Image.open(io.BytesIO(host.picture())).convert("RGB")
+    save_webp(shot.copy(), ROOT / "docs/workflows" / f"{workflow.stem}.webp", 1800, 300_000)
+    thumbnail = shot.copy()
+    thumbnail.thumbnail((640, 640), Image.Resampling.LANCZOS)
+    thumbnail.save(workflow.with_suffix(".jpg"), quality=85, optimize=True)
+    for node, where in NODES.items():
+        box = host.node_box(node) if where == workflow.stem else None
+        if box is not None:
+            save_webp(shot.crop(box), ROOT / f"web/docs/pictures/{node}.webp", 800, 150_000)
+
+
+def main() -> None:
+    """Take the pictures of the named workflows, or of all."""
+    names = sys.argv[1:]
+    with tempfile.TemporaryDirectory() as folder:
+        base = Path(folder)
+        prepare(base)
+        server = start_server(Path(os.environ["COMFYUI_PATH"]), base, free_port())
+        try:
+            with open_host(server.url, Comfy_VueNodes_Enabled=False) as host:
+                for workflow in sorted((ROOT / "workflows").glob("*.json")):
+                    if not names or workflow.stem in names:
+                        photograph(host, workflow)
+        finally:
+            server.stop()
+
+
+if __name__ == "__main__":
+    main()
