@@ -7,18 +7,14 @@ from typing import Any
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..comfy_glaze.bank_file import load_style_bank
 from ..comfy_glaze.builtin_bank import builtin_bank
-from ..comfy_glaze.encoders import Encoder
+from ..comfy_glaze.candidates import find_known_style
+from ..comfy_glaze.encoders import EMBEDDED_VERSION, Encoder
 from ..comfy_glaze.perceptual import PerceptualMetric
 from ..comfy_glaze.portfolio import WORKS_FOR_CENTROID
-from ..comfy_glaze.style_bank import (
-    Style,
-    StyleBank,
-    builtin_styles,
-    centroid_of,
-    find_style,
-    load_style_bank,
-)
+from ..comfy_glaze.remembered import choice_state, target_for
+from ..comfy_glaze.style_bank import STYLES_FOLDER, StyleBank, centroid_of
 from ..comfy_glaze.style_transfer import load_style_transfer
 from ..comfy_glaze.target_style import TargetStyle, in_band, rank_styles, select_target_style
 from .host.encoders import with_encoder
@@ -139,6 +135,10 @@ class SelectTargetStyle(io.ComfyNode):
         )
 
     @classmethod
+    def fingerprint_inputs(cls, artist: list[str], **_: Any) -> str:
+        return choice_state(artist[0])
+
+    @classmethod
     def execute(
         cls,
         style_bank: list[Any],
@@ -152,13 +152,14 @@ class SelectTargetStyle(io.ComfyNode):
     ) -> Any:
         works = [work for batch in images for work in each(to_images(batch))]
         node_id = cls.hidden.unique_id if cls.hidden else None
-        ranked = _rank(style_bank[0], works, encoder[0], node_id)
+        ranked, encoder_name = _rank(style_bank[0], works, encoder[0], node_id)
         band = in_band(ranked, low[0], high[0])
-        if style[0].strip() in ("", AUTO):
-            target = select_target_style(ranked, low[0], high[0], style_seed[0])
-        else:
-            named = find_style([candidate.style for candidate in ranked], style[0].strip())
-            target = next(candidate for candidate in ranked if candidate.style == named)
+        target = target_for(
+            artist[0],
+            _named(style[0].strip(), ranked),
+            lambda: select_target_style(ranked, low[0], high[0], style_seed[0]),
+            encoder_name,
+        )
         ui = {
             "glaze_ranking": [_row(candidate, candidate in band) for candidate in ranked],
             "glaze_chosen": [target.style.name],
@@ -168,16 +169,26 @@ class SelectTargetStyle(io.ComfyNode):
 
 def _rank(
     bank: StyleBank | str, works: list[Tensor], encoder: Any, node_id: str | None
-) -> list[TargetStyle]:
-    """All candidates as seen from an artist's works, nearest first."""
+) -> tuple[list[TargetStyle], str]:
+    """All candidates as seen from an artist's works, nearest first; and the encoder's name."""
     every = max(1, -(-len(works) // WORKS_FOR_CENTROID))
 
-    def rank(phi: Encoder, metric: PerceptualMetric | None) -> list[TargetStyle]:
+    def rank(phi: Encoder, metric: PerceptualMetric | None) -> tuple[list[TargetStyle], str]:
         candidates = builtin_bank(phi, progress(node_id)) if isinstance(bank, str) else bank
         candidates.check(phi)
-        return rank_styles(candidates, centroid_of(works[::every], phi))
+        own = centroid_of(works[::every], phi, candidates.statistic)
+        return rank_styles(candidates, own), phi.name
 
     return with_encoder(encoder, "none", (256, 256), rank)
+
+
+def _named(name: str, ranked: list[TargetStyle]) -> TargetStyle | None:
+    """The style of that name, which need not be in the bank; None for auto."""
+    if name in ("", AUTO):
+        return None
+    style = find_known_style(name, [candidate.style for candidate in ranked])
+    placed = (candidate for candidate in ranked if candidate.style == style)
+    return next(placed, TargetStyle(style, distance=None, percentile=None))
 
 
 def _row(candidate: TargetStyle, in_band: bool) -> dict[str, Any]:
@@ -296,27 +307,17 @@ class StyleTransfer(io.ComfyNode):
         return io.NodeOutput(from_images(styled))
 
 
-def bank_styles(bank: str) -> list[tuple[Style, bool]]:
-    """The styles of a bank by its name in the combo, each with whether there is a picture of it.
+def bank_of(name: str) -> StyleBank:
+    """A bank by its name in the combo, to be listed and looked at.
 
     Raises:
         ValueError: there is no such bank.
     """
-    if bank == BUILT_IN:
-        return [(style, False) for style in builtin_styles()]
-    if bank not in style_bank_names():
-        raise ValueError(f"There is no style bank called {bank!r}.")
-    return [(style, False) for style in load_style_bank(style_bank_path(bank)).styles]
-
-
-def bank_thumbnail(bank: str, style: str) -> bytes | None:
-    """The picture of a style as WebP, where the bank has one.
-
-    Raises:
-        ValueError: there is no such bank.
-    """
-    bank_styles(bank)
-    return None
+    if name == BUILT_IN:
+        return load_style_bank(STYLES_FOLDER / f"{EMBEDDED_VERSION}.safetensors")
+    if name not in style_bank_names():
+        raise ValueError(f"There is no style bank called {name!r}.")
+    return load_style_bank(style_bank_path(name))
 
 
 NODES = [LoadStyleBank, SelectTargetStyle, StyleTransfer]

@@ -7,7 +7,7 @@ from typing import Any
 from aiohttp import web
 from server import PromptServer
 
-from ..style import bank_styles, bank_thumbnail
+from ..style import bank_of
 
 
 def register() -> None:
@@ -22,26 +22,16 @@ def register() -> None:
 async def _styles(request: Any) -> Any:
     """The styles of the bank named by ``bank``, as the combo of Load Style Bank names it."""
     try:
-        styles = bank_styles(request.query.get("bank", ""))
+        bank = bank_of(request.query.get("bank", ""))
     except ValueError as error:
         return web.json_response({"error": str(error)}, status=404)
-    return web.json_response(
-        [
-            {
-                "name": style.name,
-                "genre": style.genre,
-                "artist": style.artist,
-                "thumbnail": has_thumbnail,
-            }
-            for style, has_thumbnail in styles
-        ]
-    )
+    return web.json_response(bank.listing())
 
 
 async def _thumbnail(request: Any) -> Any:
     """The picture of one style, as WebP."""
     try:
-        picture = bank_thumbnail(request.query.get("bank", ""), request.query.get("style", ""))
+        picture = bank_of(request.query.get("bank", "")).thumbnail(request.query.get("style", ""))
     except ValueError:
         picture = None
     if picture is None:

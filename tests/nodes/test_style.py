@@ -42,6 +42,28 @@ def test_a_style_can_be_named(pack: Pack) -> None:
     assert run.args[0].target.percentile == 0
     with pytest.raises(ValueError, match="no style called"):
         choose(pack, style=["Nobody"])
+    elsewhere = choose(pack, style=["Vincent van Gogh"]).args[0].target
+    assert elsewhere.style.artist == "Vincent van Gogh"
+    assert elsewhere.percentile is None, "it lies in no place of this bank"
+
+
+def test_the_choice_is_remembered_for_an_artist(pack: Pack) -> None:
+    node = pack.nodes["GlazeSelectTargetStyle"]
+    names = [row["name"] for row in choose(pack).ui["glaze_ranking"]]
+    before = node.fingerprint_inputs(artist=["Ada"], style=["auto"])
+    first = choose(pack, artist=["Ada"]).ui["glaze_chosen"]
+    other_works = {"images": [host_picture(64, 64, seed=9)], "style_seed": [7]}
+    assert choose(pack, artist=["ada "], **other_works).ui["glaze_chosen"] == first
+    assert node.fingerprint_inputs(artist=["Ada"], style=["auto"]) == before, "runs for nothing"
+    named = next(name for name in names if [name] != first)
+    choose(pack, artist=["Ada"], style=[named])
+    assert choose(pack, artist=["Ada"]).ui["glaze_chosen"] == [named]
+    pack.module("comfy_glaze.remembered").remember_choice(
+        "Ada", choose(pack, style=first).args[0].target
+    )
+    memory = pack.module("comfy_glaze.remembered").memory_file()
+    memory.write_text(memory.read_text("utf-8").replace(first[0], named), encoding="utf-8")
+    assert node.fingerprint_inputs(artist=["Ada"], style=["auto"]) != before
 
 
 def test_another_seed_draws_another_style(pack: Pack) -> None:
