@@ -3,7 +3,7 @@
     COMFYUI_PATH=path/to/ComfyUI python -m docs.screenshots [name of a workflow ...]
 
 A ComfyUI is started with the bundled artworks at small sizes and a checkpoint of random weights,
-which takes the place of Stable Diffusion: what it redraws is noise.
+which takes the place of Stable Diffusion: what it redraws is a texture, and no style at all.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from tests.host.checkpoint import write_checkpoint
 from tests.host.conftest import PACK_FOLDER, copy_pack, free_port
@@ -24,7 +25,7 @@ from tests.host.server import start_server
 ROOT = Path(__file__).parent.parent
 CHECKPOINT = "v1-5-pruned-emaonly-fp16.safetensors"
 PICTURES = {"example.png": "harbour", "harbour.png": "harbour", "ink.png": "ink"}
-SIDE = 320  # px: the artworks' longer side, so that a run takes a minute or two on a CPU
+SIDE = 224  # px: the artworks' longer side, so that a run takes a minute or two on a CPU
 NODES = {  # whose page shows it as it looks in which workflow
     "GlazeLoadArtwork": "Cloak one picture",
     "GlazeStyleTransfer": "Cloak one picture",
@@ -41,6 +42,7 @@ def prepare(base: Path) -> None:
     """A folder for a host that holds all that the workflows ask for."""
     copy_pack(base / "custom_nodes" / PACK_FOLDER)
     write_checkpoint(base / "models/checkpoints" / CHECKPOINT)
+    _brighten(base / "models/checkpoints" / CHECKPOINT)
     for folder in ("input", "output/paintings", "user"):
         (base / folder).mkdir(parents=True)
     for name, artwork in PICTURES.items():
@@ -48,6 +50,16 @@ def prepare(base: Path) -> None:
         picture.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
         picture.save(base / "input" / name)
     picture.save(base / "output/paintings/picture_00001_.png")
+
+
+def _brighten(checkpoint: Path) -> None:
+    """Let the random decoder paint around a middle grey; as it is made, all comes out black."""
+    weights = load_file(checkpoint)
+    layer = "first_stage_model.taesd_decoder."
+    last = max(int(key.split(".")[2]) for key in weights if key.startswith(layer))
+    weights[f"{layer}{last}.bias"] += 0.5
+    weights[f"{layer}{last}.weight"] *= 6
+    save_file(weights, checkpoint)
 
 
 def save_webp(picture: Image.Image, path: Path, width: int, limit: int) -> None:

@@ -8,7 +8,7 @@ export const AUTO = "auto";
 const GAP = 6;
 const AUTO_HEIGHT = 42;
 const SHAPES = {
-  tiles: { width: 104, height: 132 }, // a bank with thumbnails
+  tiles: { width: 104, height: 144 }, // a bank with thumbnails
   rows: { width: Infinity, height: 38 }, // a bank without
 };
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..web.conftest import find_chromium
+from ..web.chromium import open_chromium
 
 _LISTEN = """async () => {
   const { api } = window.comfyAPI.api;
@@ -242,8 +242,6 @@ def open_host(
     address: str, *, width: int = 1600, height: int = 1000, **settings: Any
 ) -> Iterator[HostPage]:
     """A page of a running ComfyUI, with settings such as ``Comfy_VueNodes_Enabled=True``."""
-    from playwright.sync_api import sync_playwright
-
     named = {
         "Comfy.TutorialCompleted": True,
         "Comfy.Minimap.Visible": False,
@@ -251,13 +249,7 @@ def open_host(
         "Comfy.NodeBadge.NodeSourceBadgeMode": "None",
     }
     named |= {name.replace("_", "."): value for name, value in settings.items()}
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(
-            executable_path=find_chromium(), args=["--no-sandbox", "--disable-gpu"]
-        )
+    with open_chromium() as browser:
         page = HostPage(browser.new_page(viewport={"width": width, "height": height}))
-        try:
-            page.load(address, named)
-            yield page
-        finally:
-            browser.close()
+        page.load(address, named)
+        yield page

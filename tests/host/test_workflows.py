@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,11 @@ def host(request: pytest.FixtureRequest, workflow_server: Server) -> Iterator[Ho
     vue = request.param == "nodes-2"
     if vue and not _has_nodes_2(workflow_server):
         pytest.skip("this host's Nodes 2.0 shows no widgets of packs yet")
-    with open_host(workflow_server.url, Comfy_VueNodes_Enabled=vue) as page:
+    with ExitStack() as stack:
+        try:
+            page = stack.enter_context(open_host(workflow_server.url, Comfy_VueNodes_Enabled=vue))
+        except RuntimeError as missing:
+            pytest.skip(str(missing))
         yield page
 
 

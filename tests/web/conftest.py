@@ -9,17 +9,15 @@ import functools
 import io
 import mimetypes
 import os
-import shutil
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image, ImageFilter
 
-playwright = pytest.importorskip(
-    "playwright.sync_api", reason="the widgets' tests need the Python package playwright"
-)
+from .chromium import open_chromium
 
 WEB = Path(__file__).parents[2] / "web"
 ADDRESS = "http://widgets.test"
@@ -43,23 +41,14 @@ THEMES = {
 }
 
 
-def find_chromium() -> str | None:
-    """A Chromium of this machine; None lets playwright use its own."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    return next((path for name in names if (path := shutil.which(name))), None)
-
-
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as driver:
+    with ExitStack() as stack:
         try:
-            browser = driver.chromium.launch(
-                executable_path=find_chromium(), args=["--no-sandbox", "--disable-gpu"]
-            )
-        except playwright.Error as error:
-            pytest.skip(f"the widgets' tests need a Chromium: {str(error).splitlines()[0]}")
+            browser = stack.enter_context(open_chromium())
+        except RuntimeError as missing:
+            pytest.skip(str(missing))
         yield browser
-        browser.close()
 
 
 @functools.cache
