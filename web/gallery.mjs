@@ -70,7 +70,13 @@ export function createGallery(onChoose, thumbnailOf) {
   const canvas = el("div", { class: "glaze-canvas" });
   const list = el(
     "div",
-    { class: "glaze-list glaze-scrolls", role: "listbox", tabindex: "0", "aria-label": say("gallery.label") },
+    {
+      class: "glaze-list glaze-scrolls",
+      role: "listbox",
+      tabindex: "0",
+      "aria-label": say("gallery.label"),
+      "data-capture-wheel": "true", // Nodes 2.0: once it has the focus, the wheel is its own
+    },
     canvas,
     message,
   );
