@@ -1,6 +1,6 @@
 """Run every workflow in a real ComfyUI and take its picture, for docs/, the pages and thumbnails.
 
-    COMFYUI_PATH=path/to/ComfyUI python -m docs.screenshots [name of a workflow ...]
+    COMFYUI_PATH=path/to/ComfyUI python -m docs.screenshots [--steps N] [name of a workflow ...]
 
 A ComfyUI is started with the bundled artworks at small sizes and a checkpoint of random weights,
 which takes the place of Stable Diffusion: what it redraws is a texture, and no style at all.
@@ -8,9 +8,9 @@ which takes the place of Stable Diffusion: what it redraws is a texture, and no 
 
 from __future__ import annotations
 
+import argparse
 import io
 import os
-import sys
 import tempfile
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from tests.host.server import start_server
 ROOT = Path(__file__).parent.parent
 CHECKPOINT = "v1-5-pruned-emaonly-fp16.safetensors"
 PICTURES = {"example.png": "harbour", "harbour.png": "harbour", "ink.png": "ink"}
-SIDE = 224  # px: the artworks' longer side, so that a run takes a minute or two on a CPU
+SIDE = 192  # px: the artworks' longer side, so that a run takes a minute or two on a CPU
 NODES = {  # whose page shows it as it looks in which workflow
     "GlazeLoadArtwork": "Cloak one picture",
     "GlazeStyleTransfer": "Cloak one picture",
@@ -74,9 +74,11 @@ def save_webp(picture: Image.Image, path: Path, width: int, limit: int) -> None:
     raise ValueError(f"{path.name} needs more than {limit} bytes.")
 
 
-def photograph(host: HostPage, workflow: Path) -> None:
+def photograph(host: HostPage, workflow: Path, steps: int) -> None:
     """Run one workflow and save all pictures of it."""
     host.drop(workflow)
+    if steps:
+        host.set_widget("GlazeCloakOptimize", "steps", steps)
     if "EmptyLatentImage" in workflow.read_text(encoding="utf-8"):
         host.set_widget("EmptyLatentImage", "width", 256)
         host.set_widget("EmptyLatentImage", "height", 192)
@@ -94,16 +96,19 @@ def photograph(host: HostPage, workflow: Path) -> None:
 
 def main() -> None:
     """Take the pictures of the named workflows, or of all."""
-    names = sys.argv[1:]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--steps", type=int, default=0, help="of the cloak; 0 for the method's own")
+    parser.add_argument("names", nargs="*", help="workflows; all of them if none is named")
+    chosen = parser.parse_args()
+    names = chosen.names or sorted(path.stem for path in (ROOT / "workflows").glob("*.json"))
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder)
         prepare(base)
         server = start_server(Path(os.environ["COMFYUI_PATH"]), base, free_port())
         try:
             with open_host(server.url, Comfy_VueNodes_Enabled=False) as host:
-                for workflow in sorted((ROOT / "workflows").glob("*.json")):
-                    if not names or workflow.stem in names:
-                        photograph(host, workflow)
+                for name in names:
+                    photograph(host, ROOT / "workflows" / f"{name}.json", chosen.steps)
         finally:
             server.stop()
 
