@@ -94,6 +94,27 @@ def photograph(host: HostPage, workflow: Path, steps: int) -> None:
             save_webp(shot.crop(box), ROOT / f"web/docs/pictures/{node}.webp", 800, 150_000)
 
 
+_COMBINE = """() => {
+  app.graph.clear();
+  const add = (type, x, y) => {
+    const node = LiteGraph.createNode(type);
+    node.pos = [x, y];
+    app.graph.add(node);
+    return node;
+  };
+  const combine = add("GlazeCombineEncoders", 440, 0);
+  add("CheckpointLoaderSimple", 0, 0).connect(2, combine, 0);
+  add("GlazeLoadEncoder", 0, 190).connect(0, combine, 1);
+}"""
+
+
+def photograph_combining(host: HostPage) -> None:
+    """The one node that no workflow needs, with two encoders."""
+    host.page.evaluate(_COMBINE)
+    shot = Image.open(io.BytesIO(host.picture())).convert("RGB")
+    save_webp(shot, ROOT / "web/docs/pictures/GlazeCombineEncoders.webp", 800, 150_000)
+
+
 def main() -> None:
     """Take the pictures of the named workflows, or of all."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
@@ -109,6 +130,8 @@ def main() -> None:
             with open_host(server.url, Comfy_VueNodes_Enabled=False) as host:
                 for name in names:
                     photograph(host, ROOT / "workflows" / f"{name}.json", chosen.steps)
+                if not chosen.names:
+                    photograph_combining(host)
         finally:
             server.stop()
 
