@@ -78,7 +78,7 @@ class HostPage:
         button = self.page.get_by_test_id("queue-button")
         button.locator("xpath=descendant-or-self::button").first.click()
 
-    def wait_for_end(self, seconds: float = 300) -> str:
+    def wait_for_end(self, seconds: float = 900) -> str:
         """How the run ended: execution_success, execution_error or execution_interrupted."""
         ends = json.dumps(_ENDS)
         self.page.wait_for_function(
@@ -87,7 +87,7 @@ class HostPage:
         end: str = next(kind for kind, _ in self.seen() if kind in _ENDS)
         return end
 
-    def run(self, seconds: float = 300) -> None:
+    def run(self, seconds: float = 900) -> None:
         """Press Run and wait for a good end."""
         self.press_run()
         end = self.wait_for_end(seconds)
