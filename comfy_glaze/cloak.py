@@ -308,7 +308,8 @@ def _descend(
         momentum = MOMENTUM * momentum + torch.autograd.grad(seen, delta, direction)[0]
         remaining = 1 - (step - 1) / settings.steps
         with torch.no_grad():
-            delta -= STEP * remaining * problem.cap * momentum.sign()
+            typical = momentum.abs().mean(dim=(1, 2, 3), keepdim=True).clamp_min(1e-30)
+            delta -= STEP * remaining * problem.cap * (momentum / typical).clamp(-1, 1)
         problem.project_(delta)
         progress.passed(view, distance)
         progress.report(step, delta)
