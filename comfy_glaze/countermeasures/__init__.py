@@ -19,7 +19,7 @@ from ..images import check_images, to_grid
 from .codecs import CODECS
 from .diffusion import DIFFUSION
 from .filters import FILTERS
-from .networks import NETWORKS, load_round_trip
+from .networks import NETWORKS
 from .tools import Countermeasure, CountermeasureError, Tools
 
 __all__ = [
@@ -30,7 +30,6 @@ __all__ = [
     "Tools",
     "apply_countermeasure",
     "available",
-    "load_round_trip",
     "parse_cases",
 ]
 

@@ -6,6 +6,7 @@ Weights come from installed packages or from the user's disk, never from the net
 from __future__ import annotations
 
 import importlib.util
+import warnings
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -14,7 +15,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..encoders import load_autoencoder
 from ..perceptual import PerceptualMetric, load_metric, trunk_file
 from .codecs import encoded
 from .filters import gaussian_noise
@@ -90,13 +90,15 @@ def _doubler() -> Callable[[Tensor], Tensor]:
             "Super-resolution needs the package spandrel, which is not installed; "
             "install it with: pip install spandrel."
         )
-    from spandrel import ImageModelDescriptor, ModelLoader
+    from spandrel import ModelLoader
 
     state = torch.load(file, map_location="cpu", weights_only=True)
-    model = ModelLoader(device="cpu").load_from_state_dict(state)
-    assert isinstance(model, ImageModelDescriptor)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its architecture calls torch as it was years ago
+        model = ModelLoader(device="cpu").load_from_state_dict(state)
     model.eval()
-    return model
+    network: Callable[[Tensor], Tensor] = model
+    return network
 
 
 def _super_resolution(image: Tensor, amount: float, seed: int, tools: Tools) -> Tensor:
@@ -108,30 +110,6 @@ def _super_resolution(image: Tensor, amount: float, seed: int, tools: Tools) -> 
 
 
 # --- VAE and IMPRESS -----------------------------------------------------------------------------
-
-
-@torch.inference_mode(False)
-def load_round_trip(
-    name: str, device: torch.device | str = "cpu"
-) -> Callable[[Tensor], Tensor]:
-    """A VAE's encoder and decoder in sequence, for :class:`Tools`.
-
-    Args:
-        name: as :func:`comfy_glaze.encoders.load_encoder` takes it; the file must hold both halves.
-
-    Raises:
-        EncoderError: the name leads nowhere, or to an encoder alone.
-    """
-    model, features, multiple = load_autoencoder(name, torch.device(device))
-
-    def round_trip(images: Tensor) -> Tensor:
-        height, width = images.shape[-2:]
-        padding = (0, -width % multiple, 0, -height % multiple)
-        latents = features(F.pad(images, padding, mode="replicate"))
-        decoded: Tensor = model.decode(latents).sample
-        return (decoded / 2 + 0.5)[..., :height, :width]
-
-    return round_trip
 
 
 def _round_trip(tools: Tools) -> Callable[[Tensor], Tensor]:

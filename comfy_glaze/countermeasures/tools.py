@@ -24,7 +24,7 @@ class Tools:
 
     Attributes:
         round_trip: images (B, 3, H, W) in [0, 1] through a VAE and back, differentiable; see
-            :func:`comfy_glaze.countermeasures.load_round_trip`.
+            :func:`comfy_glaze.encoders.load_round_trip`.
         pipeline: a Stable Diffusion image-to-image pipeline: folder, .safetensors file or hub id.
         upscaler: a Stable Diffusion ×4 upscaling pipeline: folder or hub id.
     """
