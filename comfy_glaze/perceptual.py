@@ -56,7 +56,8 @@ class PerceptualMetric:
         total = torch.zeros(images.shape[0], device=images.device)
         layers = zip(self.weights, reference, self._features(images), strict=True)
         for weight, before, features in layers:
-            total = total + _LayerDistance.apply(features, before, weight)
+            part: Tensor = _LayerDistance.apply(features, before, weight)
+            total = total + part
         return total
 
     def _features(self, images: Tensor) -> Sequence[Tensor]:
@@ -69,7 +70,8 @@ class PerceptualMetric:
 
 def _norm(features: Tensor) -> Tensor:
     """‖φ‖ at each position, (B, 1, h, w), never 0: at dead positions all channels are."""
-    return torch.linalg.vector_norm(features, dim=1, keepdim=True).clamp_min(1e-10) + 1e-10
+    norm: Tensor = torch.linalg.vector_norm(features, dim=1, keepdim=True)
+    return norm.clamp_min(1e-10) + 1e-10
 
 
 class _LayerDistance(torch.autograd.Function):

@@ -55,9 +55,9 @@ class _Table:
 
     def turned(self, x: float, profile: Array, stops: tuple[tuple[float, str], ...]) -> None:
         """A body turned on a wheel: ``profile`` holds (height, radius) pairs in px."""
-        radius = np.interp(self.y, profile[:, 0], profile[:, 1], left=0.01, right=0.01)
-        radius = blur(radius[:, :1], 13.0)[:, :1].clip(0.01)
-        slope = np.gradient(radius[:, 0])[:, None]
+        outline = np.interp(self.y[:, 0], profile[:, 0], profile[:, 1], left=0.01, right=0.01)
+        radius = blur(np.asarray(outline)[:, None], 13.0).clip(0.01)
+        slope = np.asarray(np.gradient(radius[:, 0]))[:, None]
         u = np.clip((self.x - x) / radius, -1, 1)
         normal = np.stack([u, -slope * np.ones_like(u), np.sqrt(1 - u * u)])
         normal /= np.sqrt((normal**2).sum(axis=0)) + 1e-6
