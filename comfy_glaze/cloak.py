@@ -315,10 +315,10 @@ def _descend(
         momentum = MOMENTUM * momentum + torch.autograd.grad(seen, delta, direction)[0]
         remaining = 1 - (step - 1) / settings.steps
         with torch.no_grad():
-            if colour is None:
-                delta -= STEP * remaining * problem.cap * momentum.sign()
-            else:  # descend, and stay, where the eye sees little
-                delta -= STEP * remaining * problem.cap * less_visible(momentum, colour).sign()
+            wanted = momentum if colour is None else less_visible(momentum, colour)
+            typical = wanted.abs().mean(dim=(1, 2, 3), keepdim=True).clamp_min(1e-30)
+            delta -= STEP * remaining * problem.cap * (wanted / typical).clamp(-1, 1)
+            if colour is not None:
                 delta.copy_(less_visible(delta, colour))
         problem.project_(delta)
         progress.passed(view, distance)
