@@ -112,9 +112,7 @@ def test_zero_leaves_even_ground_alone(block_encoder: Encoder) -> None:
     picture = half_flat()
     styled = smooth_picture(96, 96, seed=7)
     budget = Budget(linf=8 / LEVELS, sight=Sight(flat_delta_e=0, masking=1))
-    cloaked = optimize_cloak(
-        picture, styled, block_encoder, budget, CloakSettings(steps=5)
-    ).images
+    cloaked = optimize_cloak(picture, styled, block_encoder, budget, CloakSettings(steps=5)).images
     assert torch.equal(cloaked[..., :40], picture[..., :40])
     assert not torch.equal(cloaked, picture)
 
