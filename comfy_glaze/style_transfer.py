@@ -94,7 +94,7 @@ def load_img2img(source: str, device: torch.device) -> StyleTransfer:
     Raises:
         StyleTransferError: no pipeline can be loaded from ``source``.
     """
-    pipeline = _load_pipeline(source, device)
+    pipeline = load_pipeline(source, device)
     block = pipeline.vae_scale_factor
 
     def redraw(image: Tensor, style: Style, seed: int) -> Tensor:
@@ -115,7 +115,12 @@ def load_img2img(source: str, device: torch.device) -> StyleTransfer:
     return StyleTransfer(Path(source).name, redraw, lambda style: True)
 
 
-def _load_pipeline(source: str, device: torch.device) -> Any:
+def load_pipeline(source: str, device: torch.device) -> Any:
+    """An image-to-image pipeline, silent and without its safety checker.
+
+    Raises:
+        StyleTransferError: none can be loaded from ``source``.
+    """
     import diffusers
 
     path = Path(source).expanduser()
