@@ -28,10 +28,10 @@ def test_table_is_made_for_a_checkpoint(
     rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
     assert [float(row[0]) for row in rows] == [1.0, 0.7, 0.3]
     kept, moved, from_full = ([float(row[n]) for row in rows] for n in (1, 2, 3))
-    assert kept == sorted(kept)  # the less is redrawn, the more is kept
-    assert kept[0] < kept[-1]
-    assert all(0 < value < 1 for value in moved)
-    assert from_full[0] == 0 < from_full[-1]
+    assert all(0 < value < 1 for value in kept + moved)
+    assert len(set(kept)) == 3  # the strength reaches the pipeline
+    assert from_full[0] == 0
+    assert 0 < from_full[1] < from_full[2]  # the more is redrawn, the nearer to full strength
 
 
 def test_gram_distance_is_blind_to_places() -> None:
@@ -39,7 +39,7 @@ def test_gram_distance_is_blind_to_places() -> None:
     picture, other = smooth_picture(96, 96), smooth_picture(96, 96, seed=1)
     own = script.grams(picture, metric)
     assert script.gram_distance(own, own) == 0
-    turned = script.gram_distance(own, script.grams(picture.flip(3), metric))
-    assert turned < script.gram_distance(own, script.grams(other, metric)) / 2
+    turned = script.gram_distance(own, script.grams(picture.roll(48, 3), metric))
+    assert turned < script.gram_distance(own, script.grams(other, metric))
     dark = script.grams(torch.zeros(1, 3, 96, 96), metric)
     assert script.gram_distance(own, dark) > turned
