@@ -97,7 +97,8 @@ def build(
     """Build a style bank for an encoder.
 
     The pictures come from files (--images), from the model's own prompts (--prompts), or from a few
-    pictures redrawn in every style. A build that was stopped goes on where it stopped: give the
+    pictures redrawn in every style. Without --styles it is for wikiart's painters, or, where only the
+    embedded engine can draw, for the built-in styles. A build that was stopped goes on where it stopped: give the
     same command again.
     """
     from ..bank_build import build_style_bank
