@@ -118,7 +118,8 @@ def with_encoder(
     activations = hosted.activations(side, side) + _METRIC_BYTES * pixels
 
     def attempt(recompute: bool) -> T:
-        with at_work(patchers, device, activations, recompute):
+        needed = activations / 2 if recompute else activations
+        with at_work(patchers, device, needed, recompute):
             return work(hosted.encoder, loaded)
 
     return with_less_memory(attempt, should_recompute(device, activations))
