@@ -128,17 +128,22 @@ def build(
             target.parent.mkdir(parents=True, exist_ok=True)
         with progress_bar() as progress:
             task = progress.add_task("Styles", total=len(chosen), note="")
-            bank = build_style_bank(
-                chosen,
-                source,
-                phi,
-                target,
-                statistic=statistic,
-                styles_per_batch=batch,
-                on_style=lambda done, of: progress.update(
-                    task, completed=done, note=f"{done:,} of {of:,} styles"
-                ),
-            )
+            try:
+                bank = build_style_bank(
+                    chosen,
+                    source,
+                    phi,
+                    target,
+                    statistic=statistic,
+                    styles_per_batch=batch,
+                    on_style=lambda done, of: progress.update(
+                        task, completed=done, note=f"{done:,} of {of:,} styles"
+                    ),
+                )
+            except KeyboardInterrupt:
+                progress.stop()
+                say("Stopped. The same command goes on from here.", "none")
+                raise typer.Exit(130) from None
     results.print(bank_table(bank, target.stat().st_size))
     results.print(f"Saved: {target}", soft_wrap=True, markup=False)
 

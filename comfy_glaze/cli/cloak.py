@@ -118,6 +118,7 @@ def cloak(
     from ..artwork import ArtworkError, find_artworks, load_artwork
     from ..budget import PRESETS, Budget
     from ..cloak import CloakSettings
+    from ..encoders import EMBEDDED_VERSION
     from ..perceptual import trunk_hint
     from ..portfolio import open_studio, plan_outputs
     from ..remembered import remembered_choice
@@ -187,6 +188,12 @@ def cloak(
     say(choice_sentence(studio.target), "none")
     if before is not None and before.target == studio.target:
         say(f"It is the one remembered for {before.artist}.", "dim")
+        if before.encoder == EMBEDDED_VERSION and not studio.encoder.is_rehearsal:
+            say(
+                "It was chosen in a rehearsal; to choose anew with this encoder, first: "
+                f'comfy-glaze styles forget "{before.artist}"',
+                "yellow",
+            )
     elif artist:
         say(f"It is remembered for {artist} from now on.", "dim")
     if style == "auto" and before is None:
