@@ -29,7 +29,7 @@ def cloak_graph(source: str = "harbour.png", side: int = 128, steps: int = 3) ->
             height=side,
             crop="center",
         ),
-        "bank": node("GlazeLoadStyleBank", bank=STYLE_BANK),
+        "bank": node("GlazeLoadStyleBank", bank=STYLE_BANK, genres="", without_living=False),
         "target": node(
             "GlazeSelectTargetStyle",
             style_bank=["bank", 0],
