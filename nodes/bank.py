@@ -87,7 +87,9 @@ class BuildStyleBank(io.ComfyNode):
                     optional=True,
                     tooltip="Pictures to redraw in every style, in place of the three built in.",
                 ),
-                io.Int.Input("steps", default=20, min=1, max=200, tooltip="Sampling steps of the checkpoint."),
+                io.Int.Input(
+                    "steps", default=20, min=1, max=200, tooltip="Sampling steps of the checkpoint."
+                ),
                 io.Float.Input(
                     "cfg",
                     default=7.5,
