@@ -181,9 +181,10 @@ class LPIPSBudget(io.ComfyNode):
 
     @classmethod
     def execute(cls, preset: str, limit: float, linf: float, metric: str, alpha: float) -> Any:
-        custom = Budget(limit=limit, linf=linf / LEVELS if linf else None)
+        spread = PRESETS["default"].sight if linf else None
+        custom = Budget(limit=limit, linf=linf / LEVELS if linf else None, sight=spread)
         chosen = PRESETS.get(preset, custom)
-        return io.NodeOutput(Budget(chosen.limit, chosen.linf, metric, alpha))
+        return io.NodeOutput(replace(chosen, metric=metric, alpha=alpha))
 
 
 class CloakOptimize(io.ComfyNode):
