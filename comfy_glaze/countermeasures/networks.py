@@ -9,6 +9,7 @@ import importlib.util
 import warnings
 from collections.abc import Callable
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 
 import torch
