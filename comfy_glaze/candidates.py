@@ -10,13 +10,20 @@ from __future__ import annotations
 import csv
 import io
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from .style_bank import STYLES_FOLDER, Style, StyleBankError, builtin_styles, find_style
+from .style_bank import (
+    STYLES_FOLDER,
+    Style,
+    StyleBank,
+    StyleBankError,
+    builtin_styles,
+    find_style,
+)
 
 MAX_LIST_BYTES = 4_000_000
 _LONGEST = {"name": 120, "genre": 60, "artist": 120, "prompt": 500, "died": 20}
@@ -110,6 +117,19 @@ def plain(text: str) -> str:
     return "".join(letter for letter in letters if letter.isalnum())
 
 
+def builtin_candidates() -> tuple[Candidate, ...]:
+    """The styles that ship with the package, none of them a painter's."""
+    return tuple(Candidate(style, "", "", 0, maybe_living=False) for style in builtin_styles())
+
+
+STYLE_LISTS: dict[str, Callable[[], tuple[Candidate, ...]]] = {
+    "builtin": builtin_candidates,
+    "wikiart": wikiart_candidates,
+    "wikiart-all": partial(wikiart_candidates, all_styles=True),
+}
+"""Lists of candidates by name."""
+
+
 def filter_candidates(
     candidates: Sequence[Candidate], genres: Sequence[str] = (), without_living: bool = False
 ) -> tuple[Candidate, ...]:
@@ -134,6 +154,31 @@ def filter_candidates(
     if not left:
         raise StyleBankError("No style is left after the filters.")
     return left
+
+
+def filter_bank(
+    bank: StyleBank, genres: Sequence[str] = (), without_living: bool = False
+) -> StyleBank:
+    """The same filters on the styles of a bank.
+
+    Painters whom WikiArt's list does not have count as maybe living, styles without one do not.
+
+    Raises:
+        StyleBankError: an unknown genre, or nothing is left.
+    """
+    died = {plain(c.style.artist or "") for c in wikiart_candidates() if not c.maybe_living}
+    candidates = [
+        Candidate(
+            style,
+            "",
+            style.artist or "",
+            0,
+            maybe_living=style.artist is not None and plain(style.artist) not in died,
+        )
+        for style in bank.styles
+    ]
+    left = {c.style for c in filter_candidates(candidates, genres, without_living)}
+    return bank.restricted_to(lambda style: style in left)
 
 
 def find_known_style(name: str, others: Sequence[Style] = ()) -> Style:

@@ -130,7 +130,7 @@ def load_img2img(
     Raises:
         StyleTransferError: no pipeline can be loaded from ``source``.
     """
-    pipeline = _load_pipeline(source, device, "image-to-image")
+    pipeline = load_pipeline(source, device)
     block = pipeline.vae_scale_factor
 
     def redraw(image: Tensor, style: Style, seed: int) -> Tensor:
@@ -157,7 +157,7 @@ def load_text_to_image(source: str, device: torch.device | str = "cpu") -> TextT
     Raises:
         StyleTransferError: no pipeline can be loaded from ``source``.
     """
-    pipeline = _load_pipeline(source, torch.device(device), "text-to-image")
+    pipeline = load_pipeline(source, torch.device(device), "text-to-image")
 
     def draw(prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
         result = pipeline(
@@ -176,7 +176,15 @@ def load_text_to_image(source: str, device: torch.device | str = "cpu") -> TextT
     return TextToImage(f"{Path(source).name}, {how}", draw)
 
 
-def _load_pipeline(source: str, device: torch.device, task: str) -> Any:
+def load_pipeline(source: str, device: torch.device, task: str = "image-to-image") -> Any:
+    """A pipeline of Stable Diffusion, silent and without its safety checker.
+
+    Args:
+        task: ``image-to-image`` or ``text-to-image``.
+
+    Raises:
+        StyleTransferError: none can be loaded from ``source``.
+    """
     import diffusers
 
     path = Path(source).expanduser()

@@ -13,6 +13,9 @@ from .style_bank import Style, StyleBank, StyleBankError
 LOW, HIGH = 50, 75
 """The paper's band: percentiles of the distances of all candidates."""
 
+WORKS_FOR_A_STYLE = 5
+"""With fewer works than these an artist's own centroid is rough, and so is the ranking."""
+
 
 @dataclass(frozen=True)
 class TargetStyle:

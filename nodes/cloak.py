@@ -14,6 +14,7 @@ from ..comfy_glaze.cloak import METHODS, Cloak, CloakSettings, optimize_cloak
 from ..comfy_glaze.encoders import Encoder, load_encoder
 from ..comfy_glaze.images import LEVELS, to_grid
 from ..comfy_glaze.perceptual import PERCEPTUAL_METRICS, PerceptualMetric
+from ..comfy_glaze.robustness import ROBUSTNESS
 from .host.encoders import load_vae, with_encoder
 from .host.files import vae_names
 from .host.running import LiveRun
@@ -35,7 +36,6 @@ from .sockets import (
 )
 
 EMBEDDED = "embedded (rehearsal only)"
-ROBUSTNESS = ["none", "web", "strong"]
 
 
 class LoadEncoder(io.ComfyNode):
@@ -181,9 +181,10 @@ class LPIPSBudget(io.ComfyNode):
 
     @classmethod
     def execute(cls, preset: str, limit: float, linf: float, metric: str, alpha: float) -> Any:
-        custom = Budget(limit=limit, linf=linf / LEVELS if linf else None)
+        spread = PRESETS["default"].sight if linf else None
+        custom = Budget(limit=limit, linf=linf / LEVELS if linf else None, sight=spread)
         chosen = PRESETS.get(preset, custom)
-        return io.NodeOutput(Budget(chosen.limit, chosen.linf, metric, alpha))
+        return io.NodeOutput(replace(chosen, metric=metric, alpha=alpha))
 
 
 class CloakOptimize(io.ComfyNode):
@@ -228,7 +229,7 @@ class CloakOptimize(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "robustness",
-                    options=ROBUSTNESS,
+                    options=list(ROBUSTNESS),
                     default="none",
                     tooltip="How much of what websites and mimics do to a picture (resizing, JPEG, "
                     "noise) the cloak is trained to survive.",

@@ -36,6 +36,29 @@ def advanced(widget: Any) -> Any:
     return widget
 
 
+def style_filters() -> list[Any]:
+    """Widgets that leave styles out."""
+    return [
+        io.String.Input(
+            "genres",
+            default="",
+            tooltip="Only styles of these genres, with commas between them (Rococo, Cubism); "
+            "empty for all.",
+        ),
+        io.Boolean.Input(
+            "without_living",
+            default=False,
+            tooltip="Leave out painters who may be living: all for whom no year of death "
+            "was found.",
+        ),
+    ]
+
+
+def listed(text: str) -> list[str]:
+    """The parts of a text with commas."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
 @dataclass(frozen=True, eq=False)
 class ChosenStyle:
     """T, and the seed that drew it, for the report."""

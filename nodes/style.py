@@ -9,14 +9,20 @@ from torch import Tensor
 
 from ..comfy_glaze.bank_file import load_style_bank
 from ..comfy_glaze.builtin_bank import builtin_bank
-from ..comfy_glaze.candidates import find_known_style
+from ..comfy_glaze.candidates import filter_bank, find_known_style
 from ..comfy_glaze.encoders import EMBEDDED_VERSION, Encoder
 from ..comfy_glaze.perceptual import PerceptualMetric
 from ..comfy_glaze.portfolio import WORKS_FOR_CENTROID
 from ..comfy_glaze.remembered import choice_state, target_for
 from ..comfy_glaze.style_bank import STYLES_FOLDER, StyleBank, centroid_of
 from ..comfy_glaze.style_transfer import load_style_transfer
-from ..comfy_glaze.target_style import TargetStyle, in_band, rank_styles, select_target_style
+from ..comfy_glaze.target_style import (
+    WORKS_FOR_A_STYLE,
+    TargetStyle,
+    in_band,
+    rank_styles,
+    select_target_style,
+)
 from .host.encoders import with_encoder
 from .host.files import style_bank_names, style_bank_path
 from .host.running import progress
@@ -31,6 +37,8 @@ from .sockets import (
     each,
     encoder_input,
     from_images,
+    listed,
+    style_filters,
     to_images,
 )
 
@@ -54,16 +62,24 @@ class LoadStyleBank(io.ComfyNode):
                     default=BUILT_IN,
                     tooltip="The built-in list suits every model. Files under "
                     "models/glaze_style_banks suit the model that they were made with.",
-                )
+                ),
+                *style_filters(),
             ],
             outputs=[StyleBankSocket.Output("style_bank", display_name="style_bank")],
         )
 
     @classmethod
-    def execute(cls, bank: str) -> Any:
-        return io.NodeOutput(
-            BUILT_IN if bank == BUILT_IN else load_style_bank(style_bank_path(bank))
-        )
+    def execute(cls, bank: str, genres: str, without_living: bool) -> Any:
+        wanted = listed(genres)
+        if bank != BUILT_IN:
+            found = load_style_bank(style_bank_path(bank))
+            return io.NodeOutput(filter_bank(found, wanted, without_living))
+        if wanted:
+            raise ValueError(
+                "The widget 'genres' filters the banks under models/glaze_style_banks; "
+                "leave it empty for the built-in list."
+            )
+        return io.NodeOutput(BUILT_IN)
 
 
 class SelectTargetStyle(io.ComfyNode):
@@ -163,6 +179,7 @@ class SelectTargetStyle(io.ComfyNode):
         ui = {
             "glaze_ranking": [_row(candidate, candidate in band) for candidate in ranked],
             "glaze_chosen": [target.style.name],
+            "glaze_notes": _notes(len(works)),
         }
         return io.NodeOutput(ChosenStyle(target, style_seed[0]), ui=ui)
 
@@ -189,6 +206,16 @@ def _named(name: str, ranked: list[TargetStyle]) -> TargetStyle | None:
     style = find_known_style(name, [candidate.style for candidate in ranked])
     placed = (candidate for candidate in ranked if candidate.style == style)
     return next(placed, TargetStyle(style, distance=None, percentile=None))
+
+
+def _notes(works: int) -> list[str]:
+    """What an artist should know about the choice."""
+    if works >= WORKS_FOR_A_STYLE:
+        return []
+    return [
+        f"Your own style was judged by {works} of your works; wire {WORKS_FOR_A_STYLE} or more, "
+        "and the choice is better founded."
+    ]
 
 
 def _row(candidate: TargetStyle, in_band: bool) -> dict[str, Any]:

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -139,38 +138,52 @@ def test_damaged_batch_is_made_again(block_encoder: Encoder, tmp_path: Path) -> 
     assert out.read_bytes() == whole.read_bytes()
 
 
-def test_killed_command_goes_on_and_gives_the_same_file(tmp_path: Path) -> None:
-    """The real thing: ``bank build`` ends by SIGKILL and is given again."""
-    for number in range(12):
-        folder = tmp_path / "pictures" / f"style {number:02}"
-        folder.mkdir(parents=True)
-        for n in range(2):
-            levels = (smooth_picture(72, 80, seed=2 * number + n)[0] * 255).round().byte()
-            Image.fromarray(levels.permute(1, 2, 0).numpy()).save(folder / f"{n}.png")
+KILLED = """
+import sys
+from pathlib import Path
+import torch
+import torch.nn.functional as F
+from comfy_glaze.bank_build import build_style_bank, one_by_one
+from comfy_glaze.encoders import Encoder
+from comfy_glaze.style_bank import Style
 
-    def command(out: str) -> list[str]:
-        words = ["bank", "build", "--images", "pictures", "--out", out, "--batch", "1"]
-        return [sys.executable, "-m", "comfy_glaze", *words]
+def pictures(style):
+    generator = torch.Generator().manual_seed(int(style.prompt))
+    print(style.prompt, flush=True)
+    return [torch.rand(1, 3, 256, 256, generator=generator) for _ in range(2)]
 
-    root = Path(__file__).parent.parent
-    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(
-        command("killed.safetensors"),
-        cwd=tmp_path,
-        env=environment,
-        stderr=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-    )
-    until = time.monotonic() + 120
-    while len(list(tmp_path.glob(".killed-*.parts/0*.safetensors"))) < 3:
-        assert process.poll() is None
-        assert time.monotonic() < until
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+encoder = Encoder("blocks", "0" * 16, lambda x: F.avg_pool2d(x, 8), 8, torch.device("cpu"))
+styles = [Style(f"Style {n}", "Realism", None, str(n), None) for n in range(40)]
+source = one_by_one("p", pictures)
+build_style_bank(styles, source, encoder, Path(sys.argv[1]), styles_per_batch=2)
+"""
+
+
+def test_killed_build_goes_on_and_gives_the_same_file(tmp_path: Path) -> None:
+    """The real thing: a process that builds a bank ends by SIGKILL, and another goes on."""
+
+    def start(out: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-c", KILLED, str(tmp_path / out)],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+
+    with start("killed.safetensors") as process:
+        assert process.stdout is not None
+        while process.stdout.readline() != "7\n":
+            assert process.poll() is None
+        process.send_signal(signal.SIGKILL)
     assert not (tmp_path / "killed.safetensors").exists()
+    assert len(list(tmp_path.glob(".killed-*.parts/0*.safetensors"))) >= 3
+    drawn = {}
     for out in ("killed.safetensors", "whole.safetensors"):
-        subprocess.run(command(out), cwd=tmp_path, env=environment, check=True, capture_output=True)
+        with start(out) as process:
+            drawn[out] = process.communicate()[0].split()
+        assert process.returncode == 0
+    assert len(drawn["whole.safetensors"]) == 40
+    assert 0 < len(drawn["killed.safetensors"]) <= 34
     killed = (tmp_path / "killed.safetensors").read_bytes()
     assert killed == (tmp_path / "whole.safetensors").read_bytes()
     assert not list(tmp_path.glob(".*"))

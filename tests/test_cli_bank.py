@@ -3,35 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from click.testing import Result
 from PIL import Image
-from typer.testing import CliRunner
+from torch import Tensor
 
+from comfy_glaze import bank_build
 from comfy_glaze.bank_file import load_style_bank
 from comfy_glaze.builtin_bank import own_bank_file
-from comfy_glaze.cli import app
 from comfy_glaze.encoders import load_encoder
 from comfy_glaze.remembered import remembered_choice
 from comfy_glaze.style_bank import builtin_styles
 
-from .conftest import smooth_picture
-
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run_command(*words: object) -> Result:
-        return CliRunner().invoke(app, [str(word) for word in words])
-
-    return run_command
+from .conftest import Run, smooth_picture
 
 
 def save(path: Path, seed: int = 0) -> None:
@@ -59,6 +44,39 @@ def test_bank_from_folders_is_found_by_its_encoder(run: Run, tmp_path: Path) -> 
     assert shown.exit_code == 0
     for words in ("embedded-1", "8", "mean+std", "Other 8"):
         assert words in shown.stdout
+
+
+def test_stopped_build_says_how_to_go_on(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures(tmp_path / "in")
+    whole = bank_build.thumbnail_of
+    left = iter(range(5))
+
+    def stop_at_the_sixth(picture: Tensor) -> bytes:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        return whole(picture)
+
+    monkeypatch.setattr(bank_build, "thumbnail_of", stop_at_the_sixth)
+    words = ("bank", "build", "--images", "in", "--out", "b.safetensors")
+    stopped = run(*words)
+    assert stopped.exit_code == 130
+    assert "Stopped. The same command goes on from here." in stopped.output
+    left = iter(range(4))  # the second batch alone
+    assert run(*words).exit_code == 0
+    assert len(load_style_bank(tmp_path / "b.safetensors").styles) == 8
+
+
+def test_rehearsals_choice_is_told_apart(run: Run, tmp_path: Path, tiny_pipeline: str) -> None:
+    save(tmp_path / "art.png")
+    run("cloak", "art.png", "--out", "out", "--steps", 1, "--artist", "Ana")
+    again = run("cloak", "art.png", "--out", "out", "--steps", 1, "--artist", "Ana")
+    assert "chosen in a rehearsal" not in again.output
+    words = ["--encoder", f"{tiny_pipeline}/vae", "--artist", "Ana"]
+    real = run("cloak", "art.png", "--out", "other", "--steps", 1, *words)
+    assert real.exit_code == 0, real.output
+    assert 'first: comfy-glaze styles forget "Ana"' in real.output
 
 
 def test_bank_of_some_built_in_styles(run: Run, tmp_path: Path) -> None:
@@ -201,7 +219,7 @@ def test_long_rankings_are_cut_but_whole_on_request(run: Run, tmp_path: Path) ->
     save(tmp_path / "art.png", 3)
     short = run("styles", "rank", "art.png", "--bank", "b.safetensors").stdout
     whole = run("styles", "rank", "art.png", "--bank", "b.safetensors", "--all").stdout
-    assert short.count("Other") == 10 + 18 + 5
+    assert short.count("Other") == 10 + 17 + 5
     assert short.count("more") == 2
     assert whole.count("Other") == 70
     assert whole.splitlines()[1].split()[:2] == ["style", "3"]

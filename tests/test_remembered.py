@@ -129,11 +129,14 @@ def test_many_threads_agree_on_one_choice() -> None:
 
 def test_parallel_writers_lose_nothing() -> None:
     code = (
-        "import sys; from tests.test_remembered import *; "
-        "[remember_choice(f'{sys.argv[1]} {n}', FLAT) for n in range(15)]"
+        "import sys; from comfy_glaze.remembered import remember_choice; "
+        "from comfy_glaze.style_bank import Style; "
+        "from comfy_glaze.target_style import TargetStyle; "
+        "target = TargetStyle(Style('A', 'Realism', None, 'p', None), 1.0, 50.0); "
+        "[remember_choice(f'{sys.argv[1]} {n}', target) for n in range(15)]"
     )
     writers = [subprocess.Popen([sys.executable, "-c", code, name]) for name in ("Ana", "Bea")]
-    assert [writer.wait(timeout=120) for writer in writers] == [0, 0]
+    assert [writer.wait() for writer in writers] == [0, 0]
     assert len(remembered_choices()) == 30
     leftovers = {path.name for path in memory_file().parent.iterdir()}
     assert leftovers <= {"target-styles.json", "target-styles.lock"}

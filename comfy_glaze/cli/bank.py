@@ -97,8 +97,9 @@ def build(
     """Build a style bank for an encoder.
 
     The pictures come from files (--images), from the model's own prompts (--prompts), or from a few
-    pictures redrawn in every style. A build that was stopped goes on where it stopped: give the
-    same command again.
+    pictures redrawn in every style. Without --styles the bank is of wikiart's painters, or, where
+    only the embedded engine can draw, of the built-in styles. A build that was stopped goes on
+    where it stopped: give the same command again.
     """
     from ..bank_build import build_style_bank
     from ..builtin_bank import own_bank_file
@@ -128,17 +129,22 @@ def build(
             target.parent.mkdir(parents=True, exist_ok=True)
         with progress_bar() as progress:
             task = progress.add_task("Styles", total=len(chosen), note="")
-            bank = build_style_bank(
-                chosen,
-                source,
-                phi,
-                target,
-                statistic=statistic,
-                styles_per_batch=batch,
-                on_style=lambda done, of: progress.update(
-                    task, completed=done, note=f"{done:,} of {of:,} styles"
-                ),
-            )
+            try:
+                bank = build_style_bank(
+                    chosen,
+                    source,
+                    phi,
+                    target,
+                    statistic=statistic,
+                    styles_per_batch=batch,
+                    on_style=lambda done, of: progress.update(
+                        task, completed=done, note=f"{done:,} of {of:,} styles"
+                    ),
+                )
+            except KeyboardInterrupt:
+                progress.stop()
+                say("Stopped. The same command goes on from here.", "none")
+                raise typer.Exit(130) from None
     results.print(bank_table(bank, target.stat().st_size))
     results.print(f"Saved: {target}", soft_wrap=True, markup=False)
 

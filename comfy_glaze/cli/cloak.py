@@ -100,6 +100,19 @@ def cloak(
         Literal["fast", "paper"], typer.Option(help="fast, or the paper's 500 steps of Adam.")
     ] = "fast",
     steps: Annotated[int, typer.Option(help="Optimisation steps; 0 for the method's own.")] = 0,
+    robustness: Annotated[
+        Literal["none", "web", "strong"],
+        typer.Option(
+            help="What the cloak must survive: nothing, what uploads do (JPEG, smaller sizes), or "
+            "harsher changes. A robust cloak reaches less far, shows more, and takes twice as long."
+        ),
+    ] = "none",
+    uniform: Annotated[
+        bool,
+        typer.Option(
+            "--uniform", help="Spend the cap evenly, even where the eye sees every change."
+        ),
+    ] = False,
     seed: Annotated[int, typer.Option(help="The same seed gives the same file.")] = 0,
     format: Annotated[
         Literal["same", "png", "jpeg", "webp"], typer.Option(help="Of the saved pictures.")
@@ -118,6 +131,7 @@ def cloak(
     from ..artwork import ArtworkError, find_artworks, load_artwork
     from ..budget import PRESETS, Budget
     from ..cloak import CloakSettings
+    from ..encoders import EMBEDDED_VERSION
     from ..perceptual import trunk_hint
     from ..portfolio import open_studio, plan_outputs
     from ..remembered import remembered_choice
@@ -131,12 +145,14 @@ def cloak(
             linf=chosen.linf if linf is None else linf,
             metric=metric,
             alpha=alpha,
+            sight=None if uniform else chosen.sight,
         )
         settings = CloakSettings(
             method=method,
             steps=steps,
             seed=seed,
-            preset=preset if limit is None and linf is None else "custom",
+            robustness=robustness,
+            preset=preset if limit is None and linf is None and not uniform else "custom",
         )
         if keep_clear is not None:
             load_artwork(keep_clear)  # a bad mask is found now and not once per picture
@@ -187,6 +203,12 @@ def cloak(
     say(choice_sentence(studio.target), "none")
     if before is not None and before.target == studio.target:
         say(f"It is the one remembered for {before.artist}.", "dim")
+        if before.encoder == EMBEDDED_VERSION and not studio.encoder.is_rehearsal:
+            say(
+                "It was chosen in a rehearsal; to choose anew with this encoder, first: "
+                f'comfy-glaze styles forget "{before.artist}"',
+                "yellow",
+            )
     elif artist:
         say(f"It is remembered for {artist} from now on.", "dim")
     if style == "auto" and before is None:

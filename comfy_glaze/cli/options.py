@@ -70,20 +70,9 @@ def candidates_named(
     name: str, genres: list[str] | None, without_living: bool
 ) -> tuple[Candidate, ...]:
     """The styles of a list, filtered."""
-    from ..candidates import (
-        Candidate,
-        filter_candidates,
-        read_style_list,
-        wikiart_candidates,
-    )
-    from ..style_bank import builtin_styles
+    from ..candidates import STYLE_LISTS, filter_candidates, read_style_list
 
-    if name == "builtin":
-        found = tuple(Candidate(style, "", "", 0, maybe_living=False) for style in builtin_styles())
-    elif name in ("wikiart", "wikiart-all"):
-        found = wikiart_candidates(all_styles=name == "wikiart-all")
-    else:
-        found = read_style_list(Path(name))
+    found = STYLE_LISTS[name]() if name in STYLE_LISTS else read_style_list(Path(name))
     return filter_candidates(found, genres or (), without_living)
 
 

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from ..style_bank import Style, StyleBank
     from ..target_style import TargetStyle
 
-FEWEST_WORKS = 5
 CHART_COLUMNS = 50
 SHOWN_AT_ONCE = 60
 _BARS = " ▁▂▃▄▅▆▇█"
@@ -27,10 +26,12 @@ _BARS = " ▁▂▃▄▅▆▇█"
 
 def warn_of_few_works(count: int) -> None:
     """Say so when an artist's centroid rests on fewer than five works."""
-    if count < FEWEST_WORKS:
+    from ..target_style import WORKS_FOR_A_STYLE
+
+    if count < WORKS_FOR_A_STYLE:
         works = "one work" if count == 1 else f"{count} works"
         say(
-            f"Only {works}: your own style is better placed from {FEWEST_WORKS} or more, "
+            f"Only {works}: your own style is better placed from {WORKS_FOR_A_STYLE} or more, "
             "and so is the choice of a target.",
             "yellow",
         )

@@ -125,4 +125,4 @@ def forget(artist: ArtistArgument) -> None:
     if before is None:
         say(f"Nothing is remembered for {artist}.", "none")
         raise typer.Exit(1)
-    say(f"Forgot that the target style of {artist} was {before.target.style.name}.", "none")
+    say(f"Forgot that the target style of {before.artist} was {before.target.style.name}.", "none")

@@ -58,7 +58,10 @@ class HostedEncoder:
     activations: Callable[[int, int], float] = lambda height, width: 2e3 * height * width
 
 
-_of_vae: weakref.WeakKeyDictionary[Any, HostedEncoder] = weakref.WeakKeyDictionary()
+_KEPT = {"TAESD": 0.3}
+"""What a backward pass keeps, in units of what the host takes an encoder's forward pass to need."""
+
+_made: weakref.WeakKeyDictionary[Any, HostedEncoder] = weakref.WeakKeyDictionary()
 
 
 def load_vae(name: str) -> Any:
@@ -81,16 +84,15 @@ def hosted_encoder(wired: Any) -> HostedEncoder:
     """
     if isinstance(wired, Encoder):
         return HostedEncoder(wired)
-    if isinstance(wired, Ensemble):
-        return _ensemble(wired)
-    if getattr(wired, "first_stage_model", None) is None:
+    combined = isinstance(wired, Ensemble)
+    if not combined and getattr(wired, "first_stage_model", None) is None:
         raise EncoderError(
             "The socket 'encoder' needs a VAE, but what is wired brings none; wire the VAE of "
             "a checkpoint, or Load VAE."
         )
-    if wired not in _of_vae:
-        _of_vae[wired] = _rebuilt(wired)
-    return _of_vae[wired]
+    if wired not in _made:
+        _made[wired] = _ensemble(wired) if combined else _rebuilt(wired)
+    return _made[wired]
 
 
 def with_encoder(
@@ -118,7 +120,8 @@ def with_encoder(
     activations = hosted.activations(side, side) + _METRIC_BYTES * pixels
 
     def attempt(recompute: bool) -> T:
-        with at_work(patchers, device, activations, recompute):
+        needed = activations / 2 if recompute else activations
+        with at_work(patchers, device, needed, recompute):
             return work(hosted.encoder, loaded)
 
     return with_less_memory(attempt, should_recompute(device, activations))
@@ -131,8 +134,9 @@ def _ensemble(ensemble: Ensemble) -> HostedEncoder:
     def activations(height: int, width: int) -> float:
         return sum(member.activations(height, width) for member in members)
 
-    combined = combine_encoders([member.encoder for member in members], weights)
     patchers = tuple(patcher for member in members for patcher in member.patchers)
+    with at_work(patchers, members[0].encoder.device, activations(256, 256), False):
+        combined = combine_encoders([member.encoder for member in members], weights)
     return HostedEncoder(combined, patchers, activations)
 
 
@@ -174,7 +178,7 @@ def _rebuilt(vae: Any) -> HostedEncoder:
 
     def activations(height: int, width: int) -> float:
         shape = (1, 3, *((1,) if in_time else ()), height, width)
-        return 1.8 * float(estimate(shape, torch.float32))
+        return _KEPT.get(kind, 1.8) * float(estimate(shape, torch.float32))
 
     hosted = HostedEncoder(encoder, (patcher_of(net, device),), activations)
     _try_out(hosted)

@@ -70,6 +70,22 @@ def style_bank_path(name: str) -> Path:
     return Path(folder_paths.get_full_path_or_raise(STYLE_BANKS, name))
 
 
+def picture_folders() -> list[str]:
+    """Those of :func:`picture_sources` that are folders."""
+    return [source for source in picture_sources() if source.removesuffix(" [output]")[-1] == "/"]
+
+
+def new_style_bank(name: str) -> Path:
+    """Where a bank of this name goes, under models/glaze_style_banks.
+
+    Raises:
+        ArtworkError: the name would lead elsewhere.
+    """
+    if not name.isprintable() or name != Path(name).name or name in ("", ".", ".."):
+        raise ArtworkError(f"Expected a plain name for the style bank, but got {name!a:.60}.")
+    return Path(folder_paths.models_dir, STYLE_BANKS, f"{name}.safetensors")
+
+
 def vae_names() -> list[str]:
     """VAE files of the host; others than .safetensors can run code when they are read."""
     names = folder_paths.get_filename_list("vae")

@@ -11,6 +11,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel
 
+from comfy_glaze.bank_file import save_style_bank
+from comfy_glaze.encoders import load_encoder
+from comfy_glaze.style_bank import StyleBank, builtin_styles, centroid_of
+
 Shapes = dict[str, tuple[int, ...]]
 
 
@@ -121,3 +125,13 @@ def write_kl_vae(path: Path) -> None:
     """A full-size VAE alone, float32, in diffusers' layout."""
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(kl_vae().state_dict(), path)
+
+
+def write_style_bank(path: Path, checkpoint: Path) -> None:
+    """The built-in styles at random places of the checkpoint's feature space, so that no
+    test waits until the host has drawn and encoded them all."""
+    encoder, styles = load_encoder(str(checkpoint)), builtin_styles()
+    size = centroid_of([torch.rand(1, 3, 64, 64)], encoder).shape[0]
+    places = torch.randn(len(styles), size, generator=torch.Generator().manual_seed(0))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_style_bank(StyleBank(styles, places, encoder.name, encoder.fingerprint), path)

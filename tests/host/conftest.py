@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from .checkpoint import write_checkpoint, write_kl_vae
+from .checkpoint import write_checkpoint, write_style_bank
 from .server import Server, start_server
 
 ROOT = Path(__file__).parent.parent.parent
 PACK_FOLDER = "ComfyUI-Glaze-test"  # unlike any name in the code, with a hyphen
-CHECKPOINT, KL_VAE = "small.safetensors", "full-kl.safetensors"
+CHECKPOINT, STYLE_BANK = "small.safetensors", "small-bank.safetensors"
 
 
 @pytest.fixture(autouse=True)
@@ -56,14 +56,15 @@ def copy_pack(target: Path) -> None:
 
 @pytest.fixture(scope="session")
 def host_base(host_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A base folder for the host: pack, small checkpoint, full-size VAE, and the artworks."""
+    """A base folder for the host: pack, small checkpoint with a style bank, and the artworks."""
     base = tmp_path_factory.mktemp("host")
     copy_pack(base / "custom_nodes" / PACK_FOLDER)
     look = base / "custom_nodes" / "probe" / "__init__.py"
     look.parent.mkdir()
     shutil.copyfile(Path(__file__).with_name("probe.py"), look)
-    write_checkpoint(base / "models" / "checkpoints" / CHECKPOINT)
-    write_kl_vae(base / "models" / "vae" / KL_VAE)
+    checkpoint = base / "models" / "checkpoints" / CHECKPOINT
+    write_checkpoint(checkpoint)
+    write_style_bank(base / "models" / "glaze_style_banks" / STYLE_BANK, checkpoint)
     for folder in ("input", "output", "user"):
         (base / folder).mkdir()
     for artwork in (ROOT / "examples").glob("*.png"):

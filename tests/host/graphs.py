@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .conftest import CHECKPOINT
+from .conftest import CHECKPOINT, STYLE_BANK
 from .server import Graph, Server
 
 
@@ -29,7 +29,7 @@ def cloak_graph(source: str = "harbour.png", side: int = 128, steps: int = 3) ->
             height=side,
             crop="center",
         ),
-        "bank": node("GlazeLoadStyleBank", bank="built in"),
+        "bank": node("GlazeLoadStyleBank", bank=STYLE_BANK, genres="", without_living=False),
         "target": node(
             "GlazeSelectTargetStyle",
             style_bank=["bank", 0],
@@ -93,6 +93,7 @@ def rehearsal_graph(source: str) -> Graph:
     graph = cloak_graph(source)
     del graph["checkpoint"], graph["small"]
     graph["encoder"] = node("GlazeLoadEncoder", name="embedded (rehearsal only)")
+    graph["bank"]["inputs"]["bank"] = "built in"  # made already for this encoder
     for name, socket in (("target", "images"), ("styled", "image"), ("cloak", "image")):
         graph[name]["inputs"][socket] = ["artwork", 0]
     for name in ("target", "cloak"):

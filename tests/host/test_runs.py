@@ -48,7 +48,7 @@ def test_a_run_saves_files_whose_report_tells_the_truth(server: Server, first_ru
     original = load_artwork(server.base / "temp" / row["original"]["filename"]).pixels
     cloaked = load_artwork(path).pixels
     change = (cloaked - original).abs().max()
-    assert 0 < round(float(change) * 255) <= 6
+    assert 0 < float(change) <= report["settings"]["linf"] + 1e-6
     assert report["linf"] == pytest.approx(float(change), abs=1e-6)
     metric = load_metric("st-lpips-alex")
     with torch.no_grad():
@@ -75,10 +75,10 @@ def test_the_hosts_own_nodes_work_as_before_a_run(
     assert look(server, 1) == fresh
 
 
-def test_another_style_runs_only_what_depends_on_it(server: Server, first_run: Run) -> None:
+def test_another_style_runs_only_what_depends_on_it(server: Server) -> None:
     graph = cloak_graph()
-    chosen = first_run.shown("target")["glaze_chosen"][0]
-    names = [row["name"] for row in first_run.shown("target")["glaze_ranking"]]
+    shown = server.run(graph).shown("target")
+    chosen, names = shown["glaze_chosen"][0], [row["name"] for row in shown["glaze_ranking"]]
     graph["target"]["inputs"]["style"] = next(name for name in names if name != chosen)
     run = server.run(graph)
     assert run.end == "execution_success"
@@ -87,7 +87,7 @@ def test_another_style_runs_only_what_depends_on_it(server: Server, first_run: R
     assert row["measures"]["target_style"]["name"] == graph["target"]["inputs"]["style"]
 
 
-def test_saving_again_does_not_cloak_again(server: Server, first_run: Run) -> None:
+def test_saving_again_does_not_cloak_again(server: Server) -> None:
     graph = cloak_graph()
     server.run(graph)
     graph["save"]["inputs"] |= {"format": "jpeg", "quality": 80, "metadata": True}
@@ -115,7 +115,8 @@ def test_a_cancelled_run_stops_at_once_and_leaves_nothing(
     run = server.run(graph, stop_soon)
     assert run.end == "execution_interrupted"
     last = run.of_type(STEP)[-1]["step"]
-    assert last < 400 / 2, f"asked to stop at {stopped[0]}, went on to {last}"
+    # the request itself takes its time, during which small steps go on
+    assert last <= stopped[0] + 10, f"asked to stop at {stopped[0]}, went on to {last}"
     loaded = server.get("/probe")["loaded"]
     assert "_Stages" not in loaded  # the metric's network
     assert look(server, 2) == fresh

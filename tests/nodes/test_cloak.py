@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from dataclasses import asdict
 from types import SimpleNamespace
 from typing import Any
 
@@ -42,7 +43,7 @@ def test_a_vae_of_the_host_leads_a_cloak_and_stays_as_it_was(pack: Pack) -> None
     image, batch = cloak(pack, vae).args
     measures = batch.cloaks[0].measures[0]
     assert measures.shift_512 > 0
-    assert 0 < round(measures.linf * 255) <= 6
+    assert 0 < measures.linf <= PRESETS["default"].linf + 1e-6
     assert measures.perceptual <= 0.05
     assert image.shape == (1, 64, 64, 3)
     assert_untouched(vae, before)
@@ -180,7 +181,7 @@ def test_pictures_between_grey_levels_are_cloaked_as_files_will_hold_them(pack: 
         between = host_picture() * 0.9 + 0.0123
     image, batch = cloak(pack, host_vae(), image=between).args
     assert torch.equal(image, (image * 255).round() / 255)
-    assert round(batch.cloaks[0].measures[0].linf * 255) <= 6
+    assert batch.cloaks[0].measures[0].linf <= PRESETS["default"].linf + 1e-6
 
 
 def test_another_size_of_styled_is_named(pack: Pack) -> None:
@@ -191,7 +192,7 @@ def test_another_size_of_styled_is_named(pack: Pack) -> None:
 def test_presets_and_custom_budgets(pack: Pack) -> None:
     for name, preset in PRESETS.items():
         (budget,) = pack.run("GlazeLPIPSBudget", preset=name, limit=0.9, linf=99.0).args
-        assert (budget.limit, budget.linf) == (preset.limit, preset.linf)
+        assert asdict(budget) == asdict(preset)
     custom = pack.run("GlazeLPIPSBudget", preset="custom", limit=0.2, linf=0.0, metric="none")
     assert (custom.args[0].limit, custom.args[0].linf) == (0.2, None)
     _, batch = cloak(pack, host_vae(), budget=custom.args[0]).args
