@@ -15,7 +15,9 @@ from .formats import ArtworkError, named
 
 _HOST = re.sub(r"[^A-Za-z0-9]", "", socket.gethostname())[:16] or "host"
 _RUN = secrets.token_hex(4)
-_TEMPORARY = re.compile(r"\.comfy-glaze-([A-Za-z0-9]+)-(\d+)-([0-9a-f]{8})-[0-9a-f]{8}(\.\w+)?")
+_TEMPORARY = re.compile(
+    r"\.comfy-glaze-([A-Za-z0-9]+)-(\d+)-([0-9a-f]{8})-[0-9a-f]{8}(\..*)?", re.DOTALL
+)
 _A_DAY = 86_400  # seconds: after them, another machine's run counts as ended
 
 

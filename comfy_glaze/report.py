@@ -44,11 +44,11 @@ def build_report(
     artwork: Artwork,
     output: str,
     output_sha256: str,
-    target: TargetStyle,
+    target: TargetStyle | None,
     encoder: Encoder,
     cloak: Cloak,
     *,
-    style_seed: int,
+    style_seed: int | None,
     encoded: Measures | None,
     seconds: float,
 ) -> dict[str, Any]:
@@ -56,6 +56,7 @@ def build_report(
 
     Args:
         artwork: the source, as loaded.
+        target: T; None where it is not known, as in a graph that does not say.
         output, output_sha256: the saved file's name, and the hash of its bytes.
         encoded: the measures of the decoded file, for a lossy format; None for a lossless one.
         seconds: wall time from reading the source to the saved file.
@@ -72,11 +73,11 @@ def build_report(
         },
         "output": {"file": output, "sha256": output_sha256},
         "target_style": {
-            "name": target.style.name,
-            "genre": target.style.genre,
-            "artist": target.style.artist,
-            "distance": target.distance,
-            "percentile": target.percentile,
+            "name": target.style.name if target else None,
+            "genre": target.style.genre if target else None,
+            "artist": target.style.artist if target else None,
+            "distance": target.distance if target else None,
+            "percentile": target.percentile if target else None,
         },
         "encoder": {"name": encoder.name, "fingerprint": encoder.fingerprint},
         "settings": asdict(settings)
@@ -101,7 +102,8 @@ def write_json(report: dict[str, Any], path: Path) -> None:
     """Write a report, whole or not at all."""
     with atomic_write(path) as temporary:
         text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False)
-        temporary.write_text(text + "\n", encoding="utf-8")
+        # a name that is not UTF-8 stands in the JSON as its escapes
+        temporary.write_bytes((text + "\n").encode("utf-8", "backslashreplace"))
 
 
 # --- the sheet -----------------------------------------------------------------------------------
@@ -124,7 +126,7 @@ def write_sheet(
     difference = (0.5 + factor * (cloaked - original)).clamp(0, 1)
     panels = [
         ("original", original),
-        (f"styled: {report['target_style']['name']}", styled),
+        (f"styled: {report['target_style']['name'] or 'by hand'}", styled),
         ("cloaked", cloaked),
         (f"difference times {factor}", difference),
     ]
