@@ -95,6 +95,8 @@ def test_lossless_file_keeps_the_budget_that_its_report_states(
         "art.png.glaze.json",
         "art.png.sheet.png",
         "art.png.styled.png",
+        "index.html",
+        "manifest.jsonl",
     ]
     report = report_of(reports / "art.png.glaze.json")
     expected = recomputed(source, tmp_path / "out" / "art.png", reports / "art.png.styled.png")

@@ -1,0 +1,138 @@
+"""Portfolio runs in processes that may be killed, for the tests; each is a fork of this one.
+
+``python -m tests.portfolio_runs FOLDER PICTURES KILLS`` makes pictures, cloaks them once undisturbed
+and once killed again and again, and prints what the two left, as JSON.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from comfy_glaze.artwork import find_artworks
+from comfy_glaze.atomic import remove_leftovers
+from comfy_glaze.budget import Budget
+from comfy_glaze.cloak import CloakSettings
+from comfy_glaze.encoders import Encoder
+from comfy_glaze.manifest import Manifest
+from comfy_glaze.outputs import Job, job_of, plan_outputs, reports_folder
+from comfy_glaze.portfolio import cloak_portfolio
+from comfy_glaze.studio import Studio
+from comfy_glaze.style_bank import builtin_styles
+from comfy_glaze.style_transfer import StyleTransfer
+from comfy_glaze.target_style import TargetStyle
+
+
+def small_studio(steps: int = 3) -> Studio:
+    """Block means for an encoder, the negative for a style: milliseconds for a picture."""
+    encoder = Encoder("blocks", "0" * 16, lambda x: F.avg_pool2d(x, 8) * 8, 8, torch.device("cpu"))
+    transfer = StyleTransfer("negative", lambda image, style, seed: 1 - image, lambda style: True)
+    target = TargetStyle(builtin_styles()[0], None, None)
+    budget = Budget(limit=0.05, linf=6 / 255, metric="none", alpha=20.0)
+    return Studio(encoder, transfer, None, target, 0, budget, CloakSettings(steps=steps))
+
+
+def make_pictures(folder: Path, count: int, size: int = 64) -> None:
+    """Pictures of a few formats in a few folders."""
+    rng = random.Random(0)
+    for number in range(count):
+        place = folder / f"year {number % 3}"
+        place.mkdir(parents=True, exist_ok=True)
+        picture = Image.effect_noise((size, size), 60).convert("RGB")
+        picture.paste((rng.randrange(256), rng.randrange(256), 90), (8, 8, 40, 40))
+        picture.save(place / f"{number:03}.{('png', 'jpg', 'webp')[number % 3]}")
+
+
+def jobs_of(folder: Path, out: Path, manifest: Manifest | None = None) -> list[Job]:
+    plan = plan_outputs(find_artworks([folder]), out, "same", manifest)
+    refused = [target for _, target in plan if isinstance(target, Exception)]
+    assert not refused, refused
+    return [job_of(source, target, out) for source, target in plan if isinstance(target, Path)]
+
+
+def run(folder: Path, out: Path, memory: Path | None = None, batch: int = 1) -> None:
+    """One resumed run over a folder, as the command line does it."""
+    for place in (out, reports_folder(out)):
+        place.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(place)
+    manifest = Manifest(reports_folder(out))
+    jobs = jobs_of(folder, out, manifest)
+    for outcome in cloak_portfolio(jobs, small_studio(), manifest, resume=True, batch=batch):
+        assert outcome.error is None, outcome.error
+        if memory:
+            with memory.open("a") as file:
+                file.write(f"{int(Path('/proc/self/statm').read_text().split()[1])}\n")
+
+
+def forked(*arguments: object, kill_after: float | None = None) -> bool:
+    """Whether a run in a process of its own came to its end."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            run(*arguments)  # type: ignore[arg-type]
+            code = 0
+        finally:
+            os._exit(code)
+    if kill_after is not None:
+        time.sleep(kill_after)
+        os.kill(child, signal.SIGKILL)
+    status = os.waitpid(child, 0)[1]
+    if os.WIFEXITED(status):
+        assert os.WEXITSTATUS(status) == 0
+        return True
+    return False
+
+
+def tree_of(top: Path) -> dict[str, str]:
+    """Every file below a folder, with the hash of its bytes."""
+    files = [path for path in sorted(top.rglob("*")) if path.is_file()]
+    return {str(p.relative_to(top)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    top, pictures, kills = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    make_pictures(top / "in", pictures)
+    started = time.monotonic()
+    forked(top / "in", top / "whole", top / "memory")
+    took = time.monotonic() - started
+    rng, killed, done, half = random.Random(pictures), 0, [], []
+    while killed < kills:
+        wait = rng.uniform(0.05, 1.6) * took / kills
+        killed += not forked(top / "in", top / "killed", kill_after=wait)
+        left = tree_of(top / "killed") if (top / "killed").exists() else {}
+        done.append(sum(".comfy-glaze-" not in name for name in left))
+        half += [
+            n
+            for n, sha in left.items()
+            if ".comfy-glaze-" not in n and sha != tree_of(top / "whole")[n]
+        ]
+    forked(top / "in", top / "killed")
+    print(
+        json.dumps(
+            {
+                "whole": tree_of(top / "whole"),
+                "killed": tree_of(top / "killed"),
+                "reports": sorted(tree_of(top / "killed-reports")),
+                "whole reports": sorted(tree_of(top / "whole-reports")),
+                "done": done,
+                "half": half,
+                "memory": [int(line) for line in (top / "memory").read_text().split()],
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
