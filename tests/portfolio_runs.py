@@ -1,7 +1,7 @@
 """Portfolio runs in processes that may be killed, for the tests; each is a fork of this one.
 
-``python -m tests.portfolio_runs FOLDER PICTURES KILLS`` makes pictures, cloaks them once undisturbed
-and once killed again and again, and prints what the two left, as JSON.
+``python -m tests.portfolio_runs FOLDER PICTURES KILLS`` makes pictures, cloaks them once
+undisturbed and once killed again and again, and prints what the two left, as JSON.
 """
 
 from __future__ import annotations
@@ -106,18 +106,14 @@ def main() -> None:
     make_pictures(top / "in", pictures)
     started = time.monotonic()
     forked(top / "in", top / "whole", top / "memory")
-    took = time.monotonic() - started
+    took, whole = time.monotonic() - started, tree_of(top / "whole")
     rng, killed, done, half = random.Random(pictures), 0, [], []
     while killed < kills:
         wait = rng.uniform(0.05, 1.6) * took / kills
         killed += not forked(top / "in", top / "killed", kill_after=wait)
         left = tree_of(top / "killed") if (top / "killed").exists() else {}
         done.append(sum(".comfy-glaze-" not in name for name in left))
-        half += [
-            n
-            for n, sha in left.items()
-            if ".comfy-glaze-" not in n and sha != tree_of(top / "whole")[n]
-        ]
+        half += [n for n in left if ".comfy-glaze-" not in n and left[n] != whole[n]]
     forked(top / "in", top / "killed")
     print(
         json.dumps(

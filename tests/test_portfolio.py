@@ -146,18 +146,18 @@ def test_a_batch_that_outgrows_the_memory_is_done_one_by_one(
 
 def test_shards_share_the_work_and_nothing_is_left_over(works: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    parts = []
+    parts: list[str] = []
     for part in (1, 2, 3):
         manifest = Manifest(reports_folder(out), (part, 3))
         jobs = [job for job in jobs_of(works, out, manifest) if in_shard(job, (part, 3))]
-        parts.append(made(list(cloak_portfolio(jobs, small_studio(), manifest, resume=True))))
-    assert sorted(sum(parts, [])) == sorted(job.name for job in jobs_of(works, out))
+        parts += made(list(cloak_portfolio(jobs, small_studio(), manifest, resume=True)))
+    assert sorted(parts) == sorted(job.name for job in jobs_of(works, out))
     whole = Manifest(reports_folder(out))
     assert len(whole.entries) == 6
     assert made(cloaked(works, out, resume=True)[0]) == []
 
 
-@pytest.mark.parametrize("moment", range(9))
+@pytest.mark.parametrize("moment", range(8))
 def test_an_end_between_any_two_steps_of_publishing_is_made_good(
     works: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: int
 ) -> None:
@@ -167,6 +167,8 @@ def test_an_end_between_any_two_steps_of_publishing_is_made_good(
         pass
 
     out, for_real, count = tmp_path / "out", os.replace, [0]
+    for path in sorted(works.rglob("*.*"))[2:]:
+        path.unlink()
     cloaked(works, out)
     other = replace(small_studio(), settings=replace(small_studio().settings, seed=5))
     undisturbed = tmp_path / "undisturbed"
