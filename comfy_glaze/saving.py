@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import struct
 import time
@@ -96,6 +97,8 @@ def stage(
     picture = staged.add(job.target)
     bench = _Bench(original, styled, cloak, encoder, metric)
     try:
+        if not math.isfinite(cloak.measures[0].shift_512):
+            raise ArtworkError(f"{encoder.name} must give numbers, but it gave NaN or infinity.")
         pixels, cloak = bench.fitted(artwork, format)
         encoded, quality = None, quality
         while True:

@@ -67,7 +67,7 @@ def ifd(entries: list[tuple[int, int, bytes]], start: int, following: int = 0) -
     table, values = struct.pack("<H", len(entries)), b""
     after = start + 2 + 12 * len(entries) + 4
     for tag, kind, value in sorted(entries):
-        count = len(value) // {2: 1, 3: 2, 4: 4, 7: 1, 1: 1}[kind]
+        count = len(value) // {2: 1, 3: 2, 4: 4, 5: 8, 7: 1, 1: 1}[kind]
         where = struct.pack("<I", after + len(values)) if len(value) > 4 else value.ljust(4, b"\0")
         values += value if len(value) > 4 else b""
         table += struct.pack("<HHI", tag, kind, count) + where

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
+from rich.markup import escape
 
+from ..formats import named
 from .terminal import log, lost_sentence, progress_bar, results, results_table, say
 
 if TYPE_CHECKING:
@@ -41,7 +43,9 @@ def tell_passed_over(sources: Sequence[Path]) -> None:
     folders = [source for source in sources if source.is_dir()]
     others = [p for folder in folders for p in folder.rglob("*") if p.suffix.lower() in kinds]
     if others:
-        names = ", ".join(path.name for path in others[:5]) + (" ..." if len(others) > 5 else "")
+        names = ", ".join(named(path.name) for path in others[:5]) + (
+            " ..." if len(others) > 5 else ""
+        )
         kinds_read = "PNG, JPEG, WebP, TIFF, AVIF nor HEIF"
         say(f"Passed over, neither {kinds_read}: {len(others)} ({names}).", "yellow")
 
@@ -51,7 +55,6 @@ def prepare_output_folder(sources: Sequence[Path], out: Path) -> None:
     clear away what a killed run left half-written in it."""
     from ..artwork import ArtworkError
     from ..atomic import remove_leftovers
-    from ..formats import named
     from ..portfolio import reports_folder
 
     for source in sources:
@@ -120,7 +123,8 @@ class Run:
         if reports:
             results.print(results_table(reports))
             folder = reports_folder(self.out)
-            results.print(f"Cloaked pictures: {self.out}    Reports: {folder}", soft_wrap=True)
+            where = f"Cloaked pictures: {named(self.out)}    Reports: {named(folder)}"
+            results.print(where, soft_wrap=True, markup=False)
         if reports or unchanged:
             self._write_page(failures)
         return failures
@@ -131,7 +135,8 @@ class Run:
         def on_begin(job: Job) -> OnStep:
             for old in progress.task_ids[1:]:
                 progress.remove_task(old)
-            task = progress.add_task(job.source.name, total=None, note="")
+            name = escape(named(job.source.name))
+            task = progress.add_task(name, total=None, note="")
 
             def on_step(step: CloakStep) -> None:
                 shift = 1 - float(step.feature_distance[0])

@@ -10,6 +10,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from ..formats import named
+
 if TYPE_CHECKING:
     from ..style_bank import Style
     from ..target_style import TargetStyle
@@ -54,7 +56,7 @@ def lost_sentence(report: dict[str, Any]) -> str | None:
     before, after = report["shift"]["512"], encoded["shift"]["512"]
     output = report["output"]
     return (
-        f"{output['file']}: {output['format'].upper()} at quality {output['quality']} keeps "
+        f"{named(output['file'])}: {output['format'].upper()} at quality {output['quality']} keeps "
         f"{after / before:.0%} of the cloak's shift, {encoded['keep_shift']:.0%} were asked. "
         "PNG, TIFF and WebP at quality 100 keep all of it."
     )
@@ -69,7 +71,7 @@ def results_table(reports: Sequence[dict[str, Any]]) -> Table:
         final = report.get("encoded", report)
         value, psnr = final["perceptual"]["value"], final["psnr"]
         table.add_row(
-            escape(report["output"]["file"].replace("\n", " ")),
+            escape(named(report["output"]["file"])),
             f"{final['shift']['512']:.3f}",
             "-" if value is None else f"{value:.4f}",
             f"{final['linf'] * 255:.0f}/255",
