@@ -2,6 +2,8 @@
 
 ``python -m tests.portfolio_runs FOLDER PICTURES KILLS`` makes pictures, cloaks them once
 undisturbed and once killed again and again, and prints what the two left, as JSON.
+``python -m tests.portfolio_runs FOLDER PICTURES cluster`` cloaks them once alone, and once on a
+local cluster of two workers of which one is killed.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import random
 import signal
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -23,6 +26,7 @@ from comfy_glaze.artwork import find_artworks
 from comfy_glaze.atomic import remove_leftovers
 from comfy_glaze.budget import Budget
 from comfy_glaze.cloak import CloakSettings
+from comfy_glaze.cluster import Recipe, cloak_on_cluster, connect
 from comfy_glaze.encoders import Encoder
 from comfy_glaze.manifest import Manifest
 from comfy_glaze.outputs import Job, job_of, plan_outputs, reports_folder
@@ -60,14 +64,14 @@ def jobs_of(folder: Path, out: Path, manifest: Manifest | None = None) -> list[J
     return [job_of(source, target, out) for source, target in plan if isinstance(target, Path)]
 
 
-def run(folder: Path, out: Path, memory: Path | None = None, batch: int = 1) -> None:
+def run(folder: Path, out: Path, memory: Path | None = None, steps: int = 3) -> None:
     """One resumed run over a folder, as the command line does it."""
     for place in (out, reports_folder(out)):
         place.mkdir(parents=True, exist_ok=True)
         remove_leftovers(place)
     manifest = Manifest(reports_folder(out))
     jobs = jobs_of(folder, out, manifest)
-    for outcome in cloak_portfolio(jobs, small_studio(), manifest, resume=True, batch=batch):
+    for outcome in cloak_portfolio(jobs, small_studio(steps), manifest, resume=True):
         assert outcome.error is None, outcome.error
         if memory:
             with memory.open("a") as file:
@@ -100,9 +104,60 @@ def tree_of(top: Path) -> dict[str, str]:
     return {str(p.relative_to(top)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 
+@dataclass(frozen=True)
+class SmallRecipe(Recipe):
+    """Opens the small studio in a worker, after which any worker may be killed."""
+
+    def open(self, device: str) -> Studio:
+        return small_studio(self.settings.steps)
+
+
+def on_cluster(top: Path, steps: int, kill: bool) -> dict[str, object]:
+    """One run alone, one on two workers; with ``kill``, one of them dies in the middle."""
+    from tests.portfolio_runs import SmallRecipe  # as the workers know it
+
+    took = {}
+    started = time.monotonic()
+    run(top / "in", top / "alone", steps=steps)
+    took["alone"] = time.monotonic() - started
+    client, studio = connect("local:2"), small_studio(steps)
+    target = studio.target.style.name
+    recipe = SmallRecipe(
+        *(studio.budget, studio.settings, "embedded", "embedded", target, None, None, 0),
+        *("same", 95, 0.9, False, "cpu", 1),
+    )
+    (top / "shared-reports").mkdir()
+    manifest, done = Manifest(top / "shared-reports"), []
+    jobs = jobs_of(top / "in", top / "shared")
+    list(client.run(lambda: small_studio(1)).values())  # the workers have imported everything
+    started = time.monotonic()
+    workers = list(client.run(os.getpid).values())
+    for outcome in cloak_on_cluster(jobs, recipe, studio, manifest, client):
+        assert outcome.error is None, outcome.error
+        done.append(outcome.job.name)
+        took["shared"] = time.monotonic() - started
+        if kill and len(done) == 2:
+            os.kill(workers[0], signal.SIGKILL)
+    return {
+        "alone": tree_of(top / "alone"),
+        "shared": tree_of(top / "shared"),
+        "reports": sorted(tree_of(top / "shared-reports")),
+        "alone reports": sorted(tree_of(top / "alone-reports")),
+        "manifest": sorted(Manifest(top / "shared-reports").entries),
+        "done": sorted(done),
+        "took": took,
+    }
+
+
 def main() -> None:
     torch.set_num_threads(1)
-    top, pictures, kills = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    top, pictures = Path(sys.argv[1]), int(sys.argv[2])
+    if sys.argv[3] in ("cluster", "throughput"):
+        kill = sys.argv[3] == "cluster"
+        make_pictures(top / "in", pictures, 64 if kill else 256)
+        print(json.dumps(on_cluster(top, 3 if kill else 40, kill)))
+        return
+    kills = int(sys.argv[3])
     make_pictures(top / "in", pictures)
     started = time.monotonic()
     forked(top / "in", top / "whole", top / "memory")

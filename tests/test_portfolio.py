@@ -17,6 +17,7 @@ from PIL import Image
 from comfy_glaze import portfolio, workbench
 from comfy_glaze.artwork import ArtworkError
 from comfy_glaze.atomic import remove_leftovers, temporary_beside
+from comfy_glaze.cluster import ClusterError, connect
 from comfy_glaze.manifest import Manifest
 from comfy_glaze.outputs import plan_outputs, reports_folder
 from comfy_glaze.portfolio import Outcome, cloak_portfolio, in_shard
@@ -368,7 +369,7 @@ def test_lossy_quality_is_raised_until_the_shift_survives(works: Path, tmp_path:
     assert max(raised) > 20
 
 
-def run_and_kill(folder: Path, pictures: int, kills: int) -> dict[str, Any]:
+def run_and_kill(folder: Path, pictures: int, kills: object) -> dict[str, Any]:
     words = [sys.executable, "-m", "tests.portfolio_runs", str(folder), str(pictures), str(kills)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     root = Path(__file__).parent.parent
@@ -403,3 +404,36 @@ def test_three_hundred_pictures_killed_ten_times(tmp_path: Path) -> None:
     memory = found["memory"]
     second, last = max(memory[75:150]), max(memory[225:])
     assert last <= 1.05 * second
+
+
+def test_a_clusters_worker_that_dies_costs_no_picture(tmp_path: Path) -> None:
+    pytest.importorskip("distributed", reason="needs the extra cluster")
+    found = run_and_kill(tmp_path, 12, "cluster")
+    assert len(found["alone"]) == 12
+    assert found["shared"] == found["alone"]
+    assert found["reports"] == found["alone reports"]
+    assert found["manifest"] == found["done"] == sorted(found["alone"])
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("local:0", "after local: stands a number of workers."),
+        ("local:many", "after local: stands a number of workers."),
+        ("nonsense://here:1", "No cluster at nonsense://here:1: "),
+    ],
+)
+def test_a_cluster_that_cannot_be_had_is_one_sentence(address: str, words: str) -> None:
+    pytest.importorskip("distributed", reason="needs the extra cluster")
+    with pytest.raises(ClusterError) as caught:
+        connect(address)
+    sentence = str(caught.value)
+    assert words in sentence
+    assert sentence.endswith(".")
+    assert "\n" not in sentence
+
+
+def test_without_dask_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(ClusterError, match=r"pip install comfy-glaze\[cluster\]\.$"):
+        connect("local")

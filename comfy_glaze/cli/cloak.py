@@ -18,7 +18,7 @@ from .options import (
     one_sentence,
     shard_of,
 )
-from .run import Run, fail, prepare_output_folder, tell_passed_over, trouble_with
+from .run import Run, Shared, fail, prepare_output_folder, tell_passed_over, trouble_with
 from .terminal import choice_sentence, progress_bar, say
 
 REHEARSAL_HINT = (
@@ -142,9 +142,12 @@ def cloak(
     them a page to look at (index.html). Keep those to yourself: they tell a mimic which style was
     used.
     """
+    import torch
+
     from ..artwork import ArtworkError, find_artworks, load_artwork
     from ..budget import PRESETS, Budget
     from ..cloak import CloakSettings
+    from ..cluster import Recipe, connect
     from ..perceptual import trunk_hint
     from ..portfolio import (
         Manifest,
@@ -231,7 +234,29 @@ def cloak(
             fail(failures, str(target))
         elif in_shard(job := job_of(source, target, out), part):
             jobs.append(job)
-    run = Run(jobs, studio, manifest, out, keep_clear, resume, batch, cluster)
+    with one_sentence():
+        shared = None
+        if cluster is not None:
+            shared = Shared(
+                connect(cluster),
+                Recipe(
+                    budget=budget,
+                    settings=settings,
+                    encoder=phi,
+                    style_transfer=style_transfer or checkpoint or "embedded",
+                    style=studio.target.style.name,
+                    distance=studio.target.distance,
+                    percentile=studio.target.percentile,
+                    style_seed=style_seed,
+                    format=format,
+                    quality=quality,
+                    keep_shift=keep_shift,
+                    no_ai_training=no_ai_training,
+                    device=device,
+                    threads=torch.get_num_threads(),
+                ),
+            )
+    run = Run(jobs, studio, manifest, out, keep_clear, resume, batch, shared)
     failures = run.to_the_end(failures)
     if failures:
         say(f"Failed: {len(failures)}. Everything else is saved.", "bold red")

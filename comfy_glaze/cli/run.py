@@ -16,6 +16,7 @@ from .terminal import log, lost_sentence, progress_bar, results, results_table, 
 
 if TYPE_CHECKING:
     from ..cloak import CloakStep, OnStep
+    from ..cluster import Recipe
     from ..manifest import Manifest
     from ..portfolio import Job, Studio
 
@@ -76,6 +77,14 @@ def prepare_output_folder(sources: Sequence[Path], out: Path) -> None:
 
 
 @dataclass(eq=False)
+class Shared:
+    """A cluster's client, and how its workers open the studio."""
+
+    client: Any
+    recipe: Recipe
+
+
+@dataclass(eq=False)
 class Run:
     """Pictures to cloak, and how."""
 
@@ -86,7 +95,7 @@ class Run:
     mask: Path | None
     resume: bool
     batch: int
-    cluster: str | None
+    shared: Shared | None
 
     def to_the_end(self, failures: list[str]) -> list[str]:
         """Cloak picture after picture; one that fails is named and the rest goes on."""
@@ -130,7 +139,19 @@ class Run:
         return failures
 
     def _outcomes(self, progress: Any) -> Any:
+        from ..cluster import cloak_on_cluster
         from ..portfolio import cloak_portfolio
+
+        if self.shared is not None:
+            return cloak_on_cluster(
+                self.jobs,
+                self.shared.recipe,
+                self.studio,
+                self.manifest,
+                self.shared.client,
+                mask=self.mask,
+                resume=self.resume,
+            )
 
         def on_begin(job: Job) -> OnStep:
             for old in progress.task_ids[1:]:
