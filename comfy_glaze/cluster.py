@@ -58,6 +58,7 @@ class Recipe:
     quality: int
     keep_shift: float
     no_ai_training: bool
+    credentials: Path | None
     device: str
     threads: int
 
@@ -75,6 +76,7 @@ class Recipe:
             quality=self.quality,
             keep_shift=self.keep_shift,
             no_ai_training=self.no_ai_training,
+            credentials=self.credentials,
             device=device,
         )
         target = replace(studio.target, distance=self.distance, percentile=self.percentile)

@@ -20,6 +20,7 @@ from torch import Tensor
 from .artwork import Artwork, ArtworkError, is_lossless, load_artwork, save_artwork, saved_view
 from .atomic import sync, temporary_beside
 from .cloak import Cloak
+from .credentials import Credentials
 from .encoders import Encoder
 from .formats import DEEP, named
 from .images import to_grid
@@ -80,6 +81,7 @@ def stage(
     quality: int,
     keep_shift: float,
     no_ai_training: bool,
+    credentials: Credentials | None = None,
     text: Mapping[str, str] | None = None,
     started: float,
 ) -> tuple[Staged, dict[str, Any]]:
@@ -125,6 +127,12 @@ def stage(
             if survived or quality == 100:
                 break
             quality = (quality + 101) // 2
+        if credentials is not None:  # last, since a signature covers every byte
+            signed = credentials.sign(picture.read_bytes(), format, no_ai_training)
+            picture.write_bytes(signed)
+            sync(picture)
+            if not torch.equal(load_artwork(picture).pixels, came):
+                raise ArtworkError(f"{named(picture)} must keep its pixels when it is signed.")
         report = build_report(
             artwork,
             job.target.name,

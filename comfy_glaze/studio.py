@@ -13,6 +13,7 @@ from .artwork import ArtworkError, is_lossless, load_artwork
 from .budget import Budget
 from .builtin_bank import builtin_bank
 from .cloak import CloakSettings
+from .credentials import Credentials, load_credentials
 from .encoders import Encoder, load_encoder
 from .formats import KEEP_SHIFT
 from .images import shrink
@@ -38,6 +39,7 @@ class Studio:
         keep_shift: the share of the cloak's shift that a lossy file must keep, 0 to 1; the quality
             is raised up to 100 for it.
         no_ai_training: whether the files state that they may not be used to train models.
+        credentials: what signs the files; None for no content credentials.
     """
 
     encoder: Encoder
@@ -51,6 +53,7 @@ class Studio:
     quality: int = 95
     keep_shift: float = KEEP_SHIFT
     no_ai_training: bool = False
+    credentials: Credentials | None = None
 
 
 def open_studio(
@@ -66,6 +69,7 @@ def open_studio(
     quality: int = 95,
     keep_shift: float = KEEP_SHIFT,
     no_ai_training: bool = False,
+    credentials: Path | None = None,
     device: str = "auto",
     on_style: Callable[[int, int], None] | None = None,
 ) -> Studio:
@@ -77,6 +81,7 @@ def open_studio(
         style: a style's name, or ``auto`` for the percentile rule.
         style_seed: draws the style under ``auto``.
         keep_shift, no_ai_training: see :class:`Studio`.
+        credentials: a folder for :func:`comfy_glaze.credentials.load_credentials`.
         device: ``auto`` for the fastest there is.
         on_style: progress while a style bank is made for an encoder that has none.
 
@@ -86,6 +91,7 @@ def open_studio(
     is_lossless("png" if format == "same" else format, quality)  # raises on a bad quality
     if not 0 <= keep_shift <= 1:
         raise ValueError(f"The share of the shift to keep must lie in [0, 1], not {keep_shift:g}.")
+    signed_by = load_credentials(credentials) if credentials else None
     on_device = choose_device(device)
     known = builtin_styles()
     named = None if style == "auto" else find_style(known, style)
@@ -109,6 +115,7 @@ def open_studio(
         quality,
         keep_shift,
         no_ai_training,
+        signed_by,
     )
 
 

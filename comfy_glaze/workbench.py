@@ -54,6 +54,7 @@ def settings_fingerprint(studio: Studio, mask: Path | None) -> str:
         "quality": studio.quality,
         "keep_shift": studio.keep_shift,
         "no_ai_training": studio.no_ai_training,
+        "credentials": studio.credentials.fingerprint if studio.credentials else None,
         "mask": file_sha256(mask) if mask else None,
     }
     text = json.dumps(parts, sort_keys=True, default=str)
@@ -148,6 +149,7 @@ def prepare(
                 quality=studio.quality,
                 keep_shift=studio.keep_shift,
                 no_ai_training=studio.no_ai_training,
+                credentials=studio.credentials,
                 started=started,
             )
             done.append(Prepared(job, report, fingerprint, staged))

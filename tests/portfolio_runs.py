@@ -124,7 +124,7 @@ def on_cluster(top: Path, steps: int, kill: bool) -> dict[str, object]:
     target = studio.target.style.name
     recipe = SmallRecipe(
         *(studio.budget, studio.settings, "embedded", "embedded", target, None, None, 0),
-        *("same", 95, 0.9, False, "cpu", 1),
+        *("same", 95, 0.9, False, None, "cpu", 1),
     )
     (top / "shared-reports").mkdir()
     manifest, done = Manifest(top / "shared-reports"), []

@@ -306,7 +306,9 @@ def damaged(data: bytes, changes: list[tuple[float, bytes]], head: bool, cut: fl
 
 
 @pytest.mark.parametrize("kind", SEEDS)
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+@settings(
+    max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), database=None
+)
 @given(changes=damage, head=st.booleans(), cut=st.sampled_from([1.0, 1.0, 1.0, 0.9, 0.3]))
 def test_a_damaged_file_is_a_picture_or_one_sentence(
     tmp_path_factory: pytest.TempPathFactory,
@@ -331,7 +333,9 @@ def test_a_damaged_file_is_a_picture_or_one_sentence(
     assert torch.equal(again.pixels, artwork.pixels)
 
 
-@settings(max_examples=4 * EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+@settings(
+    max_examples=4 * EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), database=None
+)
 @given(changes=damage, cut=st.floats(0.1, 1), data=st.binary(max_size=200))
 def test_damaged_metadata_never_raises(
     changes: list[tuple[float, bytes]], cut: float, data: bytes

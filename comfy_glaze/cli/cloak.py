@@ -109,6 +109,13 @@ def cloak(
             "--no-ai-training", help="State in each file that it may not be used to train AI."
         ),
     ] = False,
+    credentials: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Sign each file (C2PA) with the certificate.pem and key.pem in this folder.",
+        ),
+    ] = None,
     resume: Annotated[
         bool,
         typer.Option(
@@ -210,6 +217,7 @@ def cloak(
                     quality=quality,
                     keep_shift=keep_shift,
                     no_ai_training=no_ai_training,
+                    credentials=credentials,
                     device=device,
                     on_style=lambda done, of: progress.update(
                         task, completed=done, total=of, visible=True
@@ -252,6 +260,7 @@ def cloak(
                     quality=quality,
                     keep_shift=keep_shift,
                     no_ai_training=no_ai_training,
+                    credentials=credentials,
                     device=device,
                     threads=torch.get_num_threads(),
                 ),
