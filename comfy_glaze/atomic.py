@@ -13,12 +13,21 @@ from pathlib import Path
 
 from .formats import ArtworkError, named
 
-_HOST = re.sub(r"[^A-Za-z0-9]", "", socket.gethostname())[:16] or "host"
+
+def _this_host() -> str:
+    """The machine, and on Linux the container, whose process numbers are ours."""
+    space = ""
+    with suppress(OSError):
+        space = os.readlink("/proc/self/ns/pid")
+    return re.sub(r"[^A-Za-z0-9]", "", socket.gethostname()[:40] + space) or "host"
+
+
+_HOST = _this_host()
 _RUN = secrets.token_hex(4)
 _TEMPORARY = re.compile(
     r"\.comfy-glaze-([A-Za-z0-9]+)-(\d+)-([0-9a-f]{8})-[0-9a-f]{8}(\..*)?", re.DOTALL
 )
-_A_DAY = 86_400  # seconds: after them, another machine's run counts as ended
+_LONG = 3600  # seconds: no picture takes so long to write, so another machine's run has ended
 
 
 @contextmanager
@@ -56,7 +65,7 @@ def sync(path: Path) -> None:
 def remove_leftovers(top: Path) -> int:
     """Remove the temporary files below ``top`` whose run has ended, and return how many.
 
-    A run on this machine has ended when its process has; one on another, a day later.
+    A run on this machine has ended when its process has; one on another, an hour later.
     """
     removed = 0
     for folder, _, files in os.walk(top):
@@ -81,5 +90,5 @@ def _has_ended(temporary: Path, host: str, process: int, run: str) -> bool:
             return False
         return False
     with suppress(OSError):
-        return time.time() - temporary.stat().st_mtime > _A_DAY
+        return time.time() - temporary.stat().st_mtime > _LONG
     return False
