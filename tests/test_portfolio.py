@@ -13,16 +13,20 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from typer.testing import CliRunner
 
 from comfy_glaze import portfolio, workbench
 from comfy_glaze.artwork import ArtworkError
 from comfy_glaze.atomic import remove_leftovers, temporary_beside
+from comfy_glaze.cli import app
 from comfy_glaze.cluster import ClusterError, connect
 from comfy_glaze.manifest import Manifest
 from comfy_glaze.outputs import plan_outputs, reports_folder
 from comfy_glaze.portfolio import Outcome, cloak_portfolio, in_shard
 from comfy_glaze.portfolio_page import write_page
 from comfy_glaze.studio import Studio
+from comfy_glaze.style_bank import builtin_styles
+from comfy_glaze.target_style import TargetStyle
 
 from .portfolio_runs import jobs_of, make_pictures, small_studio, tree_of
 
@@ -367,6 +371,43 @@ def test_lossy_quality_is_raised_until_the_shift_survives(works: Path, tmp_path:
             assert most.report["output"]["quality"] == 100
     raised = [o.report["output"]["quality"] for o in tight if o.report]
     assert max(raised) > 20
+
+
+def test_a_resumed_command_keeps_the_style_and_says_what_is_unchanged(
+    works: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked: list[str] = []
+
+    def opened(*_: object, style: str, **options: Any) -> Studio:
+        asked.append(style)
+        drawn = TargetStyle(builtin_styles()[3], 1.5, 60.0)
+        named = TargetStyle(builtin_styles()[3], None, None)
+        chosen = {
+            "target": drawn if style == "auto" else named,
+            "style_seed": options["style_seed"],
+        }
+        return replace(small_studio(), **chosen)
+
+    monkeypatch.setattr(portfolio, "open_studio", opened)
+
+    def run(*words: str) -> str:
+        result = CliRunner().invoke(app, ["cloak", "in", "--out", "out", "--resume", *words])
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    assert "Unchanged" not in run()
+    (works / "new.png").write_bytes((works / "year 0/000.png").read_bytes())
+    again = run()
+    assert "Unchanged since an earlier run: 6." in again
+    assert "percentile 60" in again
+    report = json.loads((tmp_path / "out-reports/new.png.glaze.json").read_text())
+    assert report["target_style"]["percentile"] == 60.0
+    run("--style-seed", "7")
+    assert asked == ["auto", builtin_styles()[3].name, "auto"]
+    lines = (tmp_path / "out-reports/manifest.jsonl").read_text().splitlines()
+    assert sum('"run"' in line for line in lines) == 1  # nothing to do wrote no new one
+    assert "7 pictures" in (tmp_path / "out-reports/index.html").read_text()
 
 
 def run_and_kill(folder: Path, pictures: int, kills: object) -> dict[str, Any]:
