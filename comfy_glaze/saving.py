@@ -66,29 +66,37 @@ class Staged:
                 temporary.unlink()
 
 
+@dataclass(frozen=True, eq=False)
+class Manner:
+    """How a cloak is saved; the fields are arguments of :func:`comfy_glaze.workbench.write_cloak`
+    and of :class:`comfy_glaze.studio.Studio`."""
+
+    format: str
+    quality: int
+    keep_shift: float
+    no_ai_training: bool
+    encoder: Encoder
+    metric: PerceptualMetric | None
+    target: TargetStyle | None
+    style_seed: int | None
+    credentials: Credentials | None = None
+    text: Mapping[str, str] | None = None
+
+
 def stage(
     original: Tensor,
     styled: Tensor,
     cloak: Cloak,
     artwork: Artwork,
     job: Job,
-    *,
-    target: TargetStyle | None,
-    style_seed: int | None,
-    encoder: Encoder,
-    metric: PerceptualMetric | None,
-    format: str,
-    quality: int,
-    keep_shift: float,
-    no_ai_training: bool,
-    credentials: Credentials | None = None,
-    text: Mapping[str, str] | None = None,
+    manner: Manner,
     started: float,
 ) -> tuple[Staged, dict[str, Any]]:
     """Write everything about a picture under temporary names; gives them and the report.
 
-    The arguments are those of :func:`comfy_glaze.workbench.write_cloak`.
+    ``job`` says where to; ``started`` is when the work began (``time.perf_counter``).
     """
+    format, quality, encoder = manner.format, manner.quality, manner.encoder
     for folder in {job.target.parent, job.report_stem.parent}:
         make_folder(folder)
     staged = Staged()
@@ -97,12 +105,12 @@ def stage(
         for ending in (".styled.png", ".sheet.png", ".glaze.json")
     )
     picture = staged.add(job.target)
-    bench = _Bench(original, styled, cloak, encoder, metric)
+    bench = _Bench(original, styled, cloak, encoder, manner.metric)
     try:
         if not math.isfinite(cloak.measures[0].shift_512):
             raise ArtworkError(f"{encoder.name} must give numbers, but it gave NaN or infinity.")
         pixels, cloak = bench.fitted(artwork, format)
-        encoded, quality = None, quality
+        encoded = None
         while True:
             save_artwork(
                 pixels,
@@ -110,10 +118,10 @@ def stage(
                 picture,
                 format=format,
                 quality=quality,
-                no_ai_training=no_ai_training,
+                no_ai_training=manner.no_ai_training,
             )
-            if text and format == "png":
-                picture.write_bytes(_with_text(picture.read_bytes(), text))
+            if manner.text and format == "png":
+                picture.write_bytes(_with_text(picture.read_bytes(), manner.text))
                 sync(picture)
             came = load_artwork(picture).pixels
             if is_lossless(format, quality) and not torch.equal(came, cloak.images.cpu()):
@@ -123,13 +131,13 @@ def stage(
             if is_lossless(format, quality) and encoded is None:
                 break
             encoded = bench.comparison.measure(came.to(encoder.device))[0]
-            survived = _survives(encoded, cloak.measures[0], keep_shift)
+            survived = _survives(encoded, cloak.measures[0], manner.keep_shift)
             if survived or quality == 100:
                 break
             quality = (quality + 101) // 2
-        if credentials is not None:  # last, since a signature covers every byte
-            signed = credentials.sign(picture.read_bytes(), format, no_ai_training)
-            picture.write_bytes(signed)
+        if manner.credentials is not None:  # last, since a signature covers every byte
+            asked = manner.no_ai_training
+            picture.write_bytes(manner.credentials.sign(picture.read_bytes(), format, asked))
             sync(picture)
             if not torch.equal(load_artwork(picture).pixels, came):
                 raise ArtworkError(f"{named(picture)} must keep its pixels when it is signed.")
@@ -137,17 +145,17 @@ def stage(
             artwork,
             job.target.name,
             hashlib.sha256(picture.read_bytes()).hexdigest(),
-            target,
+            manner.target,
             encoder,
             cloak,
-            style_seed=style_seed,
+            style_seed=manner.style_seed,
             encoded=encoded,
             seconds=time.perf_counter() - started,
         )
         report["output"] |= {"format": format, "bits": _bits(artwork, format)}
         if encoded is not None:
             report["output"]["quality"] = quality
-            report["encoded"] |= {"keep_shift": keep_shift, "survived": survived}
+            report["encoded"] |= {"keep_shift": manner.keep_shift, "survived": survived}
         save_artwork(styled, Artwork(styled), styled_file)
         write_sheet(original, styled, cloak.images.cpu(), report, sheet)
         write_json(report, json_file)

@@ -27,7 +27,7 @@ from .measures import Comparison, pixel_change, worst_perceptual
 from .outputs import Job, file_sha256
 from .perceptual import PerceptualMetric, load_metric
 from .report import measures_as_json
-from .saving import Staged, stage
+from .saving import Manner, Staged, stage
 from .studio import Studio, choose_device
 from .target_style import TargetStyle
 
@@ -141,16 +141,8 @@ def prepare(
                 ),
                 artwork,
                 job,
-                target=studio.target,
-                style_seed=studio.style_seed,
-                encoder=studio.encoder,
-                metric=studio.metric,
-                format=format,
-                quality=studio.quality,
-                keep_shift=studio.keep_shift,
-                no_ai_training=studio.no_ai_training,
-                credentials=studio.credentials,
-                started=started,
+                _manner_of(studio, format),
+                started,
             )
             done.append(Prepared(job, report, fingerprint, staged))
     except BaseException:
@@ -158,6 +150,20 @@ def prepare(
             prepared.staged.discard()
         raise
     return done
+
+
+def _manner_of(studio: Studio, format: str) -> Manner:
+    return Manner(
+        format,
+        studio.quality,
+        studio.keep_shift,
+        studio.no_ai_training,
+        studio.encoder,
+        studio.metric,
+        studio.target,
+        studio.style_seed,
+        studio.credentials,
+    )
 
 
 def publish(prepared: Prepared, manifest: Manifest | None) -> dict[str, Any]:
@@ -232,16 +238,18 @@ def write_cloak(
         cloak,
         artwork,
         job,
-        target=target,
-        style_seed=style_seed,
-        encoder=encoder,
-        metric=metric,
-        format=format,
-        quality=quality,
-        keep_shift=keep_shift,
-        no_ai_training=no_ai_training,
-        text=text,
-        started=started,
+        Manner(
+            format=format,
+            quality=quality,
+            keep_shift=keep_shift,
+            no_ai_training=no_ai_training,
+            encoder=encoder,
+            metric=metric,
+            target=target,
+            style_seed=style_seed,
+            text=text,
+        ),
+        started,
     )
     return publish(Prepared(job, report, "", staged), None)
 

@@ -456,6 +456,30 @@ def test_a_clusters_worker_that_dies_costs_no_picture(tmp_path: Path) -> None:
     assert found["manifest"] == found["done"] == sorted(found["alone"])
 
 
+def test_a_cluster_gets_the_recipe_of_the_studio_that_was_opened(
+    works: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipes = []
+
+    def shared(jobs: Any, recipe: Any, studio: Any, manifest: Any, client: str, **how: Any) -> Any:
+        recipes.append(recipe)
+        assert client == "the client of tcp://here:1"
+        return cloak_portfolio(jobs, studio, manifest, **how)
+
+    monkeypatch.setattr(portfolio, "open_studio", lambda *_, **__: small_studio())
+    monkeypatch.setattr("comfy_glaze.cluster.connect", lambda address: f"the client of {address}")
+    monkeypatch.setattr("comfy_glaze.cluster.cloak_on_cluster", shared)
+    words = "cloak in --out out --cluster tcp://here:1 --quality 91 --no-ai-training --seed 4"
+    result = CliRunner().invoke(app, words.split())
+    assert result.exit_code == 0, result.output
+    (recipe,) = recipes
+    assert (recipe.quality, recipe.no_ai_training, recipe.settings.seed) == (91, True, 4)
+    assert recipe.style == small_studio().target.style.name
+    assert recipe.threads == torch.get_num_threads()
+    assert len(tree_of(tmp_path / "out")) == 6
+
+
 @pytest.mark.parametrize(
     ("address", "words"),
     [

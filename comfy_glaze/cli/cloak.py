@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -199,6 +199,17 @@ def cloak(
         prepare_output_folder(sources, out)
         manifest = Manifest(reports_folder(out), part)
         phi = one_encoder(encoder, checkpoint)
+        how: dict[str, Any] = {
+            "encoder": phi,
+            "style_transfer": style_transfer or checkpoint or "embedded",
+            "style_seed": style_seed,
+            "format": format,
+            "quality": quality,
+            "keep_shift": keep_shift,
+            "no_ai_training": no_ai_training,
+            "credentials": credentials,
+            "device": device,
+        }
         earlier = (
             remembered_style(manifest, phi, style_seed) if resume and style == "auto" else None
         )
@@ -209,16 +220,8 @@ def cloak(
                     [source for source, _ in found],
                     budget,
                     settings,
-                    encoder=phi,
-                    style_transfer=style_transfer or checkpoint or "embedded",
                     style=earlier or style,
-                    style_seed=style_seed,
-                    format=format,
-                    quality=quality,
-                    keep_shift=keep_shift,
-                    no_ai_training=no_ai_training,
-                    credentials=credentials,
-                    device=device,
+                    **how,
                     on_style=lambda done, of: progress.update(
                         task, completed=done, total=of, visible=True
                     ),
@@ -250,18 +253,10 @@ def cloak(
                 Recipe(
                     budget=budget,
                     settings=settings,
-                    encoder=phi,
-                    style_transfer=style_transfer or checkpoint or "embedded",
                     style=studio.target.style.name,
                     distance=studio.target.distance,
                     percentile=studio.target.percentile,
-                    style_seed=style_seed,
-                    format=format,
-                    quality=quality,
-                    keep_shift=keep_shift,
-                    no_ai_training=no_ai_training,
-                    credentials=credentials,
-                    device=device,
+                    **how,
                     threads=torch.get_num_threads(),
                 ),
             )
