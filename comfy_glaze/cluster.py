@@ -54,6 +54,7 @@ class Recipe:
     distance: float | None
     percentile: float | None
     style_seed: int
+    bank: Path | None
     format: str
     quality: int
     keep_shift: float
@@ -72,6 +73,7 @@ class Recipe:
             style_transfer=self.style_transfer,
             style=self.style,
             style_seed=self.style_seed,
+            bank=self.bank,
             format=self.format,
             quality=self.quality,
             keep_shift=self.keep_shift,

@@ -10,15 +10,18 @@ import torch
 from torch import Tensor
 
 from .artwork import ArtworkError, is_lossless, load_artwork
+from .bank_file import load_style_bank
 from .budget import Budget
-from .builtin_bank import builtin_bank
+from .builtin_bank import bank_for
+from .candidates import find_known_style
 from .cloak import CloakSettings
 from .credentials import Credentials, load_credentials
 from .encoders import Encoder, load_encoder
 from .formats import KEEP_SHIFT
 from .images import shrink
 from .perceptual import PerceptualMetric, load_metric
-from .style_bank import CENTROID_SIZE, StyleBank, builtin_styles, centroid_of, find_style
+from .remembered import target_for
+from .style_bank import CENTROID_SIZE, StyleBank, centroid_of
 from .style_transfer import StyleTransfer, load_style_transfer
 from .target_style import TargetStyle, rank_styles, select_target_style
 
@@ -65,6 +68,8 @@ def open_studio(
     style_transfer: str = "embedded",
     style: str = "auto",
     style_seed: int = 0,
+    artist: str = "",
+    bank: Path | None = None,
     format: str = "same",
     quality: int = 95,
     keep_shift: float = KEEP_SHIFT,
@@ -80,6 +85,9 @@ def open_studio(
         style_transfer: see :func:`comfy_glaze.style_transfer.load_style_transfer`.
         style: a style's name, or ``auto`` for the percentile rule.
         style_seed: draws the style under ``auto``.
+        artist: whose target style is remembered (see :mod:`comfy_glaze.remembered`).
+        bank: a style bank's file; None for the encoder's own (see
+            :func:`comfy_glaze.builtin_bank.bank_for`).
         keep_shift, no_ai_training: see :class:`Studio`.
         credentials: a folder for :func:`comfy_glaze.credentials.load_credentials`.
         device: ``auto`` for the fastest there is.
@@ -93,16 +101,20 @@ def open_studio(
         raise ValueError(f"The share of the shift to keep must lie in [0, 1], not {keep_shift:g}.")
     signed_by = load_credentials(credentials) if credentials else None
     on_device = choose_device(device)
-    known = builtin_styles()
-    named = None if style == "auto" else find_style(known, style)
+    others = load_style_bank(bank).styles if bank else ()
+    named = None if style == "auto" else TargetStyle(find_known_style(style, others), None, None)
     phi = load_encoder(encoder, on_device)
     metric = None if budget.metric == "none" else load_metric(budget.metric, on_device)
     omega = load_style_transfer(style_transfer, on_device)
+
+    def draw() -> TargetStyle:
+        candidates = bank_for(phi, omega, bank, on_style)
+        return select_target_style(rank_works(candidates, sources, phi), seed=style_seed)
+
     if named is not None:
-        target = TargetStyle(named, distance=None, percentile=None)
-    else:
-        bank = builtin_bank(phi, on_style).restricted_to(omega.can_render)
-        target = select_target_style(rank_works(bank, sources, phi), seed=style_seed)
+        omega.check(named.style)
+    target = target_for(artist, named, draw, phi.name)
+    omega.check(target.style)
     return Studio(
         phi,
         omega,
@@ -157,4 +169,4 @@ def rank_works(bank: StyleBank, sources: Sequence[Path], encoder: Encoder) -> li
             first_error = first_error or error
     if not works and first_error is not None:
         raise first_error
-    return rank_styles(bank, centroid_of(works, encoder))
+    return rank_styles(bank, centroid_of(works, encoder, bank.statistic))

@@ -123,7 +123,7 @@ def on_cluster(top: Path, steps: int, kill: bool) -> dict[str, object]:
     client, studio = connect("local:2"), small_studio(steps)
     target = studio.target.style.name
     recipe = SmallRecipe(
-        *(studio.budget, studio.settings, "embedded", "embedded", target, None, None, 0),
+        *(studio.budget, studio.settings, "embedded", "embedded", target, None, None, 0, None),
         *("same", 95, 0.9, False, None, "cpu", 1),
     )
     (top / "shared-reports").mkdir()

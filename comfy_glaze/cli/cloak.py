@@ -9,6 +9,7 @@ import typer
 
 from ..formats import KEEP_SHIFT
 from .options import (
+    BankOption,
     DeviceOption,
     EncoderOption,
     MetricOption,
@@ -19,6 +20,7 @@ from .options import (
     shard_of,
 )
 from .run import Run, Shared, fail, prepare_output_folder, tell_passed_over, trouble_with
+from .style_tables import warn_of_few_works
 from .terminal import choice_sentence, progress_bar, say
 
 REHEARSAL_HINT = (
@@ -45,6 +47,15 @@ def cloak(
         ),
     ] = "auto",
     style_seed: SeedOption = 0,
+    artist: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Whose works these are: their target style is remembered, so that all of them are "
+            "led towards the same one. Naming a --style as well changes what is remembered.",
+        ),
+    ] = "",
+    bank: BankOption = None,
     checkpoint: Annotated[
         str | None,
         typer.Option(
@@ -87,6 +98,19 @@ def cloak(
         Literal["fast", "paper"], typer.Option(help="fast, or the paper's 500 steps of Adam.")
     ] = "fast",
     steps: Annotated[int, typer.Option(help="Optimisation steps; 0 for the method's own.")] = 0,
+    robustness: Annotated[
+        Literal["none", "web", "strong"],
+        typer.Option(
+            help="What the cloak must survive: nothing, what uploads do (JPEG, smaller sizes), or "
+            "harsher changes. A robust cloak reaches less far, shows more, and takes twice as long."
+        ),
+    ] = "none",
+    uniform: Annotated[
+        bool,
+        typer.Option(
+            "--uniform", help="Spend the cap evenly, even where the eye sees every change."
+        ),
+    ] = False,
     seed: Annotated[int, typer.Option(help="The same seed gives the same file.")] = 0,
     format: Annotated[
         Literal["same", "png", "jpeg", "webp", "tiff", "avif"],
@@ -155,6 +179,7 @@ def cloak(
     from ..budget import PRESETS, Budget
     from ..cloak import CloakSettings
     from ..cluster import Recipe, connect
+    from ..encoders import EMBEDDED_VERSION
     from ..perceptual import trunk_hint
     from ..portfolio import (
         Manifest,
@@ -166,21 +191,25 @@ def cloak(
         remembered_style,
         reports_folder,
     )
+    from ..remembered import remembered_choice
 
     failures: list[str] = []
     with one_sentence():
+        before = remembered_choice(artist) if artist else None
         chosen = PRESETS[preset]
         budget = Budget(
             limit=chosen.limit if limit is None else limit,
             linf=chosen.linf if linf is None else linf,
             metric=metric,
             alpha=alpha,
+            sight=None if uniform else chosen.sight,
         )
         settings = CloakSettings(
             method=method,
             steps=steps,
             seed=seed,
-            preset=preset if limit is None and linf is None else "custom",
+            robustness=robustness,
+            preset=preset if limit is None and linf is None and not uniform else "custom",
         )
         part = shard_of(shard)
         if keep_clear is not None:
@@ -203,6 +232,7 @@ def cloak(
             "encoder": phi,
             "style_transfer": style_transfer or checkpoint or "embedded",
             "style_seed": style_seed,
+            "bank": bank,
             "format": format,
             "quality": quality,
             "keep_shift": keep_shift,
@@ -210,9 +240,9 @@ def cloak(
             "credentials": credentials,
             "device": device,
         }
-        earlier = (
-            remembered_style(manifest, phi, style_seed) if resume and style == "auto" else None
-        )
+        earlier = None
+        if resume and style == "auto" and not artist:  # an artist's own choice is remembered
+            earlier = remembered_style(manifest, phi, style_seed)
         with progress_bar() as progress:
             task = progress.add_task("Making the style bank", visible=False, note="")
             try:
@@ -221,6 +251,7 @@ def cloak(
                     budget,
                     settings,
                     style=earlier or style,
+                    artist=artist,
                     **how,
                     on_style=lambda done, of: progress.update(
                         task, completed=done, total=of, visible=True
@@ -239,6 +270,18 @@ def cloak(
     if metric == "auto" and studio.metric and studio.metric.name != "lpips-alex":
         say(f"Metric: {studio.metric.name}, because {trunk_hint('alex')}.", "dim")
     say(choice_sentence(studio.target), "none")
+    if before is not None and before.target == studio.target:
+        say(f"It is the one remembered for {before.artist}.", "dim")
+        if before.encoder == EMBEDDED_VERSION and not studio.encoder.is_rehearsal:
+            say(
+                "It was chosen in a rehearsal; to choose anew with this encoder, first: "
+                f'comfy-glaze styles forget "{before.artist}"',
+                "yellow",
+            )
+    elif artist:
+        say(f"It is remembered for {artist} from now on.", "dim")
+    if style == "auto" and before is None and earlier is None:
+        warn_of_few_works(len(found))
     jobs = []
     for source, target in plan_outputs(found, out, format, manifest):
         if isinstance(target, ArtworkError):
