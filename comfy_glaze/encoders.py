@@ -7,9 +7,11 @@ which encoder it belongs to.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -118,6 +120,78 @@ def encoder_from_module(model: nn.Module, name: str, device: torch.device) -> En
     return Encoder(name, fingerprint_of(weights), features, 2 ** (levels - 1), device)
 
 
+def combine_encoders(encoders: Sequence[Encoder], weights: Sequence[float]) -> Encoder:
+    """One encoder that stands for several, so that a cloak leads all of them at once.
+
+    Its feature distance is the weighted mean of theirs, each divided by the variance of that
+    encoder's features over the pictures that ship with the package, since the scales of latent
+    spaces differ by far:
+
+        d(a, b) = Σᵢ wᵢ dᵢ(a, b) / σᵢ²,   Σᵢ wᵢ = 1
+
+    All features come to one grid, the coarsest, where each position of it holds all positions of a
+    finer one as channels; so nothing is resampled, and the means over positions that make a style
+    bank's centroids keep their meaning.  Each member's elements are scaled by
+    √(wᵢ N / Nᵢ) / σᵢ, where Nᵢ of the N channels are its own.
+
+    Args:
+        encoders: one or more, on one device.
+        weights: one above 0 for each; only their ratios count.
+
+    Raises:
+        EncoderError: no encoder, a weight that is not above 0, or encoders on several devices.
+    """
+    if not encoders or len(encoders) != len(weights) or not all(w > 0 for w in weights):
+        raise EncoderError(
+            f"Expected encoders with a weight above 0 each, but got {len(encoders)} encoders and "
+            f"the weights {', '.join(f'{w:g}' for w in weights) or 'none'}."
+        )
+    if len({encoder.device for encoder in encoders}) > 1:
+        raise EncoderError(
+            "Encoders can only be combined on one device, but they are on "
+            f"{', '.join(str(encoder.device) for encoder in encoders)}."
+        )
+    multiple = math.lcm(*(encoder.multiple for encoder in encoders))
+    shares = [weight / sum(weights) for weight in weights]
+    spreads = [_spread(encoder) for encoder in encoders]
+
+    def features(images: Tensor) -> Tensor:
+        own = [
+            F.pixel_unshuffle(encoder(images), multiple // encoder.multiple) for encoder in encoders
+        ]
+        channels = sum(one.shape[1] for one in own)
+        return torch.cat(
+            [
+                one * (math.sqrt(share * channels / one.shape[1]) / spread)
+                for one, share, spread in zip(own, shares, spreads, strict=True)
+            ],
+            dim=1,
+        )
+
+    parts = [
+        f"{encoder.fingerprint} {share:.6g}"
+        for encoder, share in zip(encoders, shares, strict=True)
+    ]
+    return Encoder(
+        name=" + ".join(encoder.name for encoder in encoders),
+        fingerprint=hashlib.sha256("\n".join(sorted(parts)).encode()).hexdigest()[:16],
+        features=features,
+        multiple=multiple,
+        device=encoders[0].device,
+        is_rehearsal=all(encoder.is_rehearsal for encoder in encoders),
+    )
+
+
+@torch.no_grad()
+def _spread(encoder: Encoder) -> float:
+    """The standard deviation of an encoder's features over the pictures of the package."""
+    from .builtin_bank import content_pictures
+
+    pictures = (picture.to(encoder.device) for picture in content_pictures())
+    deviation = torch.cat([encoder(picture).flatten() for picture in pictures]).std()
+    return float(deviation.clamp_min(1e-12))
+
+
 @torch.inference_mode(False)  # weights made in inference mode could never give a gradient
 def load_encoder(name: str, device: torch.device | str = "cpu") -> Encoder:
     """Load Φ by name.
@@ -130,21 +204,53 @@ def load_encoder(name: str, device: torch.device | str = "cpu") -> Encoder:
     Raises:
         EncoderError: the name leads nowhere, or what is there is not a supported autoencoder.
     """
-    device = torch.device(device)
+    module, label = _load_module(name)
+    encoder = encoder_from_module(module, label, torch.device(device))
+    return replace(encoder, is_rehearsal=True) if name == "embedded" else encoder
+
+
+@torch.inference_mode(False)
+def load_round_trip(name: str, device: torch.device | str = "cpu") -> Callable[[Tensor], Tensor]:
+    """A VAE's encoder and decoder in sequence: images (B, 3, H, W) in [0, 1] to images.
+
+    Args:
+        name: as for :func:`load_encoder`; both halves must be there.
+
+    Raises:
+        EncoderError: the name leads nowhere, or to an encoder alone.
+    """
+    module, label = _load_module(name)
+    if not hasattr(module, "decoder"):
+        raise EncoderError(
+            f"A round trip needs a VAE with both halves, but {label} has no decoder."
+        )
+    whole = nn.Module.to(copy.deepcopy(module), device, torch.float32)
+    decode: Any = whole.requires_grad_(False).eval().decode
+    encoder = encoder_from_module(module, label, torch.device(device))
+
+    def round_trip(images: Tensor) -> Tensor:
+        height, width = images.shape[-2:]
+        decoded: Tensor = decode(encoder(images)).sample
+        return (decoded / 2 + 0.5)[..., :height, :width]
+
+    return round_trip
+
+
+def _load_module(name: str) -> tuple[nn.Module, str]:
+    """The autoencoder that a user names, and what to call it."""
     path = Path(name).expanduser()
     if name == "embedded":
-        embedded = encoder_from_module(_embedded(), EMBEDDED_VERSION, device)
-        return replace(embedded, is_rehearsal=True)
+        return _embedded(), EMBEDDED_VERSION
     if path.is_dir():
-        return encoder_from_module(_from_diffusers(str(path), local=True), path.name, device)
+        return _from_diffusers(str(path), local=True), path.name
     if path.is_file():
-        return encoder_from_module(_from_file(path), path.name, device)
+        return _from_file(path), path.name
     if path.suffix or len(path.parts) != 2:
         raise EncoderError(
             f"Expected an encoder (embedded, a folder, a .safetensors file or a hub id), "
             f"but there is no {name}."
         )
-    return encoder_from_module(_from_diffusers(name, local=False), name, device)
+    return _from_diffusers(name, local=False), name
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:
@@ -178,6 +284,8 @@ def _build(config: Mapping[str, Any], weights: Mapping[str, Tensor], source: str
             f"The weights in {source} do not fit a {type(model).__name__}: {wrong[0]} and "
             f"{len(wrong) - 1} more keys are missing or unknown."
         )
+    if any(key.startswith("decoder.") for key in missing):
+        del model.decoder  # an encoder alone: better no decoder than one of random weights
     return model
 
 
