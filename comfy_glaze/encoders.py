@@ -224,7 +224,8 @@ def load_round_trip(name: str, device: torch.device | str = "cpu") -> Callable[[
         raise EncoderError(
             f"A round trip needs a VAE with both halves, but {label} has no decoder."
         )
-    decode = copy.deepcopy(module).to(device, torch.float32).requires_grad_(False).decode
+    whole = nn.Module.to(copy.deepcopy(module), device, torch.float32)
+    decode: Any = whole.requires_grad_(False).eval().decode
     encoder = encoder_from_module(module, label, torch.device(device))
 
     def round_trip(images: Tensor) -> Tensor:

@@ -38,7 +38,7 @@ class Robustness:
 
 ROBUSTNESS: dict[str, Robustness | None] = {
     "none": None,
-    "web": Robustness((40, 90), (0.35, 0.75), (0.5, 1.0), (0.55, 0.45, 0.0)),
+    "web": Robustness((40, 90), (0.35, 0.75), (0.5, 1.0), (0.5, 0.5, 0.0)),
     "strong": Robustness((10, 75), (0.25, 0.6), (0.8, 2.2), (0.35, 0.35, 0.3)),
 }
 """Levels of robustness by name; docs/robustness.md has the trials that chose them."""

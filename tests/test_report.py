@@ -51,9 +51,20 @@ KEYS = {
     "psnr": float,
     "shift": {"512": float, "native": float},
     "feature_distance": {"before": float, "after": float},
+    "native_tiles": {"all": int, "measured": int},
     "gradients": float,
     "seconds": {"optimize": float, "total": float},
     "device": str,
+    "quality": {
+        "ssimulacra2": float,
+        "flip": float,
+        "ms_ssim": type(None),  # needs 161 px
+        "flat_share": float,
+        "flat_delta_e": type(None),  # nothing in this picture is flat
+        "colour_cast": float,
+        "window": list,
+        "worst": list,
+    },
 }
 
 

@@ -12,6 +12,7 @@ import warnings
 import typer
 
 from .bank import bank_app
+from .benchmark import benchmark_app
 from .cloak import cloak
 from .measure import measure
 from .styles import styles_app
@@ -27,6 +28,7 @@ app.command()(cloak)
 app.add_typer(styles_app, name="styles")
 app.add_typer(bank_app, name="bank")
 app.command()(measure)
+app.add_typer(benchmark_app, name="benchmark")
 
 
 def main() -> None:
