@@ -19,6 +19,9 @@ STYLES_FOLDER = Path(__file__).parent / "styles"
 CENTROID_SIZE = 256
 """Short side in pixels at which pictures enter a centroid."""
 
+PICTURES_AT_ONCE = 8
+"""How many pictures of one size are encoded together at most, for the sake of memory."""
+
 
 class StyleBankError(ValueError):
     """A style or a bank that cannot be had, in one sentence."""
@@ -138,7 +141,7 @@ def find_style(styles: Sequence[Style], name: str) -> Style:
 
 @torch.no_grad()
 def style_vectors(pictures: Sequence[Tensor], encoder: Encoder, statistic: str) -> Tensor:
-    """One vector per picture, (B, D) float32 on the CPU; pictures of one size go in one batch.
+    """One vector per picture, (B, D) float32 on the CPU; pictures of one size go together.
 
     Args:
         pictures: images (1, 3, H, W) in [0, 1], of any sizes.
@@ -155,8 +158,10 @@ def style_vectors(pictures: Sequence[Tensor], encoder: Encoder, statistic: str) 
     vectors: dict[int, Tensor] = {}
     for size in dict.fromkeys(picture.shape for picture in small):
         alike = [i for i, picture in enumerate(small) if picture.shape == size]
-        features = encoder(torch.cat([small[i] for i in alike]).to(encoder.device))
-        vectors |= zip(alike, STYLE_VECTORS[statistic](features).float().cpu(), strict=True)
+        for start in range(0, len(alike), PICTURES_AT_ONCE):
+            some = alike[start : start + PICTURES_AT_ONCE]
+            features = encoder(torch.cat([small[i] for i in some]).to(encoder.device))
+            vectors |= zip(some, STYLE_VECTORS[statistic](features).float().cpu(), strict=True)
     return torch.stack([vectors[i] for i in range(len(small))])
 
 

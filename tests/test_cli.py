@@ -5,36 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from click.testing import Result
 from PIL import Image
-from typer.testing import CliRunner
 
 from comfy_glaze.artwork import load_artwork
-from comfy_glaze.cli import app
 from comfy_glaze.encoders import load_encoder
 from comfy_glaze.images import views_of
 from comfy_glaze.perceptual import load_metric
 
-from .conftest import ARTWORKS
-
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run_command(*words: object) -> Result:
-        return CliRunner().invoke(app, [str(word) for word in words])
-
-    return run_command
+from .conftest import ARTWORKS, Run
 
 
 def crop(path: Path, box: tuple[int, int, int, int] = (380, 260, 476, 356)) -> Path:

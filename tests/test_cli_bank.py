@@ -3,37 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from click.testing import Result
 from PIL import Image
 from torch import Tensor
-from typer.testing import CliRunner
 
 from comfy_glaze import bank_build
 from comfy_glaze.bank_file import load_style_bank
 from comfy_glaze.builtin_bank import own_bank_file
-from comfy_glaze.cli import app
 from comfy_glaze.encoders import load_encoder
 from comfy_glaze.remembered import remembered_choice
 from comfy_glaze.style_bank import builtin_styles
 
-from .conftest import smooth_picture
-
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run_command(*words: object) -> Result:
-        return CliRunner().invoke(app, [str(word) for word in words])
-
-    return run_command
+from .conftest import Run, smooth_picture
 
 
 def save(path: Path, seed: int = 0) -> None:

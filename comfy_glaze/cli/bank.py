@@ -97,8 +97,9 @@ def build(
     """Build a style bank for an encoder.
 
     The pictures come from files (--images), from the model's own prompts (--prompts), or from a few
-    pictures redrawn in every style. A build that was stopped goes on where it stopped: give the
-    same command again.
+    pictures redrawn in every style. Without --styles the bank is of wikiart's painters, or, where
+    only the embedded engine can draw, of the built-in styles. A build that was stopped goes on
+    where it stopped: give the same command again.
     """
     from ..bank_build import build_style_bank
     from ..builtin_bank import own_bank_file
