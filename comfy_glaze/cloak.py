@@ -276,7 +276,7 @@ class Method:
 
 
 METHODS: dict[str, Method] = {
-    # at least four turns for every native tile of a large picture
+    # at least four turns for every tile of the largest pictures on which it runs
     "fast": Method(_fast, lambda views: 16 if views == 1 else max(40, 8 * (views - 1)), views=2),
     "paper": Method(_paper, lambda views: 500, views=None),
 }
