@@ -36,6 +36,7 @@ NODES = {  # whose page shows it as it looks in which workflow
     "GlazeCloakOptimize": "Rehearse without a checkpoint",
     "GlazeSaveCloaked": "Rehearse without a checkpoint",
 }
+ALONE = ("GlazeCombineEncoders", "GlazeBuildStyleBank")  # in no workflow
 
 
 def prepare(base: Path) -> None:
@@ -94,7 +95,7 @@ def photograph(host: HostPage, workflow: Path, steps: int) -> None:
             save_webp(shot.crop(box), ROOT / f"web/docs/pictures/{node}.webp", 800, 150_000)
 
 
-_COMBINE = """() => {
+_ALONE = """(type) => {
   app.graph.clear();
   const add = (type, x, y) => {
     const node = LiteGraph.createNode(type);
@@ -102,17 +103,26 @@ _COMBINE = """() => {
     app.graph.add(node);
     return node;
   };
-  const combine = add("GlazeCombineEncoders", 440, 0);
-  add("CheckpointLoaderSimple", 0, 0).connect(2, combine, 0);
-  add("GlazeLoadEncoder", 0, 190).connect(0, combine, 1);
+  const node = add(type, 440, 0);
+  const checkpoint = add("CheckpointLoaderSimple", 0, 0);
+  const wire = (source, output, name) => {
+    const slot = node.inputs.findIndex((input) => input.name === name);
+    if (slot >= 0) source.connect(output, node, slot);
+  };
+  wire(checkpoint, 0, "model");
+  wire(checkpoint, 1, "clip");
+  wire(checkpoint, 2, "encoder");
+  wire(checkpoint, 2, "encoder_1");
+  if (node.inputs.some((input) => input.name === "encoder_2"))
+    wire(add("GlazeLoadEncoder", 0, 190), 0, "encoder_2");
 }"""
 
 
-def photograph_combining(host: HostPage) -> None:
-    """The one node that no workflow needs, with two encoders."""
-    host.page.evaluate(_COMBINE)
+def photograph_alone(host: HostPage, node: str) -> None:
+    """A node that no workflow needs, beside the checkpoint that it takes."""
+    host.page.evaluate(_ALONE, node)
     shot = Image.open(io.BytesIO(host.picture())).convert("RGB")
-    save_webp(shot, ROOT / "web/docs/pictures/GlazeCombineEncoders.webp", 800, 150_000)
+    save_webp(shot, ROOT / f"web/docs/pictures/{node}.webp", 800, 150_000)
 
 
 def main() -> None:
@@ -130,8 +140,8 @@ def main() -> None:
             with open_host(server.url, Comfy_VueNodes_Enabled=False) as host:
                 for name in names:
                     photograph(host, ROOT / "workflows" / f"{name}.json", chosen.steps)
-                if not chosen.names:
-                    photograph_combining(host)
+                for node in ALONE if not chosen.names else ():
+                    photograph_alone(host, node)
         finally:
             server.stop()
 
