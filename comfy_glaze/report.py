@@ -105,7 +105,8 @@ def write_json(report: dict[str, Any], path: Path) -> None:
     """Write a report, whole or not at all."""
     with atomic_write(path) as temporary:
         text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False)
-        temporary.write_text(text + "\n", encoding="utf-8")
+        # a name that is not UTF-8 stands in the JSON as its escapes
+        temporary.write_bytes((text + "\n").encode("utf-8", "backslashreplace"))
 
 
 # --- the sheet -----------------------------------------------------------------------------------

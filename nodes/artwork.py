@@ -21,6 +21,7 @@ from ..comfy_glaze.artwork import (
     save_artwork,
 )
 from ..comfy_glaze.encoders import Encoder
+from ..comfy_glaze.formats import output_format
 from ..comfy_glaze.images import resize, to_grid
 from ..comfy_glaze.measures import Comparison
 from ..comfy_glaze.perceptual import PerceptualMetric
@@ -200,7 +201,7 @@ class SaveCloaked(io.ComfyNode):
         rows = []
         for number, picture in enumerate(each(pictures)):
             carrier = _carrier(artwork, picture)
-            chosen = carrier.format if format == "same" else format
+            chosen = output_format(format, carrier.format, Path("cloaked.png"))
             rows.append(
                 _save(picture, cloak, number, carrier, filename_prefix, chosen, quality, graph)
             )
@@ -266,7 +267,7 @@ def _save(
             text=graph,
         )
 
-    if note is None and is_lossless(format, quality):
+    if note is None and is_lossless(format, quality) and carrier.levels is None:
         report = write(hosted_encoder(batch.encoder).encoder, None)
     else:
         report = with_encoder(batch.encoder, cloak.budget.metric, (height, width), write)

@@ -78,6 +78,8 @@ def test_lossless_file_keeps_the_budget_that_its_report_states(
         "art.png.glaze.json",
         "art.png.sheet.png",
         "art.png.styled.png",
+        "index.html",
+        "manifest.jsonl",
     ]
     report = report_of(reports / "art.png.glaze.json")
     expected = recomputed(source, tmp_path / "out" / "art.png", reports / "art.png.styled.png")
@@ -203,9 +205,9 @@ def test_interrupt_leaves_nothing_half_written(
 ) -> None:
     crop(tmp_path / "in" / "a.png")
     crop(tmp_path / "in" / "b.png")
-    from comfy_glaze import portfolio
+    from comfy_glaze import workbench
 
-    cloak_for_real, calls = portfolio.optimize_cloak, []
+    cloak_for_real, calls = workbench.optimize_cloak, []
 
     def stop_at_the_second(*args: Any, **options: Any) -> Any:
         calls.append(1)
@@ -213,7 +215,7 @@ def test_interrupt_leaves_nothing_half_written(
             raise KeyboardInterrupt
         return cloak_for_real(*args, **options)
 
-    monkeypatch.setattr(portfolio, "optimize_cloak", stop_at_the_second)
+    monkeypatch.setattr(workbench, "optimize_cloak", stop_at_the_second)
     result = run("cloak", "in", "--out", "out", "--steps", 1)
     assert result.exit_code == 130
     assert "1 of 2 are saved" in result.output
@@ -373,10 +375,10 @@ def test_nothing_readable_is_exit_code_1_with_every_name(run: Run, tmp_path: Pat
 
 def test_other_kinds_in_a_folder_are_mentioned(run: Run, tmp_path: Path) -> None:
     crop(tmp_path / "in" / "art.png")
-    (tmp_path / "in" / "scan.TIF").touch()
+    (tmp_path / "in" / "scan.PSD").touch()
     result = run("cloak", "in", "--out", "out", "--steps", 1)
     assert result.exit_code == 0
-    assert "Passed over, neither PNG, JPEG nor WebP: 1 (scan.TIF)." in result.output
+    assert "neither PNG, JPEG, WebP, TIFF, AVIF nor HEIF: 1 (scan.PSD)." in result.output
 
 
 @pytest.mark.parametrize(

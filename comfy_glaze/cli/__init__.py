@@ -34,6 +34,6 @@ app.add_typer(benchmark_app, name="benchmark")
 def main() -> None:
     """Entry point of the ``comfy-glaze`` command."""
     warnings.simplefilter("ignore")  # other libraries' chatter; ours speaks in sentences
-    for library in ("diffusers", "transformers", "huggingface_hub"):
+    for library in ("diffusers", "transformers", "huggingface_hub", "distributed"):
         logging.getLogger(library).setLevel(logging.CRITICAL)
     app()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
+from ..formats import KEEP_SHIFT
 from .options import (
     BankOption,
     DeviceOption,
@@ -18,12 +17,11 @@ from .options import (
     number,
     one_encoder,
     one_sentence,
+    shard_of,
 )
+from .run import Run, Shared, fail, prepare_output_folder, tell_passed_over, trouble_with
 from .style_tables import warn_of_few_works
-from .terminal import choice_sentence, log, progress_bar, results, results_table, say
-
-if TYPE_CHECKING:
-    from ..portfolio import Studio
+from .terminal import choice_sentence, progress_bar, say
 
 REHEARSAL_HINT = (
     "Rehearsal: the embedded encoder belongs to no image generator, so these cloaks guard nothing "
@@ -115,25 +113,84 @@ def cloak(
     ] = False,
     seed: Annotated[int, typer.Option(help="The same seed gives the same file.")] = 0,
     format: Annotated[
-        Literal["same", "png", "jpeg", "webp"], typer.Option(help="Of the saved pictures.")
+        Literal["same", "png", "jpeg", "webp", "tiff", "avif"],
+        typer.Option(help="Of the saved pictures; same makes PNG of HEIF."),
     ] = "same",
     quality: Annotated[
-        int, typer.Option(help="Of JPEG and WebP, 1 to 100; WebP at 100 is lossless.")
+        int, typer.Option(help="Of JPEG, WebP and AVIF, 1 to 100; WebP at 100 is lossless.")
     ] = 95,
+    keep_shift: Annotated[
+        float,
+        typer.Option(
+            metavar="SHARE",
+            help="How much of the cloak's shift a lossy file must keep; the quality is raised for "
+            "it. 0 leaves the quality alone.",
+        ),
+    ] = KEEP_SHIFT,
+    no_ai_training: Annotated[
+        bool,
+        typer.Option(
+            "--no-ai-training", help="State in each file that it may not be used to train AI."
+        ),
+    ] = False,
+    credentials: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Sign each file (C2PA) with the certificate.pem and key.pem in this folder.",
+        ),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on where an earlier run stopped: only what is new or changed is cloaked, "
+            "towards the same style.",
+        ),
+    ] = False,
+    shard: Annotated[
+        str | None,
+        typer.Option(metavar="I/N", help="Do the I-th of N parts, for machines sharing a disk."),
+    ] = None,
+    batch: Annotated[
+        int,
+        typer.Option(min=1, help="Pictures of one size to cloak together; for large GPUs."),
+    ] = 1,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Share the work among the workers of a dask scheduler (tcp://HOST:PORT), or among "
+            "local ones (local, or local:N).",
+        ),
+    ] = None,
     device: DeviceOption = "auto",
 ) -> None:
     """Cloak pictures. The originals are only read; the cloaked ones go to --out.
 
     DIR-reports holds, for each picture, the measures (.glaze.json), a sheet to look at
-    (.sheet.png) and the redrawn picture that the cloak leads towards (.styled.png). Keep those to
-    yourself: they tell a mimic which style was used.
+    (.sheet.png) and the redrawn picture that the cloak leads towards (.styled.png), and for all of
+    them a page to look at (index.html). Keep those to yourself: they tell a mimic which style was
+    used.
     """
+    import torch
+
     from ..artwork import ArtworkError, find_artworks, load_artwork
     from ..budget import PRESETS, Budget
     from ..cloak import CloakSettings
+    from ..cluster import Recipe, connect
     from ..encoders import EMBEDDED_VERSION
     from ..perceptual import trunk_hint
-    from ..portfolio import open_studio, plan_outputs
+    from ..portfolio import (
+        Manifest,
+        in_shard,
+        job_of,
+        open_studio,
+        plan_outputs,
+        remember_target,
+        remembered_style,
+        reports_folder,
+    )
     from ..remembered import remembered_choice
 
     failures: list[str] = []
@@ -154,6 +211,7 @@ def cloak(
             robustness=robustness,
             preset=preset if limit is None and linf is None and not uniform else "custom",
         )
+        part = shard_of(shard)
         if keep_clear is not None:
             load_artwork(keep_clear)  # a bad mask is found now and not once per picture
         found: list[tuple[Path, Path]] = []
@@ -161,14 +219,30 @@ def cloak(
             try:
                 found += find_artworks([source])
             except ArtworkError as error:
-                _fail(failures, str(error))
+                fail(failures, str(error))
         found = list({source.resolve(): (source, name) for source, name in found[::-1]}.values())
         found.reverse()  # a picture named twice is cloaked once, where it was named first
-        _tell_passed_over(sources)
+        tell_passed_over(sources)
         if not found:
             raise typer.Exit(1)
-        _check_output_folder(sources, out)
-        plan = plan_outputs(found, out, format)
+        prepare_output_folder(sources, out)
+        manifest = Manifest(reports_folder(out), part)
+        phi = one_encoder(encoder, checkpoint)
+        how: dict[str, Any] = {
+            "encoder": phi,
+            "style_transfer": style_transfer or checkpoint or "embedded",
+            "style_seed": style_seed,
+            "bank": bank,
+            "format": format,
+            "quality": quality,
+            "keep_shift": keep_shift,
+            "no_ai_training": no_ai_training,
+            "credentials": credentials,
+            "device": device,
+        }
+        earlier = None
+        if resume and style == "auto" and not artist:  # an artist's own choice is remembered
+            earlier = remembered_style(manifest, phi, style_seed)
         with progress_bar() as progress:
             task = progress.add_task("Making the style bank", visible=False, note="")
             try:
@@ -176,26 +250,21 @@ def cloak(
                     [source for source, _ in found],
                     budget,
                     settings,
-                    encoder=one_encoder(encoder, checkpoint),
-                    style_transfer=style_transfer or checkpoint or "embedded",
-                    style=style,
-                    style_seed=style_seed,
+                    style=earlier or style,
                     artist=artist,
-                    bank=bank,
-                    format=format,
-                    quality=quality,
-                    device=device,
+                    **how,
                     on_style=lambda done, of: progress.update(
                         task, completed=done, total=of, visible=True
                     ),
                 )
             except ArtworkError:
-                unreadable = [why for source, _ in found if (why := _trouble_with(source))]
+                unreadable = [why for source, _ in found if (why := trouble_with(source))]
                 if not unreadable:
                     raise
                 for sentence in unreadable:
-                    _fail(failures, sentence)
+                    fail(failures, sentence)
                 raise typer.Exit(1) from None
+        studio = remember_target(manifest, studio, phi, resumed=earlier is not None)
     if studio.encoder.is_rehearsal:
         say(REHEARSAL_HINT, "yellow")
     if metric == "auto" and studio.metric and studio.metric.name != "lpips-alex":
@@ -211,101 +280,31 @@ def cloak(
             )
     elif artist:
         say(f"It is remembered for {artist} from now on.", "dim")
-    if style == "auto" and before is None:
+    if style == "auto" and before is None and earlier is None:
         warn_of_few_works(len(found))
-    failures += _cloak_all(plan, out, studio, keep_clear)
+    jobs = []
+    for source, target in plan_outputs(found, out, format, manifest):
+        if isinstance(target, ArtworkError):
+            fail(failures, str(target))
+        elif in_shard(job := job_of(source, target, out), part):
+            jobs.append(job)
+    with one_sentence():
+        shared = None
+        if cluster is not None:
+            shared = Shared(
+                connect(cluster),
+                Recipe(
+                    budget=budget,
+                    settings=settings,
+                    style=studio.target.style.name,
+                    distance=studio.target.distance,
+                    percentile=studio.target.percentile,
+                    **how,
+                    threads=torch.get_num_threads(),
+                ),
+            )
+    run = Run(jobs, studio, manifest, out, keep_clear, resume, batch, shared)
+    failures = run.to_the_end(failures)
     if failures:
         say(f"Failed: {len(failures)}. Everything else is saved.", "bold red")
         raise typer.Exit(1)
-
-
-def _fail(failures: list[str], sentence: str) -> None:
-    failures.append(sentence)
-    say(f"Failed: {sentence}", "red")
-
-
-def _trouble_with(source: Path) -> str | None:
-    """Why a picture cannot be read, if it cannot."""
-    from ..artwork import ArtworkError, load_artwork
-
-    try:
-        load_artwork(source)
-    except ArtworkError as error:
-        return str(error)
-    return None
-
-
-def _tell_passed_over(sources: Sequence[Path]) -> None:
-    """Say which pictures of a folder are of kinds not yet worked on."""
-    kinds = {".tif", ".tiff", ".avif", ".heic", ".heif", ".gif", ".bmp", ".jxl", ".psd"}
-    folders = [source for source in sources if source.is_dir()]
-    others = [p for folder in folders for p in folder.rglob("*") if p.suffix.lower() in kinds]
-    if others:
-        names = ", ".join(path.name for path in others[:5]) + (" ..." if len(others) > 5 else "")
-        say(f"Passed over, neither PNG, JPEG nor WebP: {len(others)} ({names}).", "yellow")
-
-
-def _check_output_folder(sources: Sequence[Path], out: Path) -> None:
-    """Refuse an output folder that cannot be written to, or that is part of the input, now."""
-    from ..artwork import ArtworkError
-    from ..portfolio import reports_folder
-
-    for source in sources:
-        if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
-            raise ArtworkError(
-                f"The output folder must lie outside the folder of the originals, "
-                f"but {out} lies in {source}."
-            )
-    for folder in (out, reports_folder(out)):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=folder):
-                pass
-        except OSError as error:
-            raise ArtworkError(f"{folder} cannot be written to: {error.strerror}.") from error
-
-
-def _cloak_all(
-    plan: Sequence[tuple[Path, Path | ValueError]], out: Path, studio: Studio, mask: Path | None
-) -> list[str]:
-    """Cloak file after file; a file that fails is named and the rest goes on."""
-    from ..cloak import CloakStep
-    from ..portfolio import cloak_file, reports_folder
-
-    failures: list[str] = []
-    reports: list[dict[str, Any]] = []
-    with progress_bar() as progress:
-        for number, (source, target) in enumerate(plan, start=1):
-            if isinstance(target, ValueError):
-                _fail(failures, str(target))
-                continue
-            task = progress.add_task(f"{number}/{len(plan)} {source.name}", total=None, note="")
-
-            def on_step(step: CloakStep, task: Any = task) -> None:
-                shift = 1 - float(step.feature_distance[0])
-                progress.update(
-                    task,
-                    completed=step.step,
-                    total=step.steps,
-                    note=f"shift {shift:.2f}, perceptual {float(step.perceptual[0]):.3f}",
-                )
-
-            try:
-                stem = reports_folder(out) / target.relative_to(out)
-                reports.append(cloak_file(source, target, stem, studio, mask=mask, on_step=on_step))
-            except KeyboardInterrupt:
-                progress.stop()
-                log.print(
-                    f"Stopped. {len(reports)} of {len(plan)} are saved; nothing is half-written."
-                )
-                raise typer.Exit(130) from None
-            except Exception as error:  # one file must not take the others with it
-                known = isinstance(error, ValueError)
-                sentence = str(error) if known else f"{type(error).__name__}: {error}"
-                _fail(failures, sentence if source.name in sentence else f"{source}: {sentence}")
-            finally:
-                progress.remove_task(task)
-    if reports:
-        results.print(results_table(reports))
-        results.print(f"Cloaked pictures: {out}    Reports: {reports_folder(out)}", soft_wrap=True)
-    return failures

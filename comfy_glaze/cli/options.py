@@ -94,6 +94,20 @@ def one_sentence() -> Iterator[None]:
         raise typer.Exit(2) from error
 
 
+def shard_of(text: str | None) -> tuple[int, int] | None:
+    """``3/8`` as (3, 8).
+
+    Raises:
+        ValueError: it is no part of a whole.
+    """
+    if text is None:
+        return None
+    part, slash, whole = text.partition("/")
+    if not (slash and part.isdecimal() and whole.isdecimal() and 1 <= int(part) <= int(whole)):
+        raise ValueError(f"Expected a shard such as 3/8, the third of eight, but got {text}.")
+    return int(part), int(whole)
+
+
 def one_encoder(named: list[str] | None, otherwise: str | None = None) -> str:
     if named and len(named) > 1:
         raise ValueError(f"Expected one --encoder, but got {len(named)}; ensembles are to come.")

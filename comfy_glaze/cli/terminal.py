@@ -10,6 +10,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from ..formats import named
+
 if TYPE_CHECKING:
     from ..retention import Retention
     from ..target_style import TargetStyle
@@ -46,6 +48,20 @@ def choice_sentence(target: TargetStyle) -> str:
     return f"Target style: {target.style.name}, {target.style.genre}{where}."
 
 
+def lost_sentence(report: dict[str, Any]) -> str | None:
+    """What to say when a lossy file does not hold as much of the cloak as was asked."""
+    encoded = report.get("encoded")
+    if encoded is None or encoded["survived"]:
+        return None
+    before, after = report["shift"]["512"], encoded["shift"]["512"]
+    output = report["output"]
+    return (
+        f"{named(output['file'])}: {output['format'].upper()} at quality {output['quality']} keeps "
+        f"{after / before:.0%} of the cloak's shift, {encoded['keep_shift']:.0%} were asked. "
+        "PNG, TIFF and WebP at quality 100 keep all of it."
+    )
+
+
 def results_table(reports: Sequence[dict[str, Any]]) -> Table:
     """One row per cloaked picture, as measured in the saved file."""
     table = Table("picture", box=None, pad_edge=False)
@@ -55,7 +71,7 @@ def results_table(reports: Sequence[dict[str, Any]]) -> Table:
         final = report.get("encoded", report)
         value, psnr = final["perceptual"]["value"], final["psnr"]
         table.add_row(
-            escape(report["output"]["file"].replace("\n", " ")),
+            escape(named(report["output"]["file"])),
             f"{final['shift']['512']:.3f}",
             "-" if value is None else f"{value:.4f}",
             f"{final['linf'] * 255:.0f}/255",

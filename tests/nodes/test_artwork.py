@@ -109,7 +109,7 @@ def test_each_picture_of_a_batch_is_saved_with_its_own_report(pack: Pack, cloake
         assert path.parent.name == "cloaked"
         assert torch.equal(load_artwork(path).pixels[0], image.movedim(-1, 0))
         report = path.parent.with_name("cloaked-reports") / f"{path.name}.glaze.json"
-        assert json.loads(report.read_text("utf-8")) == row["measures"]
+        assert json.loads(report.read_text("utf-8")) == json.loads(json.dumps(row["measures"]))
         assert row["measures"]["rehearsal"]
         assert row["measures"]["target_style"]["name"] is None
         assert row["note"] is None

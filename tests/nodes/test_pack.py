@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import logging
+import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -175,3 +176,14 @@ def test_the_page_lists_styles_by_the_banks_name_alone(pack: Pack) -> None:
     for bank in (str(secret), "../secret.safetensors", ""):
         assert ask("/comfy_glaze/styles", bank=bank).status == 404
         assert ask("/comfy_glaze/thumbnail", bank=bank, style="x").status == 404
+
+
+def test_the_manager_installs_what_the_nodes_need_and_never_torch() -> None:
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    asked = {line for line in lines if line and not line.startswith("#")}
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    listed = project[project.index("dependencies = [") : project.index("[project.scripts]")]
+    known = set(re.findall(r'"([^"]+)"', listed))
+    assert asked <= known, "with the same bounds"
+    assert {"lpips>=0.1.4", "platformdirs>=4"} <= asked
+    assert not any(line.startswith(("torch", "numpy", "pillow", "safetensors")) for line in asked)

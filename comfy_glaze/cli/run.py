@@ -1,0 +1,197 @@
+"""A run of ``comfy-glaze cloak``: what it checks before, shows meanwhile, and leaves at its end."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.markup import escape
+
+from ..formats import named
+from .terminal import log, lost_sentence, progress_bar, results, results_table, say
+
+if TYPE_CHECKING:
+    from ..cloak import CloakStep, OnStep
+    from ..cluster import Recipe
+    from ..manifest import Manifest
+    from ..portfolio import Job, Studio
+
+
+def fail(failures: list[str], sentence: str) -> None:
+    """Name what failed, and go on."""
+    failures.append(sentence)
+    say(f"Failed: {sentence}", "red")
+
+
+def trouble_with(source: Path) -> str | None:
+    """Why a picture cannot be read, if it cannot."""
+    from ..artwork import ArtworkError, load_artwork
+
+    try:
+        load_artwork(source)
+    except ArtworkError as error:
+        return str(error)
+    return None
+
+
+def tell_passed_over(sources: Sequence[Path]) -> None:
+    """Say which pictures of a folder are of kinds that are not worked on."""
+    kinds = {".gif", ".bmp", ".jxl", ".psd", ".jp2", ".svg", ".exr", ".dng", ".kra", ".clip"}
+    folders = [source for source in sources if source.is_dir()]
+    others = [p for folder in folders for p in folder.rglob("*") if p.suffix.lower() in kinds]
+    if others:
+        names = ", ".join(named(path.name) for path in others[:5]) + (
+            " ..." if len(others) > 5 else ""
+        )
+        kinds_read = "PNG, JPEG, WebP, TIFF, AVIF nor HEIF"
+        say(f"Passed over, neither {kinds_read}: {len(others)} ({names}).", "yellow")
+
+
+def prepare_output_folder(sources: Sequence[Path], out: Path) -> None:
+    """Refuse an output folder that cannot be written to, or that is part of the input, now; and
+    clear away what a killed run left half-written in it."""
+    from ..artwork import ArtworkError
+    from ..atomic import remove_leftovers
+    from ..portfolio import reports_folder
+
+    for source in sources:
+        if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
+            raise ArtworkError(
+                f"The output folder must lie outside the folder of the originals, "
+                f"but {named(out)} lies in {named(source)}."
+            )
+    for folder in (out, reports_folder(out)):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise ArtworkError(
+                f"{named(folder)} cannot be written to: {error.strerror}."
+            ) from error
+        remove_leftovers(folder)
+
+
+@dataclass(eq=False)
+class Shared:
+    """A cluster's client, and how its workers open the studio."""
+
+    client: Any
+    recipe: Recipe
+
+
+@dataclass(eq=False)
+class Run:
+    """Pictures to cloak, and how."""
+
+    jobs: Sequence[Job]
+    studio: Studio
+    manifest: Manifest
+    out: Path
+    mask: Path | None
+    resume: bool
+    batch: int
+    shared: Shared | None
+
+    def to_the_end(self, failures: list[str]) -> list[str]:
+        """Cloak picture after picture; one that fails is named and the rest goes on."""
+        from ..portfolio import reports_folder
+
+        reports: list[dict[str, Any]] = []
+        unchanged = 0
+        with progress_bar() as progress:
+            whole = progress.add_task("", total=len(self.jobs), note="")
+            outcomes = self._outcomes(progress)
+            try:
+                for number, outcome in enumerate(outcomes, start=1):
+                    progress.update(
+                        whole, completed=number, description=f"{number}/{len(self.jobs)}"
+                    )
+                    if outcome.error is not None:
+                        fail(failures, outcome.error)
+                    elif outcome.report is None:
+                        unchanged += 1
+                    else:
+                        reports.append(_for_the_table(outcome.report))
+                        if lost := lost_sentence(outcome.report):
+                            say(lost, "yellow")
+            except KeyboardInterrupt:
+                outcomes.close()
+                progress.stop()
+                log.print(
+                    f"Stopped. {len(reports) + unchanged} of {len(self.jobs)} are saved; nothing "
+                    "is half-written. The same command with --resume goes on from here."
+                )
+                raise typer.Exit(130) from None
+        if unchanged:
+            results.print(f"Unchanged since an earlier run: {unchanged}.")
+        if reports:
+            results.print(results_table(reports))
+            folder = reports_folder(self.out)
+            where = f"Cloaked pictures: {named(self.out)}    Reports: {named(folder)}"
+            results.print(where, soft_wrap=True, markup=False)
+        if reports or unchanged:
+            self._write_page(failures)
+        return failures
+
+    def _outcomes(self, progress: Any) -> Any:
+        from ..cluster import cloak_on_cluster
+        from ..portfolio import cloak_portfolio
+
+        if self.shared is not None:
+            return cloak_on_cluster(
+                self.jobs,
+                self.shared.recipe,
+                self.studio,
+                self.manifest,
+                self.shared.client,
+                mask=self.mask,
+                resume=self.resume,
+            )
+
+        def on_begin(job: Job) -> OnStep:
+            for old in progress.task_ids[1:]:
+                progress.remove_task(old)
+            name = escape(named(job.source.name))
+            task = progress.add_task(name, total=None, note="")
+
+            def on_step(step: CloakStep) -> None:
+                shift = 1 - float(step.feature_distance[0])
+                progress.update(
+                    task,
+                    completed=step.step,
+                    total=step.steps,
+                    note=f"shift {shift:.2f}, perceptual {float(step.perceptual[0]):.3f}",
+                )
+
+            return on_step
+
+        return cloak_portfolio(
+            self.jobs,
+            self.studio,
+            self.manifest,
+            mask=self.mask,
+            resume=self.resume,
+            batch=self.batch,
+            on_begin=on_begin,
+        )
+
+    def _write_page(self, failures: Sequence[str]) -> None:
+        from ..artwork import ArtworkError
+        from ..portfolio import reports_folder
+        from ..portfolio_page import write_page
+
+        try:
+            write_page(reports_folder(self.out), self.manifest, failures)
+        except ArtworkError as error:
+            say(f"The page of the portfolio: {error}", "yellow")
+
+
+def _for_the_table(report: dict[str, Any]) -> dict[str, Any]:
+    """The part of a report that the table shows; a long run keeps no more of it."""
+    shown = ("output", "encoded", "shift", "perceptual", "linf", "psnr", "seconds")
+    return {key: report[key] for key in shown if key in report}

@@ -1,0 +1,119 @@
+"""Where everything goes: pictures into one folder, what is not to be published into its sibling."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .artwork import FORMATS, SUFFIXES, ArtworkError
+from .formats import READ_ONLY, named, suffix_format
+from .manifest import Manifest
+
+
+@dataclass(frozen=True)
+class Job:
+    """One picture to cloak.
+
+    Attributes:
+        source: the original, which is only read.
+        target: where the cloaked picture goes.
+        report_stem: where its reports go, without their endings (``art.png`` gives
+            ``art.png.glaze.json``, ``art.png.sheet.png`` and ``art.png.styled.png``).
+        name: of the target below the output folder, as the manifest writes it.
+    """
+
+    source: Path
+    target: Path
+    report_stem: Path
+    name: str
+
+
+def reports_folder(out: Path) -> Path:
+    """The sibling of ``out`` that holds everything which is not to be published."""
+    return out.resolve().with_name(out.resolve().name + "-reports")
+
+
+def job_of(source: Path, target: Path, out: Path) -> Job:
+    """The job that ends with ``target``, below the output folder ``out``."""
+    relative = target.relative_to(out)
+    return Job(source, target, reports_folder(out) / relative, relative.as_posix())
+
+
+def plan_outputs(
+    found: Sequence[tuple[Path, Path]], out: Path, format: str, manifest: Manifest | None = None
+) -> list[tuple[Path, Path | ArtworkError]]:
+    """Where each source will be saved, below ``out``, or why it cannot be.
+
+    A source that would take the name of an earlier one, or the place of any source, is refused.
+    What an earlier run saved, as its report or the manifest tells, may be replaced.
+    """
+    sources = {source.resolve() for source, _ in found}
+    taken: dict[str, Path] = {}
+    plan: list[tuple[Path, Path | ArtworkError]] = []
+    for source, relative in found:
+        target = _target(out / relative, format)
+        key = str(target).casefold()  # some file systems take Art.png and art.png for one
+        would = f"{named(source)} would be saved as {named(target)}, which is"
+        if target.resolve() in sources:
+            plan.append((source, ArtworkError(f"{would} an original.")))
+        elif key in taken:
+            plan.append((source, ArtworkError(f"{would} already taken by {named(taken[key])}.")))
+        elif not target.resolve().is_relative_to(out.resolve()):
+            plan.append((source, ArtworkError(f"{would} outside the output folder.")))
+        elif target.exists() and not _is_ours(target, job_of(source, target, out), manifest):
+            plan.append((source, ArtworkError(f"{would} there already and no cloak of ours.")))
+        else:
+            taken[key] = source
+            plan.append((source, target))
+    return plan
+
+
+def _target(path: Path, format: str) -> Path:
+    if format == "same" and suffix_format(path) in READ_ONLY:
+        return path.with_suffix(".png")
+    if format != "same" and path.suffix.lower() not in FORMATS[format]:
+        # only a picture's own suffix is replaced: "still life no. 4" has none
+        suffix = FORMATS[format][0]
+        known = path.suffix.lower() in SUFFIXES
+        return path.with_suffix(suffix) if known else path.with_name(path.name + suffix)
+    return path
+
+
+def _is_ours(target: Path, job: Job, manifest: Manifest | None) -> bool:
+    """Whether an existing file is what an earlier run saved there, so that it may be replaced."""
+    sha256 = file_sha256(target)
+    if sha256 is not None and manifest is not None and manifest.promised(job.name, sha256):
+        return True
+    try:
+        report = json.loads(with_ending(job.report_stem, ".glaze.json").read_text("utf-8"))
+        return bool(report["output"]["sha256"] == sha256)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def file_sha256(path: Path) -> str | None:
+    """The hash of a file's bytes, hexadecimal; None where it cannot be read."""
+    try:
+        digest = hashlib.sha256()
+        with path.open("rb") as file:
+            while block := file.read(2**20):
+                digest.update(block)
+        return digest.hexdigest()
+    except OSError:
+        return None
+
+
+def with_ending(stem: Path, ending: str) -> Path:
+    """A file among a picture's reports."""
+    return stem.with_name(stem.name + ending)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, or raise ``ArtworkError``."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ArtworkError(f"{named(folder)} cannot be made: {error.strerror}.") from error
