@@ -110,8 +110,8 @@ class Server:
 
     def clear_caches(self) -> None:
         """What the page's button does: unload models, forget all results."""
-        self.post("/free", {"unload_models": True, "free_memory": True})
-        for _ in range(60):  # the host's queue does it when it gets round to it
+        for _ in range(60):  # the host's queue does it when it gets round to it, or forgets it
+            self.post("/free", {"unload_models": True, "free_memory": True})
             time.sleep(1)
             if not self.get("/probe")["loaded"]:
                 return
