@@ -53,6 +53,7 @@ def build_report(
     style_seed: int | None,
     encoded: Measures | None,
     seconds: float,
+    original: Tensor | None = None,
 ) -> dict[str, Any]:
     """The report of one saved picture, ready for JSON.
 
@@ -62,6 +63,7 @@ def build_report(
         output, output_sha256: the saved file's name, and the hash of its bytes.
         encoded: the measures of the decoded file, for a lossy format; None for a lossless one.
         seconds: wall time from reading the source to the saved file.
+        original: what was cloaked, (1, 3, H, W) in [0, 1], if it is not the artwork's own pixels.
     """
     budget, settings = cloak.budget, cloak.settings
     limit = None if budget.metric == "none" else budget.limit
@@ -94,7 +96,9 @@ def build_report(
         "gradients": cloak.gradients,
         "seconds": {"optimize": cloak.seconds, "total": seconds},
         "device": str(encoder.device),
-        "quality": asdict(measure_quality(artwork.pixels, cloak.images)),
+        "quality": asdict(
+            measure_quality(artwork.pixels if original is None else original, cloak.images)
+        ),
     }
     if encoded is not None:
         report["encoded"] = measures_as_json(encoded, budget.metric, limit)

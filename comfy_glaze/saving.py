@@ -151,6 +151,7 @@ def stage(
             style_seed=manner.style_seed,
             encoded=encoded,
             seconds=time.perf_counter() - started,
+            original=original,
         )
         report["output"] |= {"format": format, "bits": _bits(artwork, format)}
         if encoded is not None:

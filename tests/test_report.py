@@ -125,6 +125,20 @@ def test_report_has_the_documented_keys(
         )
 
 
+def test_quality_compares_with_what_was_cloaked(block_encoder: Encoder) -> None:
+    """In a graph without a wired artwork, the carrier holds the cloaked pixels."""
+    original, styled = smooth_picture(64, 80), smooth_picture(64, 80, seed=5)
+    budget = Budget(metric="none")
+    cloak = optimize_cloak(original, styled, block_encoder, budget, CloakSettings(steps=3))
+    carrier = Artwork(cloak.images)
+    common = ("out.png", "b" * 64, TARGET, block_encoder, cloak)
+    kept = {"style_seed": 7, "encoded": None, "seconds": 1.0}
+    report = build_report(carrier, *common, **kept, original=original)
+    expected = build_report(Artwork(original), *common, **kept)
+    assert report["quality"] == expected["quality"]
+    assert report["quality"]["flip"] > 0
+
+
 def test_difference_on_the_sheet_is_amplified_by_the_printed_factor() -> None:
     from comfy_glaze.report import _difference_factor
 
