@@ -94,7 +94,8 @@ def load_img2img(source: str, device: torch.device) -> StyleTransfer:
     Raises:
         StyleTransferError: no pipeline can be loaded from ``source``.
     """
-    pipeline = _load_pipeline(source, device)
+    dtype = torch.float16 if device.type == "cuda" else torch.float32
+    pipeline = load_pipeline(source, device, dtype)
     block = pipeline.vae_scale_factor
 
     def redraw(image: Tensor, style: Style, seed: int) -> Tensor:
@@ -115,7 +116,12 @@ def load_img2img(source: str, device: torch.device) -> StyleTransfer:
     return StyleTransfer(Path(source).name, redraw, lambda style: True)
 
 
-def _load_pipeline(source: str, device: torch.device) -> Any:
+def load_pipeline(source: str, device: torch.device, dtype: torch.dtype) -> Any:
+    """An image-to-image pipeline of diffusers, from a folder, a hub id or a checkpoint file.
+
+    Raises:
+        StyleTransferError: none can be loaded from ``source``.
+    """
     import diffusers
 
     path = Path(source).expanduser()
@@ -136,7 +142,7 @@ def _load_pipeline(source: str, device: torch.device) -> Any:
             None  # its false alarms would lead a cloak towards a black picture
         )
     pipeline.set_progress_bar_config(disable=True)
-    return pipeline.to(device, torch.float16 if device.type == "cuda" else torch.float32)
+    return pipeline.to(device, dtype)
 
 
 def _single_file_class(path: Path) -> Any:
