@@ -128,7 +128,7 @@ def load_encoder(name: str, device: torch.device | str = "cpu") -> Encoder:
     device = torch.device(device)
     path = Path(name).expanduser()
     if name == "embedded":
-        embedded = encoder_from_module(_embedded(), EMBEDDED_VERSION, device)
+        embedded = encoder_from_module(embedded_autoencoder(), EMBEDDED_VERSION, device)
         return replace(embedded, is_rehearsal=True)
     if path.is_dir():
         return encoder_from_module(_from_diffusers(str(path), local=True), path.name, device)
@@ -176,7 +176,8 @@ def _build(config: Mapping[str, Any], weights: Mapping[str, Tensor], source: str
     return model
 
 
-def _embedded() -> nn.Module:
+def embedded_autoencoder() -> nn.Module:
+    """The embedded autoencoder, both halves, as diffusers' ``AutoencoderTiny``."""
     config = json.loads((EMBEDDED_FOLDER / f"{EMBEDDED_VERSION}.json").read_text("utf-8"))
     weights = _read_weights(EMBEDDED_FOLDER / f"{EMBEDDED_VERSION}.safetensors")
     return _build(config, weights, EMBEDDED_VERSION)

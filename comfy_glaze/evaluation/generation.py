@@ -65,6 +65,15 @@ class Generation:
             )
 
 
+def planned(prompts: int, settings: Generation, folder: Path) -> list[tuple[Path, int]]:
+    """Where the pictures of so many prompts go, each with the number of its prompt."""
+    return [
+        (folder / f"{caption:03d}-{number}.png", caption)
+        for caption in range(prompts)
+        for number in range(settings.images_per_caption)
+    ]
+
+
 def generate(
     pipeline: Any,
     prompts: Sequence[str],
@@ -83,36 +92,35 @@ def generate(
         Each picture's path, with the number of its prompt.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    drawn = [
-        (folder / f"{caption:03d}-{number}.png", caption, number)
-        for caption in range(len(prompts))
-        for number in range(settings.images_per_caption)
-    ]
-    missing = [one for one in drawn if not one[0].is_file()]
+    drawn = planned(len(prompts), settings, folder)
+    seeds = [_seed(settings, i) for i in range(len(drawn))]
+    missing = [(*one, s) for one, s in zip(drawn, seeds, strict=True) if not one[0].is_file()]
     usual = pipeline.scheduler
     pipeline.scheduler = SAMPLERS[settings.sampler](usual.config)
     try:
         for first in range(0, len(missing), settings.at_once):
             part = missing[first : first + settings.at_once]
-            pictures = _draw(pipeline, [prompts[c] for _, c, _ in part], settings, part)
-            for (path, _, _), picture in zip(part, pictures, strict=True):
+            asked, seeds = [prompts[c] for _, c, _ in part], [s for _, _, s in part]
+            for (path, _, _), picture in zip(
+                part, _draw(pipeline, asked, seeds, settings), strict=True
+            ):
                 save_artwork(picture[None], Artwork(picture[None]), path)
             if on_image is not None:
                 on_image(len(drawn) - len(missing) + first + len(part), len(drawn))
     finally:
         pipeline.scheduler = usual
-    return [(path, caption) for path, caption, _ in drawn]
+    return drawn
+
+
+def _seed(settings: Generation, number: int) -> int:
+    return settings.seed * 1_000_003 + number
 
 
 @torch.no_grad()
 def _draw(
-    pipeline: Any,
-    prompts: Sequence[str],
-    settings: Generation,
-    which: Sequence[tuple[Path, int, int]],
+    pipeline: Any, prompts: Sequence[str], seeds: Sequence[int], settings: Generation
 ) -> Tensor:
     """(B, 3, R, R) on the 8-bit grid; each picture's noise depends on its own seed alone."""
-    seeds = [(settings.seed * 10_007 + caption) * 1_009 + number for _, caption, number in which]
     drawn = pipeline(
         prompt=list(prompts),
         height=settings.resolution,

@@ -79,12 +79,19 @@ def load_features(
     return FeatureExtractor(Path(name).name, load_image_tower(name, device), device)
 
 
-def grams(metric: PerceptualMetric, pictures: Iterable[Tensor]) -> list[Tensor]:
-    """Gram matrices of unit-normalised features, per layer (N, C, C)."""
+def grams(
+    metric: PerceptualMetric, pictures: Iterable[Tensor], device: torch.device
+) -> list[Tensor]:
+    """Gram matrices of unit-normalised features, per layer (N, C, C), on the CPU.
+
+    Args:
+        pictures: images (1, 3, H, W) in [0, 1].
+        device: where the metric is.
+    """
     rows: list[list[Tensor]] = []
     for picture in pictures:
-        layers = [x.flatten(2) for x in metric.reference(shrink(picture, SIDE))]
-        rows.append([x @ x.mT / x.shape[2] for x in layers])
+        layers = [x.flatten(2) for x in metric.reference(shrink(picture, SIDE).to(device))]
+        rows.append([(x @ x.mT / x.shape[2]).cpu() for x in layers])
     return [torch.cat(layer) for layer in zip(*rows, strict=True)]
 
 
@@ -101,7 +108,7 @@ def style_distances(made: Sequence[Tensor], works: Sequence[Tensor]) -> Tensor:
     total = torch.zeros(len(made[0]))
     for own, other in zip(made, works, strict=True):
         mean = other.mean(dim=0)
-        total += ((own - mean).square().sum((1, 2)) / mean.square().sum()).cpu()
+        total += (own - mean).square().sum((1, 2)) / mean.square().sum()
     return total / len(made)
 
 
