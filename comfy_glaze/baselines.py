@@ -13,6 +13,7 @@ from torch import Tensor
 from .budget import Budget
 from .cloak import Cloak, CloakSettings, optimize_cloak
 from .encoders import Encoder
+from .measures import worst_perceptual
 from .perceptual import PerceptualMetric
 
 
@@ -41,3 +42,42 @@ SYSTEMS: dict[str, System] = {
     "sign-linf": System("towards", "styled", False, "what shipping tools run: sign steps, L∞ cap"),
 }
 """Systems by name."""
+
+
+def cloak_as(
+    system: str,
+    images: Tensor,
+    *,
+    styled: Tensor,
+    stranger: Tensor,
+    encoder: Encoder,
+    budget: Budget,
+    settings: CloakSettings,
+    metric: PerceptualMetric,
+) -> Cloak:
+    """Cloak pictures as another system would, inside the same budget.
+
+    Args:
+        system: a key of :data:`SYSTEMS`.
+        images: the originals (B, 3, H, W) in [0, 1].
+        styled: Ω(images, T), same shape and range.
+        stranger: another artist's artwork at the same size, which Fawkes leads towards.
+        encoder, budget, settings: as for :func:`comfy_glaze.cloak.optimize_cloak`.
+        metric: measures all systems; binds those that have a perceptual limit.
+
+    Returns:
+        The cloak; its shift is 1 − J of the system's own objective.
+
+    Raises:
+        ValueError: no such system.
+    """
+    if system not in SYSTEMS:
+        raise ValueError(f"Expected a system among {', '.join(SYSTEMS)}, but got {system}.")
+    chosen = SYSTEMS[system]
+    goal = {"styled": styled, "stranger": stranger, None: images}[chosen.goal]
+    if chosen.metric:
+        return optimize_cloak(images, goal, encoder, budget, settings, metric=metric)
+    cloak = optimize_cloak(images, goal, encoder, replace(budget, metric="none"), settings)
+    seen = worst_perceptual(images.to(encoder.device), cloak.images, metric).tolist()
+    measures = zip(cloak.measures, seen, strict=True)
+    return replace(cloak, measures=tuple(replace(m, perceptual=value) for m, value in measures))

@@ -205,7 +205,8 @@ def _conclude(lab: Lab, cells: list[dict[str, Any]], left: int, board: bool) -> 
         say(f"Nothing is finished yet; {left} cells are left. Run the same command again.", "yellow")
         raise typer.Exit(1)
     tables = read_tables(lab.folder)
-    results.print((lab.folder / "results.md").read_text(encoding="utf-8"), markup=False)
+    text = (lab.folder / "results.md").read_text(encoding="utf-8")
+    results.print(text, markup=False, highlight=False, soft_wrap=True)
     if board and not left:
         for row in tables["rows"]:
             enter(lab.folder / "leaderboard.json", row, tables["about"]["world"])

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..cloak import CloakSettings
 from .captions import Work
 from .experiment import Artist, Lab, Progress, pictures_of, run_cell, write_json
 from .figures import write_grid
@@ -25,11 +26,13 @@ class Preset:
     Attributes:
         tuning, generation: see there.
         source: who used them.
+        cloaking: of the cloaks that the mimic is given.
     """
 
     tuning: FineTuning
     generation: Generation
     source: str
+    cloaking: CloakSettings = CloakSettings()
 
 
 PRESETS: dict[str, Preset] = {
@@ -37,6 +40,7 @@ PRESETS: dict[str, Preset] = {
         FineTuning(steps=6, batch=2, learning_rate=1e-3, resolution=64),
         Generation(steps=4, images_per_caption=4, resolution=64),
         "this project: minutes on two cores, says nothing about any cloak",
+        CloakSettings(steps=6),
     ),
     "paper": Preset(
         FineTuning(steps=3000, batch=32, learning_rate=5e-6),

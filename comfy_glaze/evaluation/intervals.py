@@ -23,7 +23,7 @@ class Interval:
         value: the mean.
         low, high: the interval's ends.
         count: how many values.
-        groups: how many independent groups they came from; what the interval rests on.
+        groups: how many were resampled; what the interval rests on.
     """
 
     value: float
@@ -42,7 +42,8 @@ def mean_interval(
     """The mean, with a percentile bootstrap interval over whole groups.
 
     Pictures that one fine-tuned model drew are not independent of each other: resampling groups
-    (models, or raters) and not values keeps the interval honest.
+    (models, or raters) and not values keeps the interval honest.  Of a single group the values
+    themselves are resampled, and the interval says nothing about other groups.
 
     Args:
         values: any numbers.
@@ -60,6 +61,8 @@ def mean_interval(
         raise ValueError(
             f"Expected a group for each of {len(numbers)} values, but got {len(names)}."
         )
+    if len(set(names)) == 1:
+        names = list(range(len(numbers)))
     index = {name: i for i, name in enumerate(dict.fromkeys(names))}
     of = np.array([index[name] for name in names])
     sums = np.bincount(of, numbers)

@@ -9,7 +9,6 @@ from typing import Any
 from ..artwork import Artwork, find_artworks, save_artwork
 from ..budget import Budget
 from ..builtin_bank import content_pictures
-from ..cloak import CloakSettings
 from ..perceptual import load_metric
 from ..portfolio import open_studio
 from .benchmark import Preset
@@ -75,7 +74,7 @@ def open_lab(request: LabRequest) -> tuple[Lab, list[Artist], dict[str, Any]]:
     if len(paths) < 5:
         raise ValueError(f"A mimic needs five works or more, but got {len(paths)}.")
     request.folder.mkdir(parents=True, exist_ok=True)
-    tuning, cloaking = request.preset.tuning, CloakSettings()
+    tuning, cloaking = request.preset.tuning, request.preset.cloaking
     embedded = _has_embedded_vae(request.checkpoint)
     studio = open_studio(
         paths,

@@ -116,8 +116,9 @@ def kernel_distance(first: Tensor, second: Tensor, draws: int = 200, seed: int =
     """KID's unbiased MMD² with the kernel (x·y/D + 1)³ between two sets of features (N, D).
 
     Differs: KID names Inception features and draws subsets of 1,000; here the features are the
-    caller's, so values compare only within a table.  Each feature is scaled by its spread in
-    ``first``.  The interval comes from random halves of both sets, so it is wider than it must be.
+    caller's, so values compare only within a table.  Features are centred on ``first`` and divided
+    by its mean spread.  The interval comes from random halves of both sets, so it is wider than it
+    must be.
 
     Raises:
         ValueError: fewer than four pictures in a set.
@@ -127,8 +128,8 @@ def kernel_distance(first: Tensor, second: Tensor, draws: int = 200, seed: int =
             f"A kernel distance needs four pictures in each set, but got {len(first)} and "
             f"{len(second)}."
         )
-    centre, spread = first.mean(dim=0), first.std(dim=0).clamp_min(1e-6)
-    both = torch.cat([(first - centre) / spread, (second - centre) / spread]).double()
+    both = (torch.cat([first, second]) - first.mean(dim=0)).double()
+    both /= both[: len(first)].square().mean().sqrt().clamp_min(1e-12)
     kernel = (both @ both.T / both.shape[1] + 1).pow(3)
     random = np.random.default_rng(seed)
     sizes, values = (len(first), len(second)), []

@@ -40,8 +40,9 @@ def _shifted(cells: Sequence[Cell]) -> Interval | None:
 
 
 def _lucky(cells: Sequence[Cell]) -> Interval | None:
-    """Share of captions for which at least one seed stayed in the genre."""
-    if any(cell["genre"] is None for cell in cells):
+    """Share of captions for which at least one of 20 seeds or more stayed in the genre."""
+    fewest = min(cell["generation"]["images_per_caption"] for cell in cells)
+    if fewest < 20 or any(cell["genre"] is None for cell in cells):
         return None
     hits: dict[tuple[str, str], bool] = {}
     for cell in cells:
