@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from .images import LEVELS, to_grid
+from .images import LEVELS, View, bands, enlarged, resize, to_grid
 from .measures import Comparison
+from .perceptual import Reference
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,65 +51,186 @@ PRESETS: dict[str, Budget] = {
 """Budgets as an artist would name them: how visible, on the bundled artworks at 100%."""
 
 
+TOLERANCE = 1e-4
+"""Of a grey level: float32 noise around exact values of the grid."""
+
+
 def room_for(
-    images: Tensor, linf: float | None, keep_clear: Tensor | None
+    images: Tensor, linf: float | Tensor | None, keep_clear: Tensor | None, on_grid: bool = True
 ) -> tuple[Tensor, Tensor]:
     """How far each pixel may go down and up, (B, 3, H, W) each, for images (B, 3, H, W) in [0, 1].
 
-    Both ends lie on the 8-bit grid, so that rounding x + δ to the grid cannot leave the cap.
-
     Args:
+        linf: the cap in [0, 1] units, for all pixels or (B or 1, 3 or 1, H, W); None for no cap.
         keep_clear: (B or 1, 1, H, W), above 0.5 where pixels must not change.
-
-    Raises:
-        ValueError: the mask has another shape, or leaves nothing to change.
+        on_grid: let both ends lie on the 8-bit grid, so that rounding x + δ to it cannot leave the
+            cap.
     """
     cap = 1.0 if linf is None else linf
-    tolerance = 1e-4  # of a grey level: float32 noise around exact grid values
-    low = ((images - cap) * LEVELS - tolerance).ceil().clamp(0, LEVELS) / LEVELS
-    high = ((images + cap) * LEVELS + tolerance).floor().clamp(0, LEVELS) / LEVELS
-    below, above = low - images, high - images
+    low, high = (images - cap) * LEVELS - TOLERANCE, (images + cap) * LEVELS + TOLERANCE
+    if on_grid:
+        low, high = low.ceil(), high.floor()
+    below, above = low.clamp(0, LEVELS) / LEVELS - images, high.clamp(0, LEVELS) / LEVELS - images
     if keep_clear is not None:
-        size = tuple(images.shape[-2:])
-        if keep_clear.shape not in ((1, 1, *size), (len(images), 1, *size)):
-            raise ValueError(
-                f"keep_clear must have the shape {(len(images), 1, *size)}, "
-                f"but it has {tuple(keep_clear.shape)}."
-            )
         free = (keep_clear <= 0.5).to(images)
         below, above = below * free, above * free
-    if not bool((above > below).flatten(1).any(dim=1).all()):
-        raise ValueError("A picture needs pixels that may change, but keep_clear covers it all.")
     return below, above
 
 
-def largest_inside(
-    comparison: Comparison, delta: Tensor, limit: float, may_change: Tensor, halvings: int = 8
-) -> Tensor:
-    """x + s·δ on the 8-bit grid with the largest s ≤ 1 whose perceptual value is in the limit.
+@dataclass(frozen=True, eq=False)
+class Room:
+    """Originals, and how far their pixels may go.
 
-    s is found per image by bisection on the rounded pixels; s = 0, the original, always passes.
+    Attributes:
+        images: (B, 3, H, W) in [0, 1].
+        cap: as ``linf`` of :func:`room_for`.
+        keep_clear: as there.
+    """
+
+    images: Tensor
+    cap: float | Tensor | None
+    keep_clear: Tensor | None
+
+    def check(self) -> None:
+        """Raise unless every picture has pixels that may change.
+
+        Raises:
+            ValueError: the mask has another shape, or leaves nothing to change.
+        """
+        batch, _, *size = self.images.shape
+        if self.keep_clear is not None and self.keep_clear.shape not in (
+            (1, 1, *size),
+            (batch, 1, *size),
+        ):
+            raise ValueError(
+                f"keep_clear must have the shape {(batch, 1, *size)}, "
+                f"but it has {tuple(self.keep_clear.shape)}."
+            )
+        free = torch.zeros(batch, dtype=torch.bool, device=self.images.device)
+        for band in bands(*size):
+            below, above = self.window(band)
+            free |= (above > below).flatten(1).any(dim=1)
+        if not bool(free.all()):
+            raise ValueError(
+                "A picture needs pixels that may change, but keep_clear covers it all."
+            )
+
+    def window(self, window: View) -> tuple[Tensor, Tensor]:
+        """:func:`room_for` of a window."""
+        cap = window.cut(self.cap) if isinstance(self.cap, Tensor) else self.cap
+        clear = None if self.keep_clear is None else window.cut(self.keep_clear)
+        return room_for(window.cut(self.images), cap, clear)
+
+    def scaled_to(self, height: int, width: int) -> tuple[Room, Tensor, Tensor]:
+        """The room of the pictures at another size, and how far each pixel may go there.
+
+        There pixels are means of others: only the cap is kept to whole grey levels.
+        """
+        if (height, width) == self.images.shape[-2:]:
+            return self, *room_for(self.images, self.cap, self.keep_clear)
+        images, cap = resize(self.images, height, width).clamp(0, 1), self.cap
+        if isinstance(cap, Tensor):
+            cap = _whole_levels(cap).expand(*cap.shape[:2], *self.images.shape[-2:])
+            cap = resize(cap, height, width).clamp_min(0)
+        elif cap is not None:
+            cap = float(_whole_levels(torch.tensor(cap)))
+        clear = None if self.keep_clear is None else resize(self.keep_clear, height, width)
+        return Room(images, cap, clear), *room_for(images, cap, clear, on_grid=False)
+
+    def cloaked(self, delta: Tensor, scale: Tensor, window: View) -> Tensor:
+        """A window of x + s·δ, on the 8-bit grid; pixels that may not change stay unrounded.
+
+        Args:
+            delta: δ, (B, 3, h, w), at the pictures' size or a smaller one.
+            scale: s, (B,), from 0 to 1.
+        """
+        images = window.cut(self.images)
+        below, above = self.window(window)
+        height, width = self.images.shape[-2:]
+        change = enlarged(delta, height, width, window)
+        change = scale.view(-1, 1, 1, 1) * torch.maximum(torch.minimum(change, above), below)
+        return torch.where(above > below, to_grid(images + change), images)
+
+    def cloaked_whole(self, delta: Tensor, scale: Tensor) -> Tensor:
+        """The whole of x + s·δ, as :meth:`cloaked`, made band by band."""
+        cloaked = torch.empty_like(self.images)
+        for band in bands(*self.images.shape[-2:]):
+            band.cut(cloaked).copy_(self.cloaked(delta, scale, band))
+        return cloaked
+
+
+def _whole_levels(cap: Tensor) -> Tensor:
+    return (cap * LEVELS + TOLERANCE).floor() / LEVELS
+
+
+def largest_inside(
+    comparison: Comparison, room: Room, delta: Tensor, limit: float, tries: int = 8
+) -> tuple[Tensor, Tensor]:
+    """x + s·δ on the 8-bit grid, with nearly the largest s ≤ 1 whose value is in the limit.
+
+    s is found per image on the rounded pixels, by false position in the view that exceeds the
+    limit; s = 0, the original, always passes.
 
     Args:
-        comparison: knows x and measures the perceptual value.
-        delta: δ, (B, 3, H, W), inside the room that :func:`room_for` gave.
+        comparison: measures the perceptual value.
+        room: the originals, and where δ is clamped to.
+        delta: δ, (B, 3, h, w), at the pictures' size or a smaller one.
         limit: p, on the scale of the comparison's metric.
-        may_change: (B, 3, H, W), false where pixels stay as they are, unrounded.
+
+    Returns:
+        The cloaked pictures, and their perceptual values (B,) in the worst view.
     """
-    images = comparison.original
     limit *= 1 - 1e-3  # the same pixels measure a little differently on another device
+    metric = comparison.metric
+    scale = torch.ones(len(delta), device=delta.device)
+    if metric is None:
+        return room.cloaked_whole(delta, scale), torch.zeros_like(scale)
 
-    def cloaked_at(scale: Tensor) -> Tensor:
-        return torch.where(may_change, to_grid(images + scale.view(-1, 1, 1, 1) * delta), images)
+    def value_at(scale: Tensor, view: View, reference: Reference) -> Tensor:
+        if view == comparison.views[0]:
+            return metric.distance(reference, view.of(room.cloaked_whole(delta, scale)))
+        return metric.distance(reference, room.cloaked(delta, scale, view))
 
-    everything = torch.ones(delta.shape[0], device=delta.device)
-    cloaked = cloaked_at(everything)
-    inside = comparison.perceptual(cloaked) <= limit
-    if bool(inside.all()):
-        return cloaked
-    fits, fails = inside.to(delta), everything
-    for _ in range(halvings):
-        middle = torch.where(inside, fits, (fits + fails) / 2)
-        passes = comparison.perceptual(cloaked_at(middle)) <= limit
+    while True:  # until all views pass at one scale: after the second round, as a rule
+        cloaked, before = room.cloaked_whole(delta, scale), scale
+        worst = torch.zeros_like(scale)
+        for view in comparison.views:
+            reference = comparison.reference(view)
+            assert reference is not None
+            value = metric.distance(reference, view.of(cloaked))
+            worst = torch.maximum(worst, value)
+            if bool((value > limit).any()):
+                at_view = partial(value_at, view=view, reference=reference)
+                scale = torch.minimum(scale, _scale_inside(at_view, before, value, limit, tries))
+        if torch.equal(scale, before):
+            return cloaked, worst
+
+
+def _scale_inside(
+    value_at: Callable[[Tensor], Tensor], scale: Tensor, value: Tensor, limit: float, tries: int
+) -> Tensor:
+    """The largest scale found, (B,), at most ``scale``, whose perceptual value is in the limit.
+
+    The value grows faster than its scale and slower than the scale's square, as a rule: the first
+    guess takes it to be linear, which fits, and each further one its root.  It need not even grow
+    with the scale, so until something fits, a guess at least halves the last one.
+    """
+    inside = value <= limit
+    fits, fails = torch.where(inside, scale, 0), scale
+    fits_value, fails_value = torch.where(inside, value, 0), value
+    for _ in range(tries):
+        linear = limit / fails_value.clamp_min(1e-12)
+        low, high = fits_value.sqrt(), fails_value.sqrt()
+        root = ((limit**0.5 - low) / (high - low).clamp_min(1e-12)).clamp(0.05, 0.95)
+        nothing_failed_below = fails == scale
+        first = torch.where(nothing_failed_below, linear, linear.clamp_max(0.5))
+        share = torch.where(fits > 0, root, first)
+        middle = torch.where(inside, scale, fits + share * (fails - fits))
+        value = value_at(middle)
+        passes = value <= limit
         fits, fails = torch.where(passes, middle, fits), torch.where(passes, fails, middle)
-    return cloaked_at(fits)
+        fits_value = torch.where(passes, value, fits_value)
+        fails_value = torch.where(passes, fails_value, value)
+        if bool((inside | (fits_value > 0.98 * limit)).all()):
+            break
+    return fits

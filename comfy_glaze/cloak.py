@@ -16,9 +16,9 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from .budget import Budget, largest_inside, room_for
+from .budget import Budget, Room, largest_inside
 from .encoders import Encoder
-from .images import LEVELS
+from .images import LEVELS, resize, size_in_views, views_of
 from .measures import Comparison, Measures, ViewTarget, feature_distance
 from .perceptual import PerceptualMetric, load_metric
 
@@ -98,20 +98,43 @@ OnStep = Callable[[CloakStep], None]
 
 @dataclass(frozen=True, eq=False)
 class _Problem:
-    """One optimisation: Eq. 2 on every view, and the set that δ must stay in."""
+    """One optimisation: Eq. 2 on every view, and the set that δ must stay in.
+
+    Attributes:
+        comparison: the pictures at the size at which δ is optimised.
+        targets: one per view, the whole picture first.
+        budget: limit, α and the cap where it is one number.
+        cap: the L∞ cap in [0, 1] units, for all pixels or (B or 1, 3 or 1, h, w).
+        below, above: per pixel, how far δ may go down and up.
+    """
 
     comparison: Comparison
+    targets: tuple[ViewTarget, ...]
     budget: Budget
-    room_below: Tensor = field(repr=False)  # per pixel, how far δ may go down and up
-    room_above: Tensor = field(repr=False)
+    cap: float | Tensor
+    below: Tensor
+    above: Tensor
+
+    @classmethod
+    def of(cls, comparison: Comparison, room: Room, budget: Budget, views: int | None) -> _Problem:
+        """The problem on pictures whose short side is at most ``views`` views, or any.
+
+        Larger ones are scaled down: their δ is optimised there, and enlarged when it is done.
+        """
+        height, width = room.images.shape[-2:]
+        if views is not None:
+            height, width = size_in_views(height, width, views)
+        room, below, above = room.scaled_to(height, width)
+        if room.images is not comparison.original:
+            styled = resize(comparison.styled, height, width).clamp(0, 1)
+            comparison = Comparison.of(room.images, styled, comparison.encoder, comparison.metric)
+        targets = comparison.keep(views_of(height, width))
+        cap = 16 / LEVELS if room.cap is None else room.cap
+        return cls(comparison, targets, budget, cap, below, above)
 
     @property
     def images(self) -> Tensor:
         return self.comparison.original
-
-    @property
-    def targets(self) -> tuple[ViewTarget, ...]:
-        return self.comparison.targets
 
     @property
     def weights(self) -> list[float]:
@@ -119,17 +142,30 @@ class _Problem:
         tiles = len(self.targets) - 1
         return [0.5] + tiles * [0.5 / tiles] if tiles else [1.0]
 
-    def objectives(self, seen: Tensor, target: ViewTarget) -> tuple[Tensor, Tensor]:
-        """Both halves of Eq. 2 for a view of x + δ: d / d₀ and the perceptual value, (B,) each."""
-        distance = feature_distance(self.comparison.encoder(seen), target.styled) / target.before
+    def distance(
+        self, seen: Tensor, target: ViewTarget, dtype: torch.dtype | None = None
+    ) -> Tensor:
+        """d / d₀ of a view of x + δ, (B,): the first half of Eq. 2.
+
+        Args:
+            seen: the view as it is, (B, 3, h, w); a mimic's changes would come before Φ here.
+            dtype: what Φ computes in; None for float32.
+        """
+        encoder = self.comparison.encoder
+        with torch.autocast(encoder.device.type, dtype, enabled=dtype is not None):
+            features = encoder(seen)
+        return feature_distance(features, target.styled) / target.before
+
+    def perceptual(self, seen: Tensor, target: ViewTarget) -> Tensor:
+        """The metric's value of a view of x + δ, (B,): what the second half of Eq. 2 limits."""
         if self.comparison.metric is None or target.reference is None:
-            return distance, torch.zeros_like(distance)
-        return distance, self.comparison.metric.distance(target.reference, seen)
+            return torch.zeros(len(seen), device=seen.device)
+        return self.comparison.metric.distance(target.reference, seen)
 
     def project_(self, delta: Tensor) -> None:
         """Clamp δ in place to the L∞ cap, the pixels' range, and the pixels left alone."""
         with torch.no_grad():
-            torch.maximum(torch.minimum(delta, self.room_above), self.room_below, out=delta.data)
+            torch.maximum(torch.minimum(delta, self.above), self.below, out=delta.data)
 
     def random_start(self, seed: int) -> Tensor:
         """Half a grey level of noise: δ = 0 is a stationary point of every perceptual metric.
@@ -159,9 +195,12 @@ class _Progress:
         self.distances = [nothing + 1 for _ in self.problem.targets]
         self.perceptual = [nothing for _ in self.problem.targets]
 
-    def saw(self, view: int, distance: Tensor, perceptual: Tensor) -> None:
-        self.distances[view], self.perceptual[view] = distance.detach(), perceptual.detach()
+    def passed(self, view: int, distance: Tensor) -> None:
+        self.distances[view] = distance.detach()
         self.passes += self.problem.targets[view].view.passes
+
+    def measured(self, view: int, perceptual: Tensor) -> None:
+        self.perceptual[view] = perceptual.detach()
 
     def report(self, step: int, delta: Tensor) -> None:
         if self.on_step is None:
@@ -192,14 +231,22 @@ def _paper(problem: _Problem, settings: CloakSettings, progress: _Progress) -> T
         adam.zero_grad()
         for view, (target, weight) in enumerate(zip(problem.targets, problem.weights, strict=True)):
             seen = target.view.of(problem.images + delta)
-            distance, perceptual = problem.objectives(seen, target)
+            distance = problem.distance(seen, target)
+            perceptual = problem.perceptual(seen, target)
             loss = distance + alpha * (perceptual - limit).clamp_min(0)
             (weight * loss.sum()).backward()  # type: ignore[no-untyped-call]
-            progress.saw(view, distance, perceptual)
+            progress.passed(view, distance)
+            progress.measured(view, perceptual)
         adam.step()
         problem.project_(delta)
         progress.report(step, delta)
     return delta.detach()
+
+
+# Of `fast`; docs/speed.md has the trials that chose them.
+STEP, MOMENTUM = 0.35, 0.7  # the first step is a share of the cap
+METRIC_EVERY, AIM = 2, 0.9  # turns of a view; share of the limit
+FIRST_MULTIPLIER, LARGEST_MULTIPLIER, GAIN = 0.25, 2.0, 0.35
 
 
 def _fast(problem: _Problem, settings: CloakSettings, progress: _Progress) -> Tensor:
@@ -210,34 +257,62 @@ def _fast(problem: _Problem, settings: CloakSettings, progress: _Progress) -> Te
     multiplier λ ≥ 0 for each view, which grows while the limit is exceeded and falls while it is
     not.  Both gradients are scaled to unit mean size before they are added: a little of the
     metric's, long before the limit is reached, turns δ into directions that the metric hardly sees,
-    at almost no cost in shift.
+    at almost no cost in shift.  The metric's is taken at every second turn of a view and serves
+    twice; the multiplier aims a little below the limit, because a δ that must be scaled back loses
+    a whole grey level to rounding.
+    """
+    delta, finite = _descend(problem, settings, progress, fast_dtype(problem.images.device))
+    if not bool(finite):  # half precision has overflowed somewhere
+        delta, _ = _descend(problem, settings, progress, None)
+    return delta
+
+
+def fast_dtype(device: torch.device) -> torch.dtype | None:
+    """What Φ computes in where the device is faster with it than with float32; else None."""
+    if device.type != "cuda":
+        return None
+    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+
+
+def _descend(
+    problem: _Problem, settings: CloakSettings, progress: _Progress, dtype: torch.dtype | None
+) -> tuple[Tensor, Tensor]:
+    """The loop of :func:`_fast`: δ, and whether all gradients were finite.
+
+    Nothing in it waits for the device.
     """
     images, limit = problem.images, problem.budget.limit
-    step_size = 0.35 * (problem.budget.linf or 16 / LEVELS)
     delta = problem.random_start(settings.seed)
     momentum = torch.zeros_like(images)
-    multipliers = [torch.full((len(images), 1, 1, 1), 0.25, device=images.device)] * len(
-        problem.targets
-    )
+    finite = torch.ones((), dtype=torch.bool, device=images.device)
+    multipliers = [images.new_full((len(images), 1, 1, 1), FIRST_MULTIPLIER)] * len(problem.targets)
+    pulls: dict[int, Tensor] = {}  # the metric's unit gradient in each view, and when it is stale
+    turns = [0] * len(problem.targets)
     for step in range(1, settings.steps + 1):
         view = _turn(step, len(problem.targets))
-        target, multiplier = problem.targets[view], multipliers[view]
+        target = problem.targets[view]
         seen = target.view.of(images + delta)
         point = seen.detach().requires_grad_()
-        distance, perceptual = problem.objectives(point, target)
+        distance = problem.distance(point, target, dtype)
         direction = _unit_gradient(distance, point)
-        if perceptual.requires_grad:
-            direction = direction + multiplier * _unit_gradient(perceptual, point)
-            excess = (perceptual.detach() / limit - 1).view(-1, 1, 1, 1)
-            multipliers[view] = (multiplier + 0.25 * excess).clamp(0, 2)
-        momentum = 0.8 * momentum + torch.autograd.grad(seen, delta, direction)[0]
+        finite = finite & direction.isfinite().all()
+        if target.reference is not None and turns[view] % METRIC_EVERY == 0:
+            perceptual = problem.perceptual(point, target)
+            pulls[view] = _unit_gradient(perceptual, point)
+            excess = (perceptual.detach() / (AIM * limit) - 1).view(-1, 1, 1, 1)
+            multipliers[view] = (multipliers[view] + GAIN * excess).clamp(0, LARGEST_MULTIPLIER)
+            progress.measured(view, perceptual)
+        if view in pulls:
+            direction = direction + multipliers[view] * pulls[view]
+        turns[view] += 1
+        momentum = MOMENTUM * momentum + torch.autograd.grad(seen, delta, direction)[0]
         remaining = 1 - (step - 1) / settings.steps
         with torch.no_grad():
-            delta -= step_size * remaining * momentum.sign()
+            delta -= STEP * remaining * problem.cap * momentum.sign()
         problem.project_(delta)
-        progress.saw(view, distance, perceptual)
+        progress.passed(view, distance)
         progress.report(step, delta)
-    return delta.detach()
+    return delta.detach(), finite
 
 
 def _unit_gradient(values: Tensor, point: Tensor) -> Tensor:
@@ -258,18 +333,20 @@ class Method:
     """An optimiser of Eq. 2.
 
     Attributes:
-        run: gives δ.
+        run: gives δ, at the size of the problem's pictures.
         steps: how many steps it takes by itself, for a number of views.
+        views: the short side, in views, of the largest pictures on which it runs; None for any.
     """
 
     run: Callable[[_Problem, CloakSettings, _Progress], Tensor]
     steps: Callable[[int], int]
+    views: int | None
 
 
 METHODS: dict[str, Method] = {
     # at least four turns for every native tile of a large picture
-    "fast": Method(_fast, lambda views: max(40, 8 * (views - 1))),
-    "paper": Method(_paper, lambda views: 500),
+    "fast": Method(_fast, lambda views: 20 if views == 1 else max(40, 8 * (views - 1)), views=2),
+    "paper": Method(_paper, lambda views: 500, views=None),
 }
 
 
@@ -307,20 +384,30 @@ def optimize_cloak(
     if metric is None and budget.metric != "none":
         metric = load_metric(budget.metric, encoder.device)
     budget = replace(budget, metric=metric.name if metric else "none")
-    images, styled = (picture.to(encoder.device, copy=True) for picture in (images, styled))
+    images, styled = (_usable(picture, encoder.device) for picture in (images, styled))
+    if keep_clear is not None:
+        keep_clear = _usable(keep_clear, encoder.device)
     comparison = Comparison.of(images, styled, encoder, metric)
-    steps = settings.steps or method.steps(len(comparison.targets))
+    room = Room(images, budget.linf, keep_clear)
+    room.check()
+    problem = _Problem.of(comparison, room, budget, method.views)
+    steps = settings.steps or method.steps(len(problem.targets))
     settings = replace(settings, steps=steps)
-    problem = _Problem(comparison, budget, *room_for(images, budget.linf, keep_clear))
     progress = _Progress(problem, steps, on_step)
     delta = method.run(problem, settings, progress)
-    may_change = problem.room_above > problem.room_below
-    cloaked = largest_inside(comparison, delta, budget.limit, may_change)
+    del problem
+    cloaked, perceptual = largest_inside(comparison, room, delta, budget.limit)
     return Cloak(
         images=cloaked,
-        measures=comparison.measure(cloaked),
+        measures=comparison.measure(cloaked, perceptual),
         budget=budget,
         settings=settings,
         gradients=progress.passes,
         seconds=time.perf_counter() - started,
     )
+
+
+def _usable(tensor: Tensor, device: torch.device) -> Tensor:
+    """On the device, and outside inference mode: what it made cannot take part in gradients."""
+    tensor = tensor.to(device)
+    return tensor.clone() if tensor.is_inference() else tensor

@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .folding import DownsamplingPair
 from .single_file import as_diffusers
 
 EMBEDDED_VERSION = "embedded-1"
@@ -109,6 +110,10 @@ def encoder_from_module(model: nn.Module, name: str, device: torch.device) -> En
     model.eval().requires_grad_(False)
     weights = model.state_dict()
     levels = len(model.config.block_out_channels)  # type: ignore[union-attr, arg-type]
+    if kind == "AutoencoderTiny":
+        layers: Any = model.encoder.layers  # type: ignore[union-attr]
+        if DownsamplingPair.fits(layers[0], layers[1]):
+            layers[0], layers[1] = DownsamplingPair(layers[0], layers[1]), nn.Identity()
     features = partial(ENCODERS[kind], model)
     return Encoder(name, fingerprint_of(weights), features, 2 ** (levels - 1), device)
 

@@ -37,7 +37,7 @@ def to_grid(images: Tensor) -> Tensor:
     return (images * LEVELS).round().clamp(0, LEVELS) / LEVELS
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=16)
 @torch.inference_mode(False)  # what is cached must serve later calls that need gradients
 def _lanczos_matrix(size_in: int, size_out: int, device: torch.device) -> Tensor:
     """The resampling of one axis as a matrix (size_out, size_in), each row summing to 1."""
@@ -62,10 +62,29 @@ def resize(images: Tensor, height: int, width: int) -> Tensor:
     return images
 
 
+def enlarged(images: Tensor, height: int, width: int, window: View) -> Tensor:
+    """A window of (B, C, H, W) resampled to (B, C, height, width), Lanczos.
+
+    The same numbers as :func:`resize` followed by a cut, without the memory of the whole.
+    """
+    if images.shape[-2:] == (height, width):
+        return window.cut(images)
+    rows = slice(window.top, window.top + window.window_height)
+    columns = slice(window.left, window.left + window.window_width)
+    down = _lanczos_matrix(images.shape[-2], height, images.device)[rows]
+    across = _lanczos_matrix(images.shape[-1], width, images.device)[columns]
+    return (down @ images) @ across.T
+
+
 def size_with_short_side(height: int, width: int, short: int) -> tuple[int, int]:
     """The size (height, width) scaled so that its short side is ``short``; never enlarged."""
     scale = min(1.0, short / min(height, width))
     return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def size_in_views(height: int, width: int, views: int) -> tuple[int, int]:
+    """The size (height, width) scaled so that its short side is at most that many views."""
+    return size_with_short_side(height, width, views * VIEW_SIZE)
 
 
 def shrink(images: Tensor, short: int) -> Tensor:
@@ -91,12 +110,15 @@ class View:
 
     def of(self, images: Tensor) -> Tensor:
         """Cut and scale, (B, C, H, W) to (B, C, height, width); differentiable."""
-        window = images[
+        return resize(self.cut(images), self.height, self.width)
+
+    def cut(self, images: Tensor) -> Tensor:
+        """The window of (B, C, H, W) at its own size."""
+        return images[
             ...,
             self.top : self.top + self.window_height,
             self.left : self.left + self.window_width,
         ]
-        return resize(window, self.height, self.width)
 
     @property
     def passes(self) -> float:
@@ -128,3 +150,11 @@ def views_of(height: int, width: int) -> list[View]:
             for left in _tile_starts(width)
         ]
     return views
+
+
+def bands(height: int, width: int, rows: int = 256) -> list[View]:
+    """Windows of full width that cover a picture, for work that must not hold it several times."""
+    return [
+        View(top, 0, min(rows, height - top), width, min(rows, height - top), width, native=True)
+        for top in range(0, height, rows)
+    ]

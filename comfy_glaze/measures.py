@@ -3,20 +3,25 @@
 Words (all per image): the feature distance d(a, b) is the mean over feature elements of (a − b)²;
 the shift is s = 1 − d(Φ(cloaked), Φ(styled)) / d(Φ(original), Φ(styled)), 0 for an untouched
 picture and 1 when the features are the styled picture's.  Both are taken on the views of
-:func:`comfy_glaze.images.views_of`.
+:func:`measured_views`, one after another, so that a large picture needs no more memory than one
+view does.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from .encoders import Encoder
-from .images import View, check_images, views_of
+from .images import View, bands, check_images, views_of
 from .perceptual import PerceptualMetric, Reference
+
+MEASURED_TILES = 12
+"""The most native tiles that are measured; a picture of at most 1536 × 2048 px has no more."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +30,14 @@ class Measures:
 
     Attributes:
         shift_512: shift of the whole picture, its short side at 512 px (smaller ones as they are).
-        shift_native: mean shift over native 512 px tiles; the same number for small pictures.
-        perceptual: the metric's worst value over all views; None without a metric.
+        shift_native: mean shift over the measured native 512 px tiles; the same number as
+            ``shift_512`` for small pictures.
+        perceptual: the metric's worst value over the measured views; None without a metric.
         linf: largest change of a pixel value, in [0, 1] units (8/255 means eight grey levels).
         psnr: peak signal-to-noise ratio in dB; None when nothing changed.
         distance_before, distance_after: feature distances to the styled picture, whole picture.
+        tiles, tiles_measured: how many native tiles cover the picture (0 for a small one), and how
+            many of them were measured.
     """
 
     shift_512: float
@@ -39,6 +47,8 @@ class Measures:
     psnr: float | None
     distance_before: float
     distance_after: float
+    tiles: int = 0
+    tiles_measured: int = 0
 
 
 def feature_distance(features: Tensor, others: Tensor) -> Tensor:
@@ -52,18 +62,42 @@ def feature_distance(features: Tensor, others: Tensor) -> Tensor:
 
 def pixel_change(original: Tensor, cloaked: Tensor) -> tuple[list[float], list[float | None]]:
     """L∞ in [0, 1] units and PSNR in dB of each image; no PSNR where nothing changed."""
-    change = (cloaked - original).flatten(1).cpu()  # not every device knows float64
-    powers = change.double().square().mean(dim=1).tolist()
-    psnr = [-10 * math.log10(power) if power > 0 else None for power in powers]
-    return change.abs().amax(dim=1).tolist(), psnr
+    powers = torch.zeros(len(original), dtype=torch.float64)
+    linf = torch.zeros(len(original))
+    for band in bands(*original.shape[-2:]):
+        # on the CPU, because not every device knows float64
+        change = (band.cut(cloaked) - band.cut(original)).flatten(1).cpu()
+        powers += change.double().square().sum(dim=1)
+        linf = torch.maximum(linf, change.abs().amax(dim=1).float())
+    powers /= original[0].numel()
+    psnr = [-10 * math.log10(power) if power > 0 else None for power in powers.tolist()]
+    return linf.tolist(), psnr
+
+
+def measured_views(original: Tensor) -> tuple[View, ...]:
+    """The views on which pictures (B, 3, H, W) are measured, the whole picture first.
+
+    Up to :data:`MEASURED_TILES` native tiles all count.  Of more tiles, two thirds of that number
+    are taken evenly spread, and one third is the flattest of the rest, where a cloak shows first.
+    """
+    whole, *tiles = views_of(*original.shape[-2:])
+    if len(tiles) <= MEASURED_TILES:
+        return (whole, *tiles)
+    count = 2 * MEASURED_TILES // 3
+    golden = (5**0.5 - 1) / 2  # its multiples fall evenly on rows and on columns
+    spread = [tiles[int(len(tiles) * (i * golden % 1))] for i in range(1, count + 1)]
+    rest = [tile for tile in tiles if tile not in spread]
+    rest.sort(key=lambda tile: float(tile.cut(original).diff(dim=-1).abs().mean()))
+    chosen = {*spread, *rest[: MEASURED_TILES - len(set(spread))]}
+    return (whole, *(tile for tile in tiles if tile in chosen))
 
 
 @torch.no_grad()
 def worst_perceptual(original: Tensor, cloaked: Tensor, metric: PerceptualMetric) -> Tensor:
-    """The metric's worst value over all views, (B,)."""
+    """The metric's worst value over the measured views, (B,)."""
     values = [
         metric.distance(metric.reference(view.of(original)), view.of(cloaked))
-        for view in views_of(*original.shape[-2:])
+        for view in measured_views(original)
     ]
     return torch.stack(values).amax(dim=0)
 
@@ -91,15 +125,17 @@ class Comparison:
     """An original and its styled picture, ready to be compared with many cloaked ones.
 
     Attributes:
-        original: images (B, 3, H, W) in [0, 1].
-        targets: one per view, the whole picture first.
+        original, styled: images (B, 3, H, W) in [0, 1].
         encoder, metric: what measures; the metric may be None.
+        views: where it measures, the whole picture first.
     """
 
     original: Tensor
-    targets: tuple[ViewTarget, ...]
+    styled: Tensor
     encoder: Encoder
     metric: PerceptualMetric | None
+    views: tuple[View, ...]
+    _kept: dict[View, ViewTarget] = field(default_factory=dict, repr=False)
 
     @classmethod
     @torch.no_grad()
@@ -110,7 +146,7 @@ class Comparison:
         encoder: Encoder,
         metric: PerceptualMetric | None,
     ) -> Comparison:
-        """Compute everything that stays the same.
+        """Compute what is needed again and again: the whole picture's target.
 
         Raises:
             ValueError: wrong range or shape, sizes that differ, or a styled picture whose features
@@ -123,46 +159,66 @@ class Comparison:
                 f"styled must have the size of the images, {tuple(original.shape)}, "
                 f"but it has {tuple(styled.shape)}."
             )
-        targets: list[ViewTarget] = []
-        for view in views_of(*original.shape[-2:]):
-            seen = view.of(original)
-            features = encoder(view.of(styled))
-            before = feature_distance(encoder(seen), features)
-            if not targets and not bool((before > 1e-12).all()):
-                raise ValueError(
-                    "The styled picture must differ from the original, but the encoder sees the "
-                    "same features in both."
-                )
-            if targets:  # a tile that the style hardly touches must not outweigh all others
-                before = torch.maximum(before, 0.05 * targets[0].before)
-            reference = metric.reference(seen) if metric else None
-            targets.append(ViewTarget(view, features, before, reference))
-        return cls(original, tuple(targets), encoder, metric)
+        comparison = cls(original, styled, encoder, metric, measured_views(original))
+        (whole,) = comparison.keep(comparison.views[:1])
+        if not bool((whole.before > 1e-12).all()):
+            raise ValueError(
+                "The styled picture must differ from the original, but the encoder sees the "
+                "same features in both."
+            )
+        return comparison
+
+    def keep(self, views: Sequence[View]) -> tuple[ViewTarget, ...]:
+        """Compute and hold the targets of views, for as long as this comparison lives."""
+        for view in views:
+            if view not in self._kept:
+                self._kept[view] = replace(self.target(view), reference=self.reference(view))
+        return tuple(self._kept[view] for view in views)
+
+    @torch.no_grad()
+    def target(self, view: View) -> ViewTarget:
+        """What a view is compared with: as kept, or computed anew, without the reference."""
+        if view in self._kept:
+            return self._kept[view]
+        styled = self.encoder(view.of(self.styled))
+        before = feature_distance(self.encoder(view.of(self.original)), styled)
+        if view != self.views[0]:  # a tile that the style hardly touches must not outweigh others
+            before = torch.maximum(before, 0.05 * self.target(self.views[0]).before)
+        return ViewTarget(view, styled, before, None)
+
+    @torch.no_grad()
+    def reference(self, view: View) -> Reference | None:
+        """The metric's features of the original in a view, as kept or anew; None without metric."""
+        if view in self._kept:
+            return self._kept[view].reference
+        return self.metric.reference(view.of(self.original)) if self.metric else None
 
     @torch.no_grad()
     def perceptual(self, images: Tensor) -> Tensor:
-        """The metric's worst value over all views, (B,); zeros without a metric."""
+        """The metric's worst value over the measured views, (B,); zeros without a metric."""
         worst = torch.zeros(images.shape[0], device=images.device)
-        for target in self.targets:
-            if self.metric and target.reference is not None:
-                value = self.metric.distance(target.reference, target.view.of(images))
-                worst = torch.maximum(worst, value)
+        for view in self.views:
+            reference = self.reference(view)
+            if self.metric and reference is not None:
+                worst = torch.maximum(worst, self.metric.distance(reference, view.of(images)))
         return worst
 
     @torch.no_grad()
-    def measure(self, cloaked: Tensor) -> tuple[Measures, ...]:
-        """Measure cloaked pictures (B, 3, H, W) in [0, 1], one result per image."""
-        after = torch.stack(
-            [
-                feature_distance(self.encoder(target.view.of(cloaked)), target.styled)
-                for target in self.targets
-            ]
-        )
-        before = torch.stack([target.before for target in self.targets])
-        shift = 1 - after / before
-        native = torch.tensor([target.view.native for target in self.targets])
+    def measure(self, cloaked: Tensor, perceptual: Tensor | None = None) -> tuple[Measures, ...]:
+        """Measure cloaked pictures (B, 3, H, W) in [0, 1], one result per image.
+
+        Args:
+            perceptual: the metric's worst value for these very pixels, (B,), if it is known.
+        """
+        before, after = [], []
+        for view in self.views:
+            target = self.target(view)
+            before.append(target.before)
+            after.append(feature_distance(self.encoder(view.of(cloaked)), target.styled))
+        shift = 1 - torch.stack(after) / torch.stack(before)
+        native = torch.tensor([view.native for view in self.views])
         shift_native = shift[native].mean(dim=0)
-        perceptual = self.perceptual(cloaked)
+        perceptual = self.perceptual(cloaked) if perceptual is None else perceptual
         linf, psnr = pixel_change(self.original, cloaked)
         return tuple(
             Measures(
@@ -171,8 +227,10 @@ class Comparison:
                 perceptual=float(perceptual[i]) if self.metric else None,
                 linf=linf[i],
                 psnr=psnr[i],
-                distance_before=float(before[0, i]),
-                distance_after=float(after[0, i]),
+                distance_before=float(before[0][i]),
+                distance_after=float(after[0][i]),
+                tiles=len(views_of(*self.original.shape[-2:])) - 1,
+                tiles_measured=len(self.views) - 1,
             )
             for i in range(cloaked.shape[0])
         )

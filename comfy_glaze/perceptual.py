@@ -13,10 +13,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from .folding import BlurredConv
 
 Reference = list[Tensor]
 """Unit-normalised features of the original, one tensor (B, C, h, w) per layer."""
@@ -46,26 +49,54 @@ class PerceptualMetric:
     def reference(self, original: Tensor) -> Reference:
         """Features of the original (B, 3, H, W) in [0, 1], to be compared with many times."""
         with torch.no_grad():
-            return self._features(original)
+            return [features / _norm(features) for features in self._features(original)]
 
     def distance(self, reference: Reference, images: Tensor) -> Tensor:
         """Perceptual distance (B,) of images (B, 3, H, W) in [0, 1] from the reference."""
         total = torch.zeros(images.shape[0], device=images.device)
-        for weight, before, after in zip(
-            self.weights, reference, self._features(images), strict=True
-        ):
-            total = total + (weight * (before - after).square()).sum(dim=1).mean(dim=(1, 2))
+        layers = zip(self.weights, reference, self._features(images), strict=True)
+        for weight, before, features in layers:
+            part: Tensor = _LayerDistance.apply(features, before, weight)
+            total = total + part
         return total
 
-    def _features(self, images: Tensor) -> Reference:
+    def _features(self, images: Tensor) -> Sequence[Tensor]:
         shift = images.new_tensor(_INPUT_SHIFT).view(1, 3, 1, 1)
         scale = images.new_tensor(_INPUT_SCALE).view(1, 3, 1, 1)
-        return [_unit(layer) for layer in self.trunk((images * 2 - 1 - shift) / scale)]
+        # Pooling takes five times as long in the default memory format on CPUs.
+        scaled = ((images * 2 - 1 - shift) / scale).contiguous(memory_format=torch.channels_last)
+        return self.trunk(scaled)
 
 
-def _unit(features: Tensor) -> Tensor:
-    # The clamp gives dead positions (all channels zero) a zero gradient instead of NaN.
-    return features / (features.square().sum(dim=1, keepdim=True).clamp_min(1e-20).sqrt() + 1e-10)
+def _norm(features: Tensor) -> Tensor:
+    """‖φ‖ at each position, (B, 1, h, w), never 0: at dead positions all channels are."""
+    norm: Tensor = torch.linalg.vector_norm(features, dim=1, keepdim=True)
+    return norm.clamp_min(1e-10) + 1e-10
+
+
+class _LayerDistance(torch.autograd.Function):
+    """mean_positions Σ_channels w (φ̂ − φ̂₀)², (B,), with its gradient in φ written out.
+
+    Left to autograd, the dozen elementwise operations on the largest layer take as long as the
+    trunk's convolutions.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, reference: Tensor, weight: Tensor) -> Tensor:
+        norm = _norm(features)
+        unit = features / norm
+        difference = unit - reference
+        pull = weight * difference
+        ctx.save_for_backward(unit, pull, norm)
+        return (pull * difference).sum(dim=1).mean(dim=(1, 2))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        unit, pull, norm = ctx.saved_tensors
+        positions = unit.shape[2] * unit.shape[3]
+        along = (pull * unit).sum(dim=1, keepdim=True)  # φ̂ has no component along itself to give
+        scale = (2 / positions) * gradients[0].view(-1, 1, 1, 1) / norm
+        return scale * torch.addcmul(pull, unit, along, value=-1), None, None
 
 
 # --- LPIPS, through the lpips package ------------------------------------------------------------
@@ -210,7 +241,10 @@ def _load_st_lpips(net: str, device: torch.device) -> PerceptualMetric:
         convolution.load_state_dict(
             {"weight": state[key], "bias": state[key.removesuffix("weight") + "bias"]}
         )
-    trunk.to(device).eval().requires_grad_(False)
+    trunk.eval().requires_grad_(False)
+    if net == "alex":
+        trunk.stages[0] = nn.Sequential(BlurredConv(convolutions[0]), nn.ReLU())
+    trunk.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     weights = tuple(state[f"lin{i}.model.1.weight"].to(device) for i in range(len(trunk.stages)))
     return PerceptualMetric(f"st-lpips-{net}", trunk, weights)
 

@@ -1,10 +1,11 @@
 """Paint the example artworks of this project, from nothing but code and a seed.
 
-Three pictures, each in another technique, so that cloaks can be tried on all of them:
+Four pictures, each in another technique, so that cloaks can be tried on all of them:
 
 * ``harbour``: an oil-like evening harbour; thousands of bristle strokes over a composed scene;
 * ``poster``: a flat-colour, screen-print-like illustration with large even areas;
-* ``ink``: a pen drawing on near-white paper, all greys made by hatching.
+* ``ink``: a pen drawing on near-white paper, all greys made by hatching;
+* ``pastel``: a still life in soft, blended chalk.
 
 Usage: ``python examples/paint.py [NAME] --out FILE`` (NAME defaults to ``harbour``).
 The same command gives the same pixels on every run.
@@ -17,6 +18,7 @@ from collections.abc import Callable
 
 from harbour import harbour
 from ink import ink
+from pastel import pastel
 from PIL import Image
 from poster import poster
 
@@ -27,6 +29,7 @@ def main() -> None:
         "harbour": harbour,
         "poster": poster,
         "ink": ink,
+        "pastel": pastel,
     }
     ap = argparse.ArgumentParser(description=main.__doc__)
     ap.add_argument("name", nargs="?", default="harbour", choices=sorted(scenes))

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from comfy_glaze.budget import Budget, largest_inside, room_for
+from comfy_glaze.budget import Budget, Room, largest_inside, room_for
 from comfy_glaze.cloak import CloakSettings, CloakStep, optimize_cloak
 from comfy_glaze.encoders import load_encoder
 from comfy_glaze.measures import Comparison
@@ -29,7 +29,7 @@ def test_delta_beyond_the_limit_is_scaled_to_use_it_up() -> None:
     images = smooth_picture(64, 64)
     comparison, delta = comparison_of(images), noise_like(images, 40)
     assert comparison.perceptual(images + delta).item() > 0.05
-    cloaked = largest_inside(comparison, delta, 0.01, torch.ones_like(images, dtype=torch.bool))
+    cloaked, _ = largest_inside(comparison, Room(images, None, None), delta, 0.01)
     assert 0.008 < comparison.perceptual(cloaked).item() <= 0.01
 
 
@@ -38,7 +38,7 @@ def test_each_image_of_a_batch_has_a_scale_of_its_own() -> None:
     comparison = comparison_of(images)
     delta = noise_like(images, 40)
     delta[0] /= 20
-    cloaked = largest_inside(comparison, delta, 0.01, torch.ones_like(images, dtype=torch.bool))
+    cloaked, _ = largest_inside(comparison, Room(images, None, None), delta, 0.01)
     unscaled = ((images + delta).clamp(0, 1) * 255).round() / 255
     assert torch.allclose(cloaked[0], unscaled[0], atol=1e-6)
     assert 0.008 < comparison.perceptual(cloaked)[1].item() <= 0.01
@@ -47,8 +47,8 @@ def test_each_image_of_a_batch_has_a_scale_of_its_own() -> None:
 def test_original_is_returned_where_nothing_fits() -> None:
     images = smooth_picture(64, 64)
     comparison = comparison_of(images)
-    everywhere = torch.ones_like(images, dtype=torch.bool)
-    cloaked = largest_inside(comparison, noise_like(images, 200).sign(), 1e-9, everywhere)
+    delta = noise_like(images, 200).sign()
+    cloaked, _ = largest_inside(comparison, Room(images, None, None), delta, 1e-9)
     assert torch.equal(cloaked, images)
 
 
@@ -69,7 +69,7 @@ def test_room_ends_on_the_grid_and_at_the_ends_of_the_range() -> None:
 )
 def test_wrong_masks_are_named(mask: Tensor, words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        room_for(torch.rand(1, 3, 8, 8), None, mask)
+        Room(torch.rand(1, 3, 8, 8), None, mask).check()
 
 
 def last_perceptual(budget: Budget, settings: CloakSettings) -> float:
