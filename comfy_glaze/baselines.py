@@ -76,7 +76,9 @@ def cloak_as(
     chosen = SYSTEMS[system]
     goal = {"styled": styled, "stranger": stranger, None: images}[chosen.goal]
     if chosen.metric:
-        return optimize_cloak(images, goal, encoder, budget, settings, metric=metric)
+        return optimize_cloak(
+            images, goal, encoder, budget, settings, metric=metric, objective=chosen.objective
+        )
     cloak = optimize_cloak(images, goal, encoder, replace(budget, metric="none"), settings)
     seen = worst_perceptual(images.to(encoder.device), cloak.images, metric).tolist()
     measures = zip(cloak.measures, seen, strict=True)

@@ -19,7 +19,7 @@ from torch import Tensor
 from .budget import Budget, Room, largest_inside
 from .encoders import Encoder
 from .images import LEVELS, resize, size_in_views, views_of
-from .measures import Comparison, Measures, ViewTarget, feature_distance
+from .measures import Comparison, Measures, ViewTarget
 from .perceptual import PerceptualMetric, load_metric
 
 
@@ -127,7 +127,9 @@ class _Problem:
         room, below, above = room.scaled_to(height, width)
         if room.images is not comparison.original:
             styled = resize(comparison.styled, height, width).clamp(0, 1)
-            comparison = Comparison.of(room.images, styled, comparison.encoder, comparison.metric)
+            comparison = Comparison.of(
+                room.images, styled, comparison.encoder, comparison.metric, comparison.objective
+            )
         targets = comparison.keep(views_of(height, width))
         cap = 16 / LEVELS if room.cap is None else room.cap
         return cls(comparison, targets, budget, cap, below, above)
@@ -145,7 +147,7 @@ class _Problem:
     def distance(
         self, seen: Tensor, target: ViewTarget, dtype: torch.dtype | None = None
     ) -> Tensor:
-        """d / d₀ of a view of x + δ, (B,): the first half of Eq. 2.
+        """J of a view of x + δ, (B,): d / d₀, the first half of Eq. 2, for ``towards``.
 
         Args:
             seen: the view as it is, (B, 3, h, w); a mimic's changes would come before Φ here.
@@ -154,7 +156,7 @@ class _Problem:
         encoder = self.comparison.encoder
         with torch.autocast(encoder.device.type, dtype, enabled=dtype is not None):
             features = encoder(seen)
-        return feature_distance(features, target.styled) / target.before
+        return target.value(features)
 
     def perceptual(self, seen: Tensor, target: ViewTarget) -> Tensor:
         """The metric's value of a view of x + δ, (B,): what the second half of Eq. 2 limits."""
@@ -226,6 +228,8 @@ def _paper(problem: _Problem, settings: CloakSettings, progress: _Progress) -> T
     """
     alpha, limit = problem.budget.alpha, problem.budget.limit
     delta = torch.zeros_like(problem.images, requires_grad=True)
+    if problem.comparison.objective == "away":  # whose gradient is zero at δ = 0
+        delta = problem.random_start(settings.seed)
     adam = torch.optim.Adam([delta], lr=0.005)
     for step in range(1, settings.steps + 1):
         adam.zero_grad()
@@ -362,6 +366,7 @@ def optimize_cloak(
     *,
     keep_clear: Tensor | None = None,
     metric: PerceptualMetric | None = None,
+    objective: str = "towards",
 ) -> Cloak:
     """Cloak pictures: move Φ(images + δ) towards Φ(styled) inside the budget.
 
@@ -374,6 +379,8 @@ def optimize_cloak(
         on_step: called after each step; an exception it raises ends the optimisation.
         keep_clear: (B or 1, 1, H, W), above 0.5 where pixels must not change.
         metric: the budget's metric if it is loaded already.
+        objective: a key of :data:`comfy_glaze.objectives.OBJECTIVES`; those that look at no styled
+            picture take ``images`` in its place.
 
     Raises:
         ValueError: wrong shapes or ranges, or nowhere to move (see :meth:`Comparison.of`).
@@ -387,7 +394,7 @@ def optimize_cloak(
     images, styled = (_usable(picture, encoder.device) for picture in (images, styled))
     if keep_clear is not None:
         keep_clear = _usable(keep_clear, encoder.device)
-    comparison = Comparison.of(images, styled, encoder, metric)
+    comparison = Comparison.of(images, styled, encoder, metric, objective)
     room = Room(images, budget.linf, keep_clear)
     room.check()
     problem = _Problem.of(comparison, room, budget, method.views)

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from ..encoders import ENCODERS, Encoder, encoder_from_module
-from ..objectives import feature_distance
+from ..measures import feature_distance
 
 VARIANTS = ("retrain", "keep")
 
