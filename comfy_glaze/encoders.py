@@ -7,6 +7,7 @@ which encoder it belongs to.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Callable, Mapping
@@ -130,21 +131,52 @@ def load_encoder(name: str, device: torch.device | str = "cpu") -> Encoder:
     Raises:
         EncoderError: the name leads nowhere, or what is there is not a supported autoencoder.
     """
-    device = torch.device(device)
+    module, label = _load_module(name)
+    encoder = encoder_from_module(module, label, torch.device(device))
+    return replace(encoder, is_rehearsal=True) if name == "embedded" else encoder
+
+
+@torch.inference_mode(False)
+def load_round_trip(
+    name: str, device: torch.device | str = "cpu"
+) -> Callable[[Tensor], Tensor]:
+    """A VAE's encoder and decoder in sequence: images (B, 3, H, W) in [0, 1] to images.
+
+    Args:
+        name: as for :func:`load_encoder`; both halves must be there.
+
+    Raises:
+        EncoderError: the name leads nowhere, or to an encoder alone.
+    """
+    module, label = _load_module(name)
+    if not hasattr(module, "decoder"):
+        raise EncoderError(f"A round trip needs a VAE with both halves, but {label} has no decoder.")
+    decode = copy.deepcopy(module).to(device, torch.float32).requires_grad_(False).decode
+    encoder = encoder_from_module(module, label, torch.device(device))
+
+    def round_trip(images: Tensor) -> Tensor:
+        height, width = images.shape[-2:]
+        decoded: Tensor = decode(encoder(images)).sample
+        return (decoded / 2 + 0.5)[..., :height, :width]
+
+    return round_trip
+
+
+def _load_module(name: str) -> tuple[nn.Module, str]:
+    """The autoencoder that a user names, and what to call it."""
     path = Path(name).expanduser()
     if name == "embedded":
-        embedded = encoder_from_module(embedded_autoencoder(), EMBEDDED_VERSION, device)
-        return replace(embedded, is_rehearsal=True)
+        return embedded_autoencoder(), EMBEDDED_VERSION
     if path.is_dir():
-        return encoder_from_module(_from_diffusers(str(path), local=True), path.name, device)
+        return _from_diffusers(str(path), local=True), path.name
     if path.is_file():
-        return encoder_from_module(_from_file(path), path.name, device)
+        return _from_file(path), path.name
     if path.suffix or len(path.parts) != 2:
         raise EncoderError(
             f"Expected an encoder (embedded, a folder, a .safetensors file or a hub id), "
             f"but there is no {name}."
         )
-    return encoder_from_module(_from_diffusers(name, local=False), name, device)
+    return _from_diffusers(name, local=False), name
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:
@@ -178,6 +210,8 @@ def _build(config: Mapping[str, Any], weights: Mapping[str, Tensor], source: str
             f"The weights in {source} do not fit a {type(model).__name__}: {wrong[0]} and "
             f"{len(wrong) - 1} more keys are missing or unknown."
         )
+    if any(key.startswith("decoder.") for key in missing):
+        del model.decoder  # an encoder alone: better no decoder than one of random weights
     return model
 
 

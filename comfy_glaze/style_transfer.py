@@ -94,8 +94,7 @@ def load_img2img(source: str, device: torch.device) -> StyleTransfer:
     Raises:
         StyleTransferError: no pipeline can be loaded from ``source``.
     """
-    dtype = torch.float16 if device.type == "cuda" else torch.float32
-    pipeline = load_pipeline(source, device, dtype)
+    pipeline = load_pipeline(source, device)
     block = pipeline.vae_scale_factor
 
     def redraw(image: Tensor, style: Style, seed: int) -> Tensor:
@@ -116,8 +115,11 @@ def load_img2img(source: str, device: torch.device) -> StyleTransfer:
     return StyleTransfer(Path(source).name, redraw, lambda style: True)
 
 
-def load_pipeline(source: str, device: torch.device, dtype: torch.dtype) -> Any:
-    """An image-to-image pipeline of diffusers, from a folder, a hub id or a checkpoint file.
+def load_pipeline(source: str, device: torch.device, dtype: torch.dtype | None = None) -> Any:
+    """An image-to-image pipeline, silent and without its safety checker.
+
+    Args:
+        dtype: of all its parts; None for float16 on CUDA and float32 elsewhere.
 
     Raises:
         StyleTransferError: none can be loaded from ``source``.
@@ -142,7 +144,8 @@ def load_pipeline(source: str, device: torch.device, dtype: torch.dtype) -> Any:
             None  # its false alarms would lead a cloak towards a black picture
         )
     pipeline.set_progress_bar_config(disable=True)
-    return pipeline.to(device, dtype)
+    usual = torch.float16 if device.type == "cuda" else torch.float32
+    return pipeline.to(device, dtype or usual)
 
 
 def _single_file_class(path: Path) -> Any:

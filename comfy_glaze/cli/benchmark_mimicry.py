@@ -128,6 +128,7 @@ def _command(usual_grid: str) -> Callable[..., None]:
                     probe=probe,
                     style=style,
                     stranger=stranger,
+                    grid=chosen,
                     device=device,
                 ),
                 smoke=preset == "smoke",

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from ..artwork import Artwork, find_artworks, save_artwork
 from ..budget import Budget
 from ..builtin_bank import content_pictures
+from ..countermeasures import (
+    COUNTERMEASURES,
+    Case,
+    CountermeasureError,
+    Tools,
+    apply_countermeasure,
+    available,
+    parse_cases,
+)
 from ..perceptual import load_metric
 from ..portfolio import open_studio
 from .benchmark import Preset
 from .captions import caption_works
-from .experiment import Artist, Lab
+from .experiment import Artist, Countermeasure, Lab
 from .genre_shift import Classifier, load_clip, usual_genre
 from .mimicry import training_pixels
+from .scenarios import Scenario
 from .style_features import load_features
 from .style_probe import load_probe
 
@@ -38,6 +51,7 @@ class LabRequest:
         clip, probe: what names genres; neither for the measures that need no names.
         style: the cloaks' target, or ``auto``.
         stranger: another artist's work; None for a bundled picture.
+        grid: the scenarios to come, whose countermeasures must be at hand.
         device: by name.
     """
 
@@ -52,6 +66,7 @@ class LabRequest:
     probe: Path | None = None
     style: str = "auto"
     stranger: Path | None = None
+    grid: tuple[Scenario, ...] = ()
     device: str = "auto"
 
 
@@ -116,12 +131,36 @@ def open_lab(request: LabRequest) -> tuple[Lab, list[Artist], dict[str, Any]]:
         tuning=tuning,
         generation=request.preset.generation,
         cloaking=cloaking,
+        countermeasures=countermeasures_of(request.grid, Tools(pipeline=request.checkpoint)),
         device=device,
     )
     target = studio.target.style
     about["target style"] = target.name
     stranger = request.stranger or _bundled_picture(request.folder)
     return lab, [Artist(request.artist, tuple(works), genre, target, stranger)], about
+
+
+def countermeasures_of(grid: Sequence[Scenario], tools: Tools) -> dict[str, Countermeasure]:
+    """The countermeasures that a grid names, ready to be applied.
+
+    Raises:
+        CountermeasureError: one that does not exist, or that this machine cannot run.
+    """
+    names = {name for scenario in grid for name in (scenario.before, scenario.after) if name}
+    found: dict[str, Countermeasure] = {}
+    for name in sorted(names):
+        (case,) = parse_cases(name, tools)
+        if not available(case.countermeasure, tools):
+            needs = COUNTERMEASURES[case.countermeasure].needs
+            raise CountermeasureError(f"{case.countermeasure} needs {needs}, which is not here.")
+
+        def change(images: Tensor, seed: int, case: Case = case) -> Tensor:
+            return apply_countermeasure(
+                case.countermeasure, images, case.amount, seed=seed, tools=tools
+            )
+
+        found[name] = change
+    return found
 
 
 def _has_embedded_vae(checkpoint: str) -> bool:

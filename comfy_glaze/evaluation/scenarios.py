@@ -32,7 +32,8 @@ class Scenario:
             whose cloaked pictures were made elsewhere.
         limit: p; the cap is that of :data:`CAPS`.
         share: of the mimic's training works that are cloaked, 0 to 1.
-        before: a countermeasure that the mimic applies to its training works, by name.
+        before: a countermeasure that the mimic applies to its training works, with its amount as
+            :func:`comfy_glaze.countermeasures.parse_cases` reads it (``noise:0.05``).
         after: one that it applies to the pictures it has drawn.
         steps: of fine-tuning; None for the lab's own number.
         encoder: the artist's, where it is not the mimic's.
@@ -92,7 +93,14 @@ _SYSTEMS = (
     Scenario("sign steps, L∞ cap alone", system="sign-linf"),
 )
 _STEPS = (1000, 2000, 3000, 4000)
-_BEFORE = ("noise-0.05", "noise-0.1", "jpeg-75", "jpeg-50", "resize-0.5", "smoothing")
+_BEFORE = (
+    "noise:0.05",
+    "noise:0.15",
+    "jpeg-420:20",
+    "jpeg-420:10",
+    "resize-lanczos:0.5",
+    "adverse-cleaner:64",
+)
 
 GRIDS: dict[str, tuple[Scenario, ...]] = {
     "smoke": (PLAIN, GLAZE),
@@ -124,7 +132,12 @@ GRIDS: dict[str, tuple[Scenario, ...]] = {
         GLAZE,
         *(replace(GLAZE, name=f"Glaze, then {name}", before=name) for name in _BEFORE),
         *(replace(PLAIN, name=f"no cloak, {name}", before=name) for name in _BEFORE),
-        replace(GLAZE, name="Glaze, drawn pictures denoised", after="denoise"),
+        replace(
+            GLAZE,
+            name="Glaze, then noise:0.15, drawn pictures denoised",
+            before="noise:0.15",
+            after="denoise:0.15",
+        ),
     ),
     "luck": (replace(GLAZE, name="Glaze, 100 seeds per caption", images_per_caption=100),),
 }

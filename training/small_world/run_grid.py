@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +19,12 @@ from world import ARTISTS, UNSTYLED, WORLDS, World, arguments, caption, folder_o
 from comfy_glaze.budget import Budget
 from comfy_glaze.builtin_bank import builtin_bank
 from comfy_glaze.cloak import CloakSettings
-from comfy_glaze.countermeasures import COUNTERMEASURES, Tools, apply_countermeasure, available
+from comfy_glaze.countermeasures import Tools
 from comfy_glaze.encoders import Encoder, load_encoder
 from comfy_glaze.evaluation.benchmark import CellProgress, run_grid, world_of
 from comfy_glaze.evaluation.captions import Work
 from comfy_glaze.evaluation.experiment import Artist, Lab
+from comfy_glaze.evaluation.lab import TEXTURE, countermeasures_of
 from comfy_glaze.evaluation.scenarios import GRIDS, Scenario
 from comfy_glaze.evaluation.style_features import load_features
 from comfy_glaze.evaluation.style_probe import load_probe
@@ -32,8 +32,6 @@ from comfy_glaze.perceptual import load_metric
 from comfy_glaze.portfolio import choose_device, rank_works
 from comfy_glaze.style_transfer import load_style_transfer
 from comfy_glaze.target_style import select_target_style
-
-TEXTURE = "st-lpips-vgg"
 
 
 def artists_of(folder: Path, names: list[str], encoder: Encoder) -> list[Artist]:
@@ -113,10 +111,11 @@ def main() -> None:
     options = parser.parse_args()
     folder, world = folder_of(options), WORLDS[options.world]
     lab = open_world(folder, world, choose_device(options.device), options.grid)
+    grid: tuple[Scenario, ...] = GRIDS[options.grid]
+    lab = replace(lab, countermeasures=countermeasures_of(grid, Tools()))
     if options.steps is not None:
         lab = replace(lab, tuning=replace(lab.tuning, steps=options.steps))
     artists = artists_of(folder, options.artists, lab.encoder)
-    grid: tuple[Scenario, ...] = GRIDS[options.grid]
     about = about_world(folder, world) | {"world": world_of(lab, artists, options.seeds)}
     cells, left = run_grid(lab, artists, grid, options.seeds, about, tell, minutes=options.minutes)
     print((lab.folder / "results.md").read_text(encoding="utf-8") if cells else "nothing finished")

@@ -17,14 +17,13 @@ from torch import Tensor
 from world import arguments, folder_of, read_grid, write_json
 
 from comfy_glaze.artwork import load_artwork
-from comfy_glaze.encoders import embedded_autoencoder, fingerprint_of
+from comfy_glaze.encoders import fingerprint_of, load_round_trip
 from comfy_glaze.evaluation.intervals import share_interval
-from comfy_glaze.evaluation.robust_training import decode, encode
+from comfy_glaze.evaluation.lab import TEXTURE
 from comfy_glaze.evaluation.style_features import FeatureExtractor, load_features
 from comfy_glaze.evaluation.style_probe import StyleProbe, fit_probe, save_probe
 from comfy_glaze.portfolio import choose_device
 
-FEATURES = "st-lpips-vgg"
 
 
 @torch.no_grad()
@@ -32,10 +31,9 @@ def seen(folder: Path, rows: Sequence[dict[str, str]], device: torch.device) -> 
     """Each picture as it is, then all of them through the autoencoder."""
     for row in rows:
         yield load_artwork(folder / row["file"]).pixels
-    autoencoder = embedded_autoencoder().float().to(device).eval()
+    round_trip = load_round_trip("embedded", device)
     for row in rows:
-        pixels = load_artwork(folder / row["file"]).pixels.to(device)
-        yield decode(autoencoder, encode(autoencoder, pixels)).clamp(0, 1)
+        yield round_trip(load_artwork(folder / row["file"]).pixels.to(device)).clamp(0, 1)
 
 
 def features_of(
@@ -61,14 +59,14 @@ def main() -> None:
     """Fit both judges and report."""
     options = arguments("Train the small world's judges.").parse_args()
     folder = folder_of(options)
-    extractor = load_features(FEATURES, choose_device(options.device))
+    extractor = load_features(TEXTURE, choose_device(options.device))
     train, train_rows = features_of(folder, "judge-train", extractor)
     test, test_rows = features_of(folder, "judge-test", extractor)
-    report: dict[str, object] = {"features": FEATURES, "pictures": len(train_rows)}
+    report: dict[str, object] = {"features": TEXTURE, "pictures": len(train_rows)}
     for label in ("style", "content"):
         names = [row[label] for row in train_rows] * 2
         wanted = [row[label] for row in test_rows]
-        probe = fit_probe(train, names, FEATURES, (test[len(wanted) :], wanted))
+        probe = fit_probe(train, names, TEXTURE, (test[len(wanted) :], wanted))
         save_probe(probe, folder / f"{label}.safetensors")
         report[label] = {
             "labels": len(probe.labels),

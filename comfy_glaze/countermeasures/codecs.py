@@ -1,0 +1,107 @@
+"""Real encoders: what a file format, a platform or a repost does to a picture."""
+
+from __future__ import annotations
+
+import io
+from functools import partial
+
+from PIL import Image
+from torch import Tensor
+
+from ..images import size_with_short_side
+from .tools import Apply, Countermeasure, Tools, from_pillow, to_pillow
+
+SUBSAMPLING = {"444": 0, "420": 2}  # Pillow's numbers
+
+FILTERS = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+
+PLATFORMS = {
+    "facebook": (1920, 80),
+    "instagram": (1080, 75),
+    "x": (4096, 85),
+}
+"""Longest side in pixels and a usual JPEG quality, chroma halved.
+
+The sizes are those that phototaco.com's guide names; platforms publish no qualities, so these are
+estimates.  The colour profile goes, too, which changes no sRGB picture.
+"""
+
+
+def encoded(picture: Image.Image, format: str, **options: int) -> Image.Image:
+    """A picture through a file in memory."""
+    file = io.BytesIO()
+    picture.save(file, format, **options)
+    file.seek(0)
+    return Image.open(file).convert("RGB")
+
+
+def _jpeg(subsampling: int, image: Tensor, amount: float, seed: int, tools: Tools) -> Tensor:
+    picture = encoded(to_pillow(image), "JPEG", quality=round(amount), subsampling=subsampling)
+    return from_pillow(picture)
+
+
+def _other(format: str, image: Tensor, amount: float, seed: int, tools: Tools) -> Tensor:
+    return from_pillow(encoded(to_pillow(image), format, quality=round(amount)))
+
+
+def _there_and_back(name: str, image: Tensor, amount: float, seed: int, tools: Tools) -> Tensor:
+    picture, filter = to_pillow(image), FILTERS[name]
+    size = tuple(max(1, round(side * amount)) for side in picture.size)
+    return from_pillow(picture.resize(size, filter).resize(picture.size, filter))
+
+
+def _with_long_side(picture: Image.Image, longest: int) -> Image.Image:
+    """Scaled down with Lanczos to a longest side; never enlarged."""
+    short = longest * min(picture.size) // max(picture.size)
+    height, width = size_with_short_side(picture.height, picture.width, max(1, short))
+    return picture.resize((width, height), Image.Resampling.LANCZOS)
+
+
+def _platform(name: str, image: Tensor, amount: float, seed: int, tools: Tools) -> Tensor:
+    picture, (longest, _) = to_pillow(image), PLATFORMS[name]
+    shown = encoded(
+        _with_long_side(picture, longest), "JPEG", quality=round(amount), subsampling=2
+    )
+    return from_pillow(shown.resize(picture.size, Image.Resampling.LANCZOS))
+
+
+def _repost(image: Tensor, amount: float, seed: int, tools: Tools) -> Tensor:
+    """Published, saved from the screen at three quarters of its size, published again."""
+    picture = to_pillow(image)
+    first = encoded(picture, "JPEG", quality=round(amount), subsampling=2)
+    size = tuple(max(1, round(side * 0.75)) for side in picture.size)
+    second = encoded(
+        first.resize(size, Image.Resampling.BICUBIC), "JPEG", quality=round(amount), subsampling=2
+    )
+    return from_pillow(second.resize(picture.size, Image.Resampling.BICUBIC))
+
+
+def _quality(apply: Apply, *amounts: float, needs: str = "") -> Countermeasure:
+    return Countermeasure(apply, amounts, "quality", 1, 100, needs)
+
+
+_JPEG_QUALITIES = (75, 95, 85, 50, 25, 20, 15, 10)
+
+CODECS: dict[str, Countermeasure] = {
+    **{
+        f"jpeg-{name}": _quality(partial(_jpeg, number), *_JPEG_QUALITIES)
+        for name, number in SUBSAMPLING.items()
+    },
+    "webp": _quality(partial(_other, "WEBP"), 80),
+    "avif": _quality(partial(_other, "AVIF"), 60, needs="avif"),
+    **{
+        f"resize-{name}": Countermeasure(
+            partial(_there_and_back, name), (0.5, 0.25, 0.75, 1.5), "scale", 0.01, 8
+        )
+        for name in FILTERS
+    },
+    **{
+        f"platform-{name}": _quality(partial(_platform, name), quality)
+        for name, (_, quality) in PLATFORMS.items()
+    },
+    "repost": _quality(_repost, 75),
+}

@@ -1,0 +1,85 @@
+"""What a countermeasure is, and what some of them need beside the picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..images import LEVELS
+
+
+class CountermeasureError(ValueError):
+    """A countermeasure that cannot be had or cannot run, in one sentence."""
+
+
+@dataclass(frozen=True, eq=False)
+class Tools:
+    """What some countermeasures need; all of it comes from the user's disk or from packages.
+
+    Attributes:
+        round_trip: images (B, 3, H, W) in [0, 1] through a VAE and back, differentiable; see
+            :func:`comfy_glaze.encoders.load_round_trip`.
+        pipeline: a Stable Diffusion image-to-image pipeline: folder, .safetensors file or hub id.
+        upscaler: a Stable Diffusion ×4 upscaling pipeline: folder or hub id.
+    """
+
+    round_trip: Callable[[Tensor], Tensor] | None = None
+    pipeline: str | None = None
+    upscaler: str | None = None
+
+
+Apply = Callable[[Tensor, float, int, Tools], Tensor]
+"""(one image (1, 3, H, W) in [0, 1], amount, seed, tools) to an image of the same size."""
+
+
+@dataclass(frozen=True, eq=False)
+class Countermeasure:
+    """One way to get rid of a cloak.
+
+    Attributes:
+        apply: changes one image; the result may leave [0, 1] a little.
+        amounts: those that a table of all countermeasures shows; the first is the default.
+        unit: what the amount is, in words.
+        low, high: what the amount may be.
+        needs: a field of :class:`Tools` that must be set, or a package that must be installed.
+        random: whether the seed matters.
+        moves: whether pixels change their place, so that the styled picture must follow.
+    """
+
+    apply: Apply
+    amounts: tuple[float, ...]
+    unit: str
+    low: float
+    high: float
+    needs: str = ""
+    random: bool = False
+    moves: bool = False
+
+
+def to_pillow(image: Tensor) -> Image.Image:
+    """One image (1, 3, H, W) in [0, 1], rounded to 8 bits."""
+    levels = (image[0] * LEVELS).round().clamp(0, LEVELS).byte().permute(1, 2, 0)
+    return Image.fromarray(np.ascontiguousarray(levels.cpu().numpy()))
+
+
+def from_pillow(picture: Image.Image) -> Tensor:
+    """An image (1, 3, H, W) in [0, 1]."""
+    pixels = torch.from_numpy(np.array(picture.convert("RGB")))
+    return pixels.permute(2, 0, 1)[None].float() / LEVELS
+
+
+def required(tool: Any, sentence: str) -> Any:
+    """The tool, or the sentence about its absence.
+
+    Raises:
+        CountermeasureError: there is none.
+    """
+    if tool is None:
+        raise CountermeasureError(sentence)
+    return tool

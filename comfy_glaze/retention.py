@@ -1,0 +1,106 @@
+"""What survives: the shift that a cloak still has after a countermeasure.
+
+For a countermeasure c, s_c = 1 − d(Φ(c(cloaked)), Φ(styled)) / d(Φ(c(original)), Φ(styled)): both
+pictures go through c, so that what c itself does to the features does not count.  The retention
+is s_c / s.  Where c moves pixels, as cropping does, the styled picture moves along.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .countermeasures import COUNTERMEASURES, Case, Tools, apply_countermeasure
+from .encoders import Encoder
+from .images import VIEW_SIZE, shrink
+from .measures import feature_distance
+
+
+@dataclass(frozen=True)
+class Retention:
+    """One row of the table.
+
+    Attributes:
+        case: the countermeasure and its amount.
+        shifts: s_c, one for each seed (a single one where nothing is random).
+        untouched: s, the shift without any countermeasure.
+    """
+
+    case: Case
+    shifts: tuple[float, ...]
+    untouched: float
+
+    @property
+    def shift(self) -> float:
+        """Mean over seeds."""
+        return sum(self.shifts) / len(self.shifts)
+
+    @property
+    def retention(self) -> float:
+        """s_c / s, mean over seeds."""
+        return self.shift / self.untouched
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            "countermeasure": self.case.countermeasure,
+            "amount": self.case.amount,
+            "shift": self.shift,
+            "worst_seed": min(self.shifts),
+            "retention": self.retention,
+        }
+
+
+OnCase = Callable[[int, int, Case], None]
+
+
+@torch.no_grad()
+def measure_retention(
+    original: Tensor,
+    cloaked: Tensor,
+    styled: Tensor,
+    encoder: Encoder,
+    cases: Sequence[Case],
+    *,
+    seeds: Sequence[int] = (0, 1, 2),
+    tools: Tools | None = None,
+    on_case: OnCase | None = None,
+) -> list[Retention]:
+    """The shift that one cloaked picture keeps under each case, worst first.
+
+    The countermeasures work on the pictures at their full size; the shift is then taken as a mimic
+    would see them, with the short side at 512 px at most.
+
+    Args:
+        original, cloaked, styled: images (1, 3, H, W) in [0, 1].
+        cases: see :func:`comfy_glaze.countermeasures.parse_cases`.
+        seeds: for random countermeasures; the others run once.
+        on_case: called before each case with its number, how many there are, and the case.
+
+    Raises:
+        CountermeasureError: a case that cannot run here.
+    """
+    pictures = torch.cat([cloaked, original, styled])
+
+    def shift_of(kept: Tensor) -> float:
+        after, before, towards = encoder(shrink(kept.to(encoder.device), VIEW_SIZE)).split(1)
+        ratio = feature_distance(after, towards) / feature_distance(before, towards)
+        return 1 - float(ratio[0])
+
+    untouched = shift_of(pictures)
+    rows: list[Retention] = []
+    for number, case in enumerate(cases, start=1):
+        if on_case is not None:
+            on_case(number, len(cases), case)
+        chosen = COUNTERMEASURES[case.countermeasure]
+        changing = pictures if chosen.moves else pictures[:2]
+        shifts: list[float] = []
+        for seed in seeds if chosen.random else seeds[:1]:
+            changed = apply_countermeasure(
+                case.countermeasure, changing, case.amount, seed, tools
+            )
+            shifts.append(shift_of(torch.cat([changed, pictures[len(changed) :]])))
+        rows.append(Retention(case, tuple(shifts), untouched))
+    return sorted(rows, key=lambda row: row.shift)
