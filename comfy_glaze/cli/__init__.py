@@ -11,6 +11,7 @@ import warnings
 
 import typer
 
+from .benchmark import benchmark_app
 from .cloak import cloak
 from .measure import measure
 from .styles import styles_app
@@ -25,6 +26,7 @@ app = typer.Typer(
 app.command()(cloak)
 app.add_typer(styles_app, name="styles")
 app.command()(measure)
+app.add_typer(benchmark_app, name="benchmark")
 
 
 def main() -> None:

@@ -30,7 +30,8 @@ def _command(usual_grid: str) -> Callable[..., None]:
         works: Annotated[
             list[Path] | None,
             typer.Argument(
-                metavar="FILE_OR_FOLDER...", help="The artist's works; not for smoke, which has some."
+                metavar="FILE_OR_FOLDER...",
+                help="The artist's works; smoke has some of its own.",
             ),
         ] = None,
         out: Annotated[
@@ -40,12 +41,12 @@ def _command(usual_grid: str) -> Callable[..., None]:
             str, typer.Option(help="How the mimic trains: smoke, paper, lora or dreambooth.")
         ] = "paper",
         grid: Annotated[
-            str,
+            str | None,
             typer.Option(
                 help="Which table: core, limit, share, systems, prompting, steps, countermeasures, "
                 "luck or smoke."
             ),
-        ] = usual_grid,
+        ] = None,
         checkpoint: Annotated[
             str | None,
             typer.Option(metavar="NAME", help="Stable Diffusion: folder, .safetensors or hub id."),
@@ -67,7 +68,7 @@ def _command(usual_grid: str) -> Callable[..., None]:
         ] = None,
         clip: Annotated[
             str | None,
-            typer.Option(metavar="NAME", help="CLIP or SigLIP that names genres: folder or hub id."),
+            typer.Option(metavar="NAME", help="CLIP or SigLIP to name genres: folder or hub id."),
         ] = None,
         probe: Annotated[
             Path | None,
@@ -110,7 +111,8 @@ def _command(usual_grid: str) -> Callable[..., None]:
         from ..evaluation.scenarios import GRIDS, PLAIN, Scenario, with_encoder
 
         with one_sentence():
-            chosen = _one_of(grid if preset != "smoke" or grid != "core" else "smoke", GRIDS, "grid")
+            usual = "smoke" if preset == "smoke" and usual_grid == "core" else usual_grid
+            chosen = _one_of(grid or usual, GRIDS, "grid")
             if (entry is None) != (cloaked is None):
                 raise ValueError("--entry and --cloaked belong together: a name and its pictures.")
             if entry is not None:
@@ -203,7 +205,7 @@ def _conclude(lab: Lab, cells: list[dict[str, Any]], left: int, board: bool) -> 
     from ..evaluation.tables import read_tables
 
     if not cells:
-        say(f"Nothing is finished yet; {left} cells are left. Run the same command again.", "yellow")
+        say(f"Nothing is finished yet; {left} cells are left. Run the command again.", "yellow")
         raise typer.Exit(1)
     tables = read_tables(lab.folder)
     text = (lab.folder / "results.md").read_text(encoding="utf-8")

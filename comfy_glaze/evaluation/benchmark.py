@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ class Preset:
     tuning: FineTuning
     generation: Generation
     source: str
-    cloaking: CloakSettings = CloakSettings()
+    cloaking: CloakSettings = field(default_factory=CloakSettings)
 
 
 PRESETS: dict[str, Preset] = {
@@ -100,18 +101,38 @@ def run_grid(
     for number, (seed, artist, scenario) in enumerate(todo, start=1):
         if until is not None and time.monotonic() > until:
             break
+        at = partial(CellProgress, number, len(todo), artist.name, scenario.name, seed)
 
-        def tell(p: Progress, at: Any = (number, artist.name, scenario.name, seed)) -> None:
-            on_progress(CellProgress(at[0], len(todo), *at[1:], p))
+        def tell(progress: Progress, at: Callable[[Progress], CellProgress] = at) -> None:
+            on_progress(at(progress))
 
         cell = run_cell(lab, artist, scenario, seed, tell, until=until)
         if cell is None:
             break
         cells.append(cell)
         write_tables(cells, [g.name for g in grid], about, lab.folder)
+    write_json(_attempts(lab, artists, grid, cells), lab.folder / ATTEMPTS)
     for artist in artists:
         _draw_grid(lab, artist, grid, [c for c in cells if c["artist"] == artist.name])
     return cells, len(todo) - len(cells)
+
+
+ATTEMPTS = "attempts.json"
+"""What a rating kit is made from: for each artist and scenario, the pictures to be shown."""
+
+
+def _attempts(
+    lab: Lab, artists: Sequence[Artist], grid: Sequence[Scenario], cells: Sequence[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    found = []
+    for artist in artists:
+        for scenario in grid:
+            mine = [c for c in cells if (c["artist"], c["name"]) == (artist.name, scenario.name)]
+            drawn = [str(path.resolve()) for cell in mine for path in pictures_of(lab, cell)]
+            originals = [str(work.path.resolve()) for work in artist.works]
+            names = {"artist": artist.name, "scenario": scenario.name}
+            found += [names | {"originals": originals, "drawn": drawn}] if drawn else []
+    return found
 
 
 def _draw_grid(
@@ -149,7 +170,7 @@ def enter(path: Path, row: dict[str, Any], world: str) -> str:
     Raises:
         ValueError: the board is about another world.
     """
-    board = {"world": world, "entries": []}
+    board: dict[str, Any] = {"world": world, "entries": []}
     if path.is_file():
         board = json.loads(path.read_text(encoding="utf-8"))
         if board["world"] != world:

@@ -5,7 +5,7 @@ Stable Diffusion 1.x, 2.x and SDXL differ in what their U-Net is told; here they
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,7 +74,7 @@ def encode_prompts(pipeline: Any, prompts: Sequence[str]) -> Prompts:
 
 
 @torch.no_grad()
-def encode_images(pipeline: Any, images: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+def encode_images(pipeline: Any, images: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of the latents (N, C, h, w), scaled as the U-Net expects.
 
     Args:

@@ -109,9 +109,7 @@ class Classifier:
         for label in self.labels:
             if label.casefold() == name.casefold():
                 return label
-        raise ValueError(
-            f"Expected a genre among {', '.join(self.labels)}, but got {name}."
-        )
+        raise ValueError(f"Expected a genre among {', '.join(self.labels)}, but got {name}.")
 
 
 def load_clip(

@@ -1,8 +1,8 @@
 """A rating kit: what artists say of mimicry, the paper's main measure (Glaze, §6.2).
 
-Each page shows four originals and four pictures that a model drew, and asks how well the protection
-worked.  Pages are blinded (no file name, order or text tells the scenario) and their order is random
-for each rater.  Raters open one HTML file and save one CSV file; the key stays with the researcher.
+Each part of a page shows four originals and four pictures that a model drew, and asks how well the
+protection worked.  Pages are blinded (no file name, order or text tells the scenario) and in random
+order for each rater.  A rater opens one HTML file and saves one CSV file; the key stays behind.
 """
 
 from __future__ import annotations
@@ -53,6 +53,27 @@ class Attempt:
     drawn: tuple[Path, ...]
 
 
+def read_attempts(path: Path) -> list[Attempt]:
+    """The attempts of a finished grid (``attempts.json``).
+
+    Raises:
+        ValueError: there is no such file, or it is none.
+    """
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+        return [
+            Attempt(
+                row["artist"],
+                row["scenario"],
+                tuple(Path(name) for name in row["originals"]),
+                tuple(Path(name) for name in row["drawn"]),
+            )
+            for row in rows
+        ]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"Expected the attempts of a finished grid in {path}: {error}.") from error
+
+
 def make_kit(
     attempts: Sequence[Attempt], folder: Path, raters: int, per_rater: int, seed: int = 0
 ) -> list[Path]:
@@ -76,9 +97,7 @@ def make_kit(
                 f"{attempt.artist}, but got {len(attempt.originals)} and {len(attempt.drawn)}."
             )
     if not 1 <= per_rater <= len(attempts):
-        raise ValueError(
-            f"Expected 1 to {len(attempts)} attempts on a page, but got {per_rater}."
-        )
+        raise ValueError(f"Expected 1 to {len(attempts)} attempts on a page, but got {per_rater}.")
     folder.mkdir(parents=True, exist_ok=True)
     order = random.Random(seed)
     deck: list[int] = []
@@ -209,7 +228,8 @@ def _page(rater: int, sections: Sequence[str]) -> str:
 <html lang=en><meta charset=utf-8><meta name=viewport content="width=device-width">
 <title>Rating {rater:02d}</title>
 <style>
-body {{ font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem }}
+body {{ font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto }}
+body {{ max-width: 72rem; padding: 0 1rem }}
 section {{ border-top: 1px solid #ccc; margin: 2rem 0; padding-top: 1rem }}
 .row {{ display: grid; gap: 8px; grid-template-columns: repeat({PICTURES}, 1fr) }}
 img {{ width: 100%; aspect-ratio: 1; object-fit: contain; background: #f4f4f4 }}

@@ -58,7 +58,7 @@ class RobustTraining:
 
 
 def encode(model: Any, images: Tensor) -> Tensor:
-    """Features of a diffusers autoencoder with its decoder, as :mod:`comfy_glaze.encoders` has them."""
+    """Features of a whole diffusers autoencoder, as :mod:`comfy_glaze.encoders` has them."""
     return ENCODERS[type(model).__name__](model, images)
 
 
@@ -92,7 +92,7 @@ def train_robustly(
     original = copy.deepcopy(model).eval().requires_grad_(False)
     robust = copy.deepcopy(model).train().requires_grad_(True)
     if settings.variant == "keep":
-        robust.decoder.requires_grad_(False)  # type: ignore[union-attr]
+        robust.decoder.requires_grad_(False)
     learned = [p for p in robust.parameters() if p.requires_grad]
     adam = torch.optim.Adam(learned, lr=settings.learning_rate)
     device = next(robust.parameters()).device

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ..artwork import Artwork, load_artwork, save_artwork
+from ..artwork import Artwork, save_artwork
 from ..builtin_bank import content_pictures
 from ..images import resize
 from ..style_bank import Style, builtin_styles

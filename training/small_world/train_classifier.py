@@ -3,7 +3,7 @@
     python training/small_world/train_classifier.py --world cores
 
 writes ``style.safetensors`` and ``content.safetensors`` (style probes of the library) and
-``judges.json``.  Every picture is seen twice, as it is and through the embedded autoencoder, because
+``judges.json``.  Every picture is seen twice, as it is and through the embedded autoencoder, for
 whatever a generator draws has come through the decoder; the accuracy is given for both.
 """
 
@@ -23,7 +23,6 @@ from comfy_glaze.evaluation.lab import TEXTURE
 from comfy_glaze.evaluation.style_features import FeatureExtractor, load_features
 from comfy_glaze.evaluation.style_probe import StyleProbe, fit_probe, save_probe
 from comfy_glaze.portfolio import choose_device
-
 
 
 @torch.no_grad()

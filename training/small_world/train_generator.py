@@ -91,7 +91,8 @@ def main() -> None:
     def on_step(step: TrainingStep) -> None:
         losses.append(step.loss)
         if step.step % 50 == 0:
-            print(f"step {step.step}/{step.steps}  loss {sum(losses) / len(losses):.4f}", flush=True)
+            mean = sum(losses) / len(losses)
+            print(f"step {step.step}/{step.steps}  loss {mean:.4f}", flush=True)
             losses.clear()
 
     if not fine_tune(pipeline, works, world.training, folder / "run", on_step, until=until):

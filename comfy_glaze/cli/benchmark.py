@@ -1,0 +1,14 @@
+"""``comfy-glaze benchmark``: what this project claims, measured by anyone."""
+
+from __future__ import annotations
+
+import typer
+
+from .benchmark_mimicry import baselines, mimicry
+from .benchmark_rating import rating_kit, ratings
+
+benchmark_app = typer.Typer(no_args_is_help=True, help="Measure what cloaks achieve and cost.")
+benchmark_app.command("mimicry")(mimicry)
+benchmark_app.command("baselines")(baselines)
+benchmark_app.command("rating-kit")(rating_kit)
+benchmark_app.command("ratings")(ratings)
