@@ -89,8 +89,8 @@ def test_systems_differ() -> None:
             styled=1 - picture,
             stranger=smooth_picture(64, 64, seed=5),
             encoder=encoder,
-            budget=Budget(linf=CAP, metric=metric.name),
-            settings=CloakSettings(steps=4),
+            budget=Budget(limit=0.003, linf=CAP, metric=metric.name),
+            settings=CloakSettings(steps=6),
             metric=metric,
         ).images
         for system in SYSTEMS

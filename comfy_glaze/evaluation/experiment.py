@@ -394,7 +394,7 @@ def _measure(
     works_ranked = lab.classifier.rank(own) if lab.classifier else []
     return {
         "pictures": rows,
-        "kernel_distance": kernel.value if kernel else None,
+        "kernel_distance": kernel.as_json() if kernel else None,
         "works": {
             "style_distance": references,
             "noise": [float(noise_level(picture)) for picture in own],

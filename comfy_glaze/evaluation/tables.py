@@ -61,8 +61,12 @@ def _noise(cells: Sequence[Cell]) -> Interval:
 
 
 def _kernel(cells: Sequence[Cell]) -> Interval | None:
-    values = [cell["kernel_distance"] for cell in cells]
-    return None if None in values else mean_interval(values)
+    figures = [cell["kernel_distance"] for cell in cells]
+    if None in figures:
+        return None
+    if len(figures) == 1:
+        return Interval(**figures[0])
+    return mean_interval([figure["value"] for figure in figures])
 
 
 def _of_cloaks(name: str) -> Callable[[Sequence[Cell]], Interval | None]:
@@ -123,7 +127,7 @@ def fall(cells: Sequence[Cell], plain: str, cloaked: str) -> Interval | None:
     """How much the share in the artist's style falls from one scenario to another.
 
     Paired: each artist and seed against itself, so that what one artist's models do better than
-    another's does not widen the interval.
+    another's does not widen the interval.  None for fewer than two pairs, which have none.
     """
     shares: dict[str, dict[tuple[str, int], float]] = {plain: {}, cloaked: {}}
     for cell in cells:
@@ -132,7 +136,7 @@ def fall(cells: Sequence[Cell], plain: str, cloaked: str) -> Interval | None:
             pair = (cell["artist"], cell["seed"])
             shares[cell["name"]][pair] = sum(hits) / len(hits)
     common = sorted(shares[plain].keys() & shares[cloaked].keys())
-    if not common:
+    if len(common) < 2:
         return None
     return mean_interval([shares[plain][pair] - shares[cloaked][pair] for pair in common])
 
@@ -202,7 +206,9 @@ def write_tables(
         f"- {name}: the share in the artist's style falls by {_figure(figure, '.1%')}\n"
         for name, figure in falls.items()
     )
-    text = f"{notes}\n{table}\nAgainst {names[0]!r}, paired by artist and seed:\n\n{paired}"
+    text = f"{notes}\n{table}"
+    if paired:
+        text += f"\nAgainst {names[0]!r}, paired by artist and seed:\n\n{paired}"
     (folder / "results.md").write_text(text, encoding="utf-8")
     return table
 

@@ -205,7 +205,7 @@ def made_up() -> Callable[..., dict[str, Any]]:
             "seed": seed,
             "genre": "a",
             "folder": f"{name}-{artist}-{seed}",
-            "kernel_distance": 0.5,
+            "kernel_distance": {"value": 0.5, "low": 0.4, "high": 0.6, "count": 9, "groups": 9},
             "generation": {"images_per_caption": 20},
             "cloaks": [],
             "works": {"style_distance": [0.1], "noise": [1.0], "top": [["a", "b", "c"]]},
@@ -226,6 +226,7 @@ def test_shares_and_falls(made_up: Callable[..., dict[str, Any]]) -> None:
     assert plain["mimicked"]["groups"] == 6
     assert cloak["genre_shift"]["value"] == pytest.approx(0.7)
     assert cloak["lucky"]["value"] == 1
+    assert fall(cells[:1] + cells[6:7], "plain", "cloak") is None
     drop = fall(cells, "plain", "cloak")
     assert drop is not None
     assert (drop.value, drop.low, drop.high) == pytest.approx((0.6, 0.6, 0.6))
