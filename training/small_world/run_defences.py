@@ -84,13 +84,11 @@ def robust_generator(
     pipeline.vae = type(pipeline.vae).from_pretrained(vae).to(lab.device)
     if settings.variant == "retrain":  # teach the U-Net the new feature space
         tuning = replace(world.training, steps=world.training.steps // 5, warm_up=0)
-        works, until = works_of_the_world(folder), time.monotonic() + 60 * minutes
-        if not fine_tune(
-            pipeline, works, tuning, place.with_name(f"{place.name}-run"), until=until
-        ):
+        until = time.monotonic() + 60 * minutes
+        if not fine_tune(pipeline, works_of_the_world(folder), tuning, run, until=until):
             return None
     pipeline.save_pretrained(place)
-    shutil.rmtree(place.with_name(f"{place.name}-run"), ignore_errors=True)
+    shutil.rmtree(run, ignore_errors=True)
     return place
 
 
