@@ -140,6 +140,9 @@ class Room:
     def cloaked(self, delta: Tensor, scale: Tensor, window: View) -> Tensor:
         """A window of x + s·δ, on the 8-bit grid; pixels that may not change stay unrounded.
 
+        Where s < 1 the rounding is dithered: most of δ lies at the cap, and without that all of it
+        would give up its last grey level at once.
+
         Args:
             delta: δ, (B, 3, h, w), at the pictures' size or a smaller one.
             scale: s, (B,), from 0 to 1.
@@ -148,8 +151,13 @@ class Room:
         below, above = self.window(window)
         height, width = self.images.shape[-2:]
         change = enlarged(delta, height, width, window)
-        change = scale.view(-1, 1, 1, 1) * torch.maximum(torch.minimum(change, above), below)
-        return torch.where(above > below, to_grid(images + change), images)
+        scale = scale.view(-1, 1, 1, 1)
+        moved = images + scale * torch.maximum(torch.minimum(change, above), below)
+        rounded = to_grid(moved)
+        if bool((scale < 1).any()):
+            dithered = (moved * LEVELS + _dither(window).to(moved)).floor() / LEVELS
+            rounded = torch.where(scale < 1, dithered, rounded)
+        return torch.where(above > below, rounded, images)
 
     def cloaked_whole(self, delta: Tensor, scale: Tensor) -> Tensor:
         """The whole of x + s·δ, as :meth:`cloaked`, made band by band."""
@@ -157,6 +165,17 @@ class Room:
         for band in bands(*self.images.shape[-2:]):
             band.cut(cloaked).copy_(self.cloaked(delta, scale, band))
         return cloaked
+
+
+def _dither(window: View) -> Tensor:
+    """Thresholds (h, w) in (0, 1) that look even everywhere and belong to a pixel's place.
+
+    Interleaved gradient noise (J. Jimenez, SIGGRAPH 2014), kept off 0 and 1 by float32's noise.
+    """
+    rows = torch.arange(window.top, window.top + window.window_height, dtype=torch.float64)
+    columns = torch.arange(window.left, window.left + window.window_width, dtype=torch.float64)
+    pattern = (52.9829189 * ((0.00583715 * rows[:, None] + 0.06711056 * columns) % 1)) % 1
+    return (0.01 + 0.98 * pattern).float()
 
 
 def _whole_levels(cap: Tensor) -> Tensor:

@@ -83,6 +83,7 @@ class Cloak:
         settings: with the real number of steps.
         gradients: backward passes through Φ, in units of one 512 × 512 picture, per image.
         seconds: wall time of the whole optimisation, measures included.
+        passes: backward passes through Φ, whatever their size.
     """
 
     images: Tensor
@@ -91,6 +92,7 @@ class Cloak:
     settings: CloakSettings
     gradients: float
     seconds: float
+    passes: int = 0
 
 
 OnStep = Callable[[CloakStep], None]
@@ -190,7 +192,8 @@ class _Progress:
     on_step: OnStep | None
     distances: list[Tensor] = field(init=False)
     perceptual: list[Tensor] = field(init=False)
-    passes: float = 0.0  # backward passes through Φ, in units of one 512 × 512 picture
+    passes: int = 0  # backward passes through Φ
+    gradients: float = 0.0  # the same in units of one 512 × 512 picture
 
     def __post_init__(self) -> None:
         nothing = torch.zeros(self.problem.images.shape[0], device=self.problem.images.device)
@@ -199,7 +202,8 @@ class _Progress:
 
     def passed(self, view: int, distance: Tensor) -> None:
         self.distances[view] = distance.detach()
-        self.passes += self.problem.targets[view].view.passes
+        self.passes += 1
+        self.gradients += self.problem.targets[view].view.passes
 
     def measured(self, view: int, perceptual: Tensor) -> None:
         self.perceptual[view] = perceptual.detach()
@@ -312,7 +316,8 @@ def _descend(
         momentum = MOMENTUM * momentum + torch.autograd.grad(seen, delta, direction)[0]
         remaining = 1 - (step - 1) / settings.steps
         with torch.no_grad():
-            delta -= STEP * remaining * problem.cap * momentum.sign()
+            typical = momentum.abs().mean(dim=(1, 2, 3), keepdim=True).clamp_min(1e-30)
+            delta -= STEP * remaining * problem.cap * (momentum / typical).clamp(-1, 1)
         problem.project_(delta)
         progress.passed(view, distance)
         progress.report(step, delta)
@@ -409,8 +414,9 @@ def optimize_cloak(
         measures=comparison.measure(cloaked, perceptual),
         budget=budget,
         settings=settings,
-        gradients=progress.passes,
+        gradients=progress.gradients,
         seconds=time.perf_counter() - started,
+        passes=progress.passes,
     )
 
 

@@ -37,6 +37,7 @@ def measures_as_json(measures: Measures, metric: str, limit: float | None) -> di
         "psnr": measures.psnr,
         "shift": {"512": measures.shift_512, "native": measures.shift_native},
         "feature_distance": {"before": measures.distance_before, "after": measures.distance_after},
+        "native_tiles": {"all": measures.tiles, "measured": measures.tiles_measured},
     }
 
 
@@ -120,8 +121,9 @@ def write_sheet(
         original, styled, cloaked: images (1, 3, H, W) in [0, 1].
         report: what :func:`build_report` returned.
     """
-    factor = _difference_factor(cloaked - original)
-    difference = (0.5 + factor * (cloaked - original)).clamp(0, 1)
+    difference = cloaked - original
+    factor = _difference_factor(difference)
+    difference.mul_(factor).add_(0.5).clamp_(0, 1)  # in place: a large picture fills the memory
     panels = [
         ("original", original),
         (f"styled: {report['target_style']['name']}", styled),
@@ -135,7 +137,7 @@ def write_sheet(
 
 def _difference_factor(difference: Tensor) -> int:
     """The round factor that makes a difference fill the grey scale without clipping much."""
-    sample = difference.abs().flatten()[:: max(1, difference.numel() // 10**6)]
+    sample = difference.flatten()[:: max(1, difference.numel() // 10**6)].abs()
     largest = float(torch.quantile(sample, 0.99))
     return next((f for f in (50, 20, 10, 5, 2) if f * largest <= 0.5), 1)
 

@@ -1,0 +1,203 @@
+"""How fast a cloak is made: both methods on the same pictures, and the device's raw speed.
+
+Wall time means little on a busy machine; backward passes through Φ and the ratio of two times in
+one run do.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from ..budget import Budget
+from ..cloak import CloakSettings, CloakStep, OnStep, fast_dtype, optimize_cloak
+from ..encoders import Encoder, encoder_from_module
+from ..measures import Measures
+from ..perceptual import PerceptualMetric
+
+MIB = 2**20
+
+
+@dataclass(frozen=True, eq=False)
+class TimedCloak:
+    """One cloak of one picture by one method.
+
+    Attributes:
+        picture, method: what was cloaked, and how.
+        size: height and width in pixels.
+        passes: backward passes through Φ, one for each view that a step looks at.
+        gradients: the same in units of one 512 × 512 picture.
+        seconds: wall time of the whole optimisation, measures included.
+        measures: of the result.
+        peak_mib: most memory held so far, in MiB: on CUDA by torch during this cloak, elsewhere by
+            the process since it began; None where the system does not tell.
+        curve: before each step, gradients so far and shift of the unrounded picture.
+    """
+
+    picture: str
+    method: str
+    size: tuple[int, int]
+    passes: int
+    gradients: float
+    seconds: float
+    measures: Measures
+    peak_mib: float | None
+    curve: list[tuple[float, float]]
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it, ready for JSON."""
+        return asdict(self)
+
+
+def timed_cloak(
+    picture: str,
+    images: Tensor,
+    styled: Tensor,
+    encoder: Encoder,
+    metric: PerceptualMetric | None,
+    budget: Budget,
+    settings: CloakSettings,
+    on_step: OnStep | None = None,
+) -> TimedCloak:
+    """Cloak one picture (1, 3, H, W) and note what it took."""
+    distances: list[Tensor] = []
+
+    def note(step: CloakStep) -> None:
+        distances.append(step.feature_distance[0])
+        if on_step is not None:
+            on_step(step)
+
+    if encoder.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(encoder.device)
+    cloak = optimize_cloak(images, styled, encoder, budget, settings, note, metric=metric)
+    height, width = images.shape[-2:]
+    each = cloak.gradients / len(distances)
+    return TimedCloak(
+        picture,
+        settings.method,
+        (height, width),
+        cloak.passes,
+        cloak.gradients,
+        cloak.seconds,
+        cloak.measures[0],
+        peak_memory(encoder.device),
+        [(i * each, 1 - float(distance)) for i, distance in enumerate(distances)],
+    )
+
+
+def peak_memory(device: torch.device) -> float | None:
+    """The most memory held so far, in MiB; see :class:`TimedCloak`."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / MIB
+    with suppress(OSError, StopIteration):
+        with open("/proc/self/status", encoding="ascii") as status:
+            line = next(line for line in status if line.startswith("VmHWM:"))
+        return int(line.split()[1]) / 1024
+    return None
+
+
+def compare_methods(
+    pictures: dict[str, tuple[Tensor, Tensor]],
+    encoder: Encoder,
+    metric: PerceptualMetric | None,
+    budget: Budget,
+    settings: CloakSettings,
+    paper_steps: int,
+    on_step: Callable[[str, CloakStep], None] | None = None,
+) -> Iterator[tuple[TimedCloak, TimedCloak]]:
+    """Cloak each picture by ``fast`` and by ``paper``, and give the pair.
+
+    Args:
+        pictures: the original and its styled picture, (1, 3, H, W) in [0, 1] each, by name.
+        settings: of ``fast``.
+        paper_steps: 0 for the method's own number.
+        on_step: called with a picture's name and method after each step.
+    """
+    for name, (images, styled) in pictures.items():
+        pair = []
+        for method in (settings, replace(settings, method="paper", steps=paper_steps)):
+
+            def note(step: CloakStep, title: str = f"{name}, {method.method}") -> None:
+                if on_step is not None:
+                    on_step(title, step)
+
+            pair.append(timed_cloak(name, images, styled, encoder, metric, budget, method, note))
+        yield pair[0], pair[1]
+
+
+def ratios(fast: TimedCloak, paper: TimedCloak) -> dict[str, float | None]:
+    """What ``fast`` reaches and costs in terms of ``paper``."""
+    before, after = paper.measures.psnr, fast.measures.psnr
+    return {
+        "shift": fast.measures.shift_512 / paper.measures.shift_512,
+        "passes": paper.passes / fast.passes,
+        "seconds": paper.seconds / fast.seconds,
+        "psnr_difference": None if before is None or after is None else after - before,
+    }
+
+
+def raw_speed(device: torch.device, size: int = 512, repeats: int = 3) -> dict[str, Any]:
+    """A Stable Diffusion 1.x encoder, forward and backward to the picture, against the ceiling.
+
+    Its weights are random: they take as long as real ones.  The ceiling is the device's own matrix
+    product in the same number format.
+    """
+    from diffusers import AutoencoderKL
+
+    dtype = fast_dtype(device) or torch.float32
+    encoder = encoder_from_module(
+        AutoencoderKL(
+            block_out_channels=(128, 256, 512, 512),
+            layers_per_block=2,
+            latent_channels=4,
+            down_block_types=("DownEncoderBlock2D",) * 4,
+            up_block_types=("UpDecoderBlock2D",) * 4,
+        ),
+        "sd-1.x-random",
+        device,
+    )
+    point = torch.rand(1, 3, size, size, device=device, requires_grad=True)
+
+    def gradient() -> None:
+        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+            features = encoder(point)
+        torch.autograd.grad(features.square().mean(), point)
+
+    with FlopCounterMode(display=False) as counter:
+        gradient()
+    seconds = _seconds_of(gradient, device, repeats)
+    side = 8192 if device.type == "cuda" else 2048
+    matrix = torch.rand(side, side, device=device, dtype=dtype)
+    product = _seconds_of(lambda: matrix @ matrix, device, repeats)
+    speed, ceiling = counter.get_total_flops() / seconds, 2 * side**3 / product
+    return {
+        "encoder": "AutoencoderKL, Stable Diffusion 1.x shape, random weights",
+        "size": size,
+        "dtype": str(dtype).removeprefix("torch."),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
+        "tflop_per_gradient": counter.get_total_flops() / 1e12,
+        "seconds_per_gradient": seconds,
+        "tflops": speed / 1e12,
+        "matrix_product_tflops": ceiling / 1e12,
+        "share_of_ceiling": speed / ceiling,
+        "peak_mib": peak_memory(device),
+    }
+
+
+def _seconds_of(work: Callable[[], object], device: torch.device, repeats: int) -> float:
+    """The shortest of some runs, after one that does not count."""
+    times = []
+    for _ in range(repeats + 1):
+        started = time.perf_counter()
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        times.append(time.perf_counter() - started)
+    return min(times[1:])
