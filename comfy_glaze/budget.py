@@ -13,6 +13,7 @@ from torch import Tensor
 from .images import LEVELS, View, bands, enlarged, resize, to_grid
 from .measures import Comparison
 from .perceptual import Reference
+from .visibility import Sight, cap_map
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,12 +26,15 @@ class Budget:
         metric: a name of :data:`comfy_glaze.perceptual.PERCEPTUAL_METRICS`, ``auto``, or ``none``
             for no perceptual limit at all.
         alpha: α of Eq. 2, relative to the feature distance divided by its initial value.
+        sight: how the cap is spread over the picture (see :mod:`comfy_glaze.visibility`); None for
+            the same cap everywhere.
     """
 
     limit: float = 0.05
     linf: float | None = 6 / LEVELS
     metric: str = "auto"
     alpha: float = 20.0
+    sight: Sight | None = None
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.limit) and self.limit > 0):
@@ -44,9 +48,9 @@ class Budget:
 
 
 PRESETS: dict[str, Budget] = {
-    "gallery": Budget(limit=0.03, linf=4 / LEVELS),
-    "default": Budget(limit=0.05, linf=6 / LEVELS),
-    "strong": Budget(limit=0.10, linf=10 / LEVELS),
+    "gallery": Budget(limit=0.03, linf=4 / LEVELS, sight=Sight(0.6, 0.25)),
+    "default": Budget(limit=0.05, linf=6 / LEVELS, sight=Sight(0.8, 0.35)),
+    "strong": Budget(limit=0.10, linf=10 / LEVELS, sight=Sight(1.2, 0.8)),
 }
 """Budgets as an artist would name them: how visible, on the bundled artworks at 100%."""
 
@@ -90,6 +94,14 @@ class Room:
     images: Tensor
     cap: float | Tensor | None
     keep_clear: Tensor | None
+
+    @classmethod
+    def of(cls, images: Tensor, budget: Budget, keep_clear: Tensor | None) -> Room:
+        """The room that a budget gives: its cap, spread over the picture if it says so."""
+        if budget.sight is None:
+            return cls(images, budget.linf, keep_clear)
+        linf = 1.0 if budget.linf is None else budget.linf
+        return cls(images, cap_map(images, linf, budget.sight), keep_clear)
 
     def check(self) -> None:
         """Raise unless every picture has pixels that may change.

@@ -21,6 +21,8 @@ from .encoders import Encoder
 from .images import LEVELS, resize, size_in_views, views_of
 from .measures import Comparison, Measures, ViewTarget
 from .perceptual import PerceptualMetric, load_metric
+from .robustness import ROBUSTNESS, STEPS, seen_by_a_mimic
+from .visibility import colour_map, less_visible
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class CloakSettings:
         method: a key of :data:`METHODS`.
         steps: 0 for the method's own number.
         seed: decides everything random; the same seed gives the same bytes on the same CPU.
-        robustness: ``none`` (the only one so far).
+        robustness: a key of :data:`comfy_glaze.robustness.ROBUSTNESS`.
         preset: the name of the preset the budget came from, for the report.
     """
 
@@ -48,8 +50,10 @@ class CloakSettings:
             )
         if self.steps < 0:
             raise ValueError(f"steps must be 0 (the method's own) or more, but got {self.steps}.")
-        if self.robustness != "none":
-            raise ValueError(f"Expected robustness none, but got {self.robustness}.")
+        if self.robustness not in ROBUSTNESS:
+            raise ValueError(
+                f"Expected a robustness among {', '.join(ROBUSTNESS)}, but got {self.robustness}."
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -290,6 +294,8 @@ def _descend(
     Nothing in it waits for the device.
     """
     images, limit = problem.images, problem.budget.limit
+    robustness = ROBUSTNESS[settings.robustness]
+    colour = colour_map(images) if problem.budget.sight else None
     delta = problem.random_start(settings.seed)
     momentum = torch.zeros_like(images)
     finite = torch.ones((), dtype=torch.bool, device=images.device)
@@ -301,7 +307,8 @@ def _descend(
         target = problem.targets[view]
         seen = target.view.of(images + delta)
         point = seen.detach().requires_grad_()
-        distance = problem.distance(point, target, dtype)
+        shown = seen_by_a_mimic(point, robustness, settings.seed, step) if robustness else point
+        distance = problem.distance(shown, target, dtype)
         direction = _unit_gradient(distance, point)
         finite = finite & direction.isfinite().all()
         if target.reference is not None and turns[view] % METRIC_EVERY == 0:
@@ -316,8 +323,11 @@ def _descend(
         momentum = MOMENTUM * momentum + torch.autograd.grad(seen, delta, direction)[0]
         remaining = 1 - (step - 1) / settings.steps
         with torch.no_grad():
-            typical = momentum.abs().mean(dim=(1, 2, 3), keepdim=True).clamp_min(1e-30)
-            delta -= STEP * remaining * problem.cap * (momentum / typical).clamp(-1, 1)
+            wanted = momentum if colour is None else less_visible(momentum, colour)
+            typical = wanted.abs().mean(dim=(1, 2, 3), keepdim=True).clamp_min(1e-30)
+            delta -= STEP * remaining * problem.cap * (wanted / typical).clamp(-1, 1)
+            if colour is not None:
+                delta.copy_(less_visible(delta, colour))
         problem.project_(delta)
         progress.passed(view, distance)
         progress.report(step, delta)
@@ -400,10 +410,11 @@ def optimize_cloak(
     if keep_clear is not None:
         keep_clear = _usable(keep_clear, encoder.device)
     comparison = Comparison.of(images, styled, encoder, metric, objective)
-    room = Room(images, budget.linf, keep_clear)
+    room = Room.of(images, budget, keep_clear)
     room.check()
     problem = _Problem.of(comparison, room, budget, method.views)
-    steps = settings.steps or method.steps(len(problem.targets))
+    own = method.steps(len(problem.targets)) * (STEPS if settings.robustness != "none" else 1)
+    steps = settings.steps or own
     settings = replace(settings, steps=steps)
     progress = _Progress(problem, steps, on_step)
     delta = method.run(problem, settings, progress)

@@ -1,0 +1,96 @@
+"""What a picture goes through on the web, differentiable: the expectation inside the optimiser.
+
+Expectation over transformation (Athalye et al., ICML 2018): each step shows Φ the picture after
+one random change, so that δ moves into what survives them all.  These are stand-ins; what a cloak
+keeps is measured with real encoders, see :mod:`comfy_glaze.countermeasures`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Uniform = Callable[[float, float], float]
+"""Draws a number from a range."""
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """What to be robust against.
+
+    Attributes:
+        jpeg: lowest and highest quality.
+        scale: smallest and largest size on the way, and back.
+        sigma: smallest and largest blur, in pixels.
+        shares: how often JPEG, resizing and blurring come; the rest of the steps sees the picture
+            as it is.
+    """
+
+    jpeg: tuple[float, float]
+    scale: tuple[float, float]
+    sigma: tuple[float, float]
+    shares: tuple[float, float, float]
+
+
+ROBUSTNESS: dict[str, Robustness | None] = {
+    "none": None,
+    "web": Robustness((40, 90), (0.35, 0.75), (0.5, 1.0), (0.5, 0.5, 0.0)),
+    "strong": Robustness((10, 75), (0.25, 0.6), (0.8, 2.2), (0.35, 0.35, 0.3)),
+}
+"""Levels of robustness by name; docs/robustness.md has the trials that chose them."""
+
+STEPS = 2
+"""How many times as many steps a robust cloak takes."""
+
+
+def seen_by_a_mimic(images: Tensor, robustness: Robustness, seed: int, step: int) -> Tensor:
+    """One random change of images (B, 3, H, W) in [0, 1], differentiable; the same for a batch.
+
+    Args:
+        seed, step: decide what is drawn.
+    """
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+
+    def uniform(low: float, high: float) -> float:
+        return low + (high - low) * float(torch.rand((), generator=generator))
+
+    jpeg, scale, blur = robustness.shares
+    drawn = uniform(0, 1)
+    if drawn < jpeg:
+        return _jpeg(images, uniform(*robustness.jpeg))
+    if drawn < jpeg + scale:
+        return _there_and_back(images, uniform(*robustness.scale), uniform(0, 1) < 0.5)
+    if drawn < jpeg + scale + blur:
+        return _blur(images, uniform(*robustness.sigma))
+    return images
+
+
+def _jpeg(images: Tensor, quality: float) -> Tensor:
+    """JPEG with halved chroma, whose rounding has a smooth stand-in."""
+    from kornia.enhance import jpeg_codec_differentiable
+
+    coded: Tensor = jpeg_codec_differentiable(
+        images.float().clamp(0, 1), torch.full((1,), quality, device=images.device)
+    )
+    return coded
+
+
+def _there_and_back(images: Tensor, scale: float, sharp: bool) -> Tensor:
+    """Scaled down and up again, with antialiasing."""
+    mode = "bicubic" if sharp else "bilinear"
+    height, width = images.shape[-2:]
+    small = (max(1, round(height * scale)), max(1, round(width * scale)))
+    smaller = F.interpolate(images, small, mode=mode, antialias=True)
+    return F.interpolate(smaller, (height, width), mode=mode, antialias=True).clamp(0, 1)
+
+
+def _blur(images: Tensor, sigma: float) -> Tensor:
+    from torchvision.transforms.functional import gaussian_blur
+
+    reach = min(int(3 * sigma + 0.5), min(images.shape[-2:]) - 1)
+    blurred: Tensor = gaussian_blur(images, 2 * reach + 1, sigma)
+    return blurred
