@@ -14,8 +14,8 @@ from .terminal import progress_bar, results, say
 
 if TYPE_CHECKING:
     from ..evaluation.benchmark import CellProgress
-    from ..evaluation.experiment import Artist, Lab
-    from ..evaluation.lab import LabRequest
+    from ..evaluation.lab import Artist, Lab
+    from ..evaluation.open_lab import LabRequest
 
 SMOKE_HINT = (
     "Smoke: the generator is random and has learned nothing; the chain runs, and the figures say "
@@ -107,7 +107,7 @@ def _command(usual_grid: str) -> Callable[..., None]:
         picture for the artist, and everything in between: an interrupted run goes on where it was.
         """
         from ..evaluation.benchmark import PRESETS, run_grid, world_of
-        from ..evaluation.lab import LabRequest
+        from ..evaluation.open_lab import LabRequest
         from ..evaluation.scenarios import GRIDS, PLAIN, Scenario, with_encoder
 
         with one_sentence():
@@ -171,7 +171,7 @@ def _one_of(name: str, known: dict[str, Any], kind: str) -> Any:
 
 def _open(request: LabRequest, smoke: bool) -> tuple[Lab, list[Artist], dict[str, Any]]:
     """The lab that was asked for; smoke brings works and a generator of its own."""
-    from ..evaluation.lab import open_lab
+    from ..evaluation.open_lab import open_lab
     from ..evaluation.smoke import make_smoke_world
 
     if smoke:

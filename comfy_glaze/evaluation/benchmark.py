@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from ..cloak import CloakSettings
+from ..report import write_json
 from .captions import Work
-from .experiment import Artist, Lab, Progress, pictures_of, run_cell, write_json
+from .experiment import pictures_of, run_cell
 from .figures import write_grid
 from .generation import Generation
+from .lab import Artist, Lab, Progress
 from .mimicry import FineTuning
 from .scenarios import Scenario
 from .tables import markdown, write_tables
@@ -95,6 +97,7 @@ def run_grid(
     Returns:
         The finished cells, and how many are not finished.
     """
+    lab.folder.mkdir(parents=True, exist_ok=True)
     until = None if minutes is None else time.monotonic() + 60 * minutes
     todo = [(s, a, g) for s in range(seeds) for a in artists for g in grid]
     cells: list[dict[str, Any]] = []

@@ -13,8 +13,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..artwork import ArtworkError, atomic_write, load_artwork
+from ..artwork import ArtworkError, load_artwork
 from ..images import shrink
+from ..report import write_json
 from .transformers_models import load_captioner
 
 CAPTION_SIDE = 384
@@ -87,9 +88,7 @@ def caption_works(
         known |= {path.name: describe(path) for path in missing}
         if kept is not None:
             kept.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_write(kept) as temporary:
-                text = json.dumps(known, indent=1, ensure_ascii=False)
-                temporary.write_text(text + "\n", encoding="utf-8")
+            write_json(known, kept)
     return [Work(path, f"{known[path.name]} by {artist}") for path in paths]
 
 

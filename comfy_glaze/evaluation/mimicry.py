@@ -17,12 +17,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..artwork import atomic_write, load_artwork
+from ..artwork import atomic_write
 from ..encoders import fingerprint_of
-from ..images import resize
+from ..report import write_json
 from .captions import Work, works_as_json
 from .generation import Generation, generate
-from .generators import Prompts, encode_images, encode_prompts, predict
+from .generators import predict
+from .training_data import Shelf, seed_of
 
 
 @dataclass(frozen=True)
@@ -145,63 +146,6 @@ def load_mimic(pipeline: Any, folder: Path) -> None:
     METHODS[method].load(pipeline, folder)
 
 
-# --- what it trains on ---------------------------------------------------------------------------
-
-
-def training_pixels(path: Path, resolution: int) -> Tensor:
-    """A picture as a mimic's training sees it: scaled to the resolution, its middle square."""
-    pixels = load_artwork(path).pixels
-    height, width = pixels.shape[-2:]
-    scale = resolution / min(height, width)
-    height, width = max(resolution, round(height * scale)), max(resolution, round(width * scale))
-    top, left = (height - resolution) // 2, (width - resolution) // 2
-    scaled = resize(pixels, height, width).clamp(0, 1)
-    return scaled[..., top : top + resolution, left : left + resolution]
-
-
-@dataclass(frozen=True, eq=False)
-class _Shelf:
-    """Encoded pictures and captions, ready to be drawn from."""
-
-    means: Tensor
-    deviations: Tensor
-    prompts: Prompts
-    caption_of: Tensor  # which prompt belongs to a picture; the last prompt is the empty one
-
-    @classmethod
-    def of(cls, pipeline: Any, works: Sequence[Work], resolution: int) -> _Shelf:
-        captions = list(dict.fromkeys(work.caption for work in works))
-        pictures = (training_pixels(work.path, resolution) for work in works)
-        means, deviations = encode_images(pipeline, pictures)
-        prompts = encode_prompts(pipeline, [*captions, ""])
-        caption_of = torch.tensor([captions.index(work.caption) for work in works])
-        return cls(means, deviations, prompts, caption_of)
-
-    def draw(
-        self, step: int, settings: FineTuning, generator: torch.Generator
-    ) -> tuple[Tensor, Prompts]:
-        """A batch of latents and prompts; every picture once before any comes twice."""
-        count, first = len(self.means), (step - 1) * settings.batch
-        chosen = []
-        for position in range(first, first + settings.batch):
-            epoch, place = divmod(position, count)
-            order = torch.Generator().manual_seed(_seed_of(settings.seed, epoch, 1))
-            chosen.append(int(torch.randperm(count, generator=order)[place]))
-        index = torch.tensor(chosen)
-        captions = self.caption_of[index].clone()
-        dropped = torch.rand(len(index), generator=generator) < settings.caption_dropout
-        captions[dropped] = len(self.prompts.hidden) - 1
-        noise = torch.randn(len(index), *self.means.shape[1:], generator=generator)
-        device = self.means.device
-        on = index.to(device)
-        latents = self.means[on] + self.deviations[on] * noise.to(device)
-        return latents, self.prompts[captions.to(device)]
-
-
-def _seed_of(seed: int, number: int, purpose: int) -> int:
-    return (seed * 1_000_003 + number) * 4 + purpose
-
-
 # --- training ------------------------------------------------------------------------------------
 
 
@@ -246,13 +190,13 @@ def fine_tune(
         return True
     folder.mkdir(parents=True, exist_ok=True)
     method = METHODS[settings.method]
-    shelves = [_Shelf.of(pipeline, works, settings.resolution)]
+    shelves = [Shelf.of(pipeline, works, settings.resolution)]
     if method.prior:
         named = [replace(work, caption=_dreambooth_caption(work)) for work in works]
         prior = [Work(path, PRIOR_PROMPT) for path in _prior_pictures(pipeline, settings, folder)]
         shelves = [
-            _Shelf.of(pipeline, named, settings.resolution),
-            _Shelf.of(pipeline, prior, settings.resolution),
+            Shelf.of(pipeline, named, settings.resolution),
+            Shelf.of(pipeline, prior, settings.resolution),
         ]
     torch.manual_seed(settings.seed)  # LoRA's first matrices
     method.prepare(pipeline, settings)
@@ -262,8 +206,7 @@ def fine_tune(
     method.save(pipeline, folder)
     learned = {str(i): tensor for i, tensor in enumerate(run.learned)}
     record["weights"] = fingerprint_of(learned)
-    with atomic_write(folder / "mimic.json") as temporary:
-        temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    write_json(record, folder / "mimic.json")
     run.checkpoint.unlink(missing_ok=True)
     pipeline.unet.requires_grad_(False)
     return True
@@ -340,7 +283,7 @@ class _Run:
     @torch.enable_grad()
     def train(
         self,
-        shelves: Sequence[_Shelf],
+        shelves: Sequence[Shelf],
         on_step: Callable[[TrainingStep], None] | None,
         until: float | None,
     ) -> bool:
@@ -369,12 +312,12 @@ class _Run:
                 target.copy_(source)
         return True
 
-    def _take_step(self, shelves: Sequence[_Shelf]) -> float:
+    def _take_step(self, shelves: Sequence[Shelf]) -> float:
         settings = self.settings
         rate = settings.learning_rate * min(1.0, self.step / max(1, settings.warm_up))
         for group in self.adam.param_groups:
             group["lr"] = rate
-        generator = torch.Generator().manual_seed(_seed_of(settings.seed, self.step, 0))
+        generator = torch.Generator().manual_seed(seed_of(settings.seed, self.step, 0))
         total = 0.0
         for shelf in shelves:
             for loss in self._losses(shelf, generator):
@@ -389,10 +332,12 @@ class _Run:
                 mean.lerp_(weight, 1 - decay)
         return total
 
-    def _losses(self, shelf: _Shelf, generator: torch.Generator) -> Iterator[Tensor]:
+    def _losses(self, shelf: Shelf, generator: torch.Generator) -> Iterator[Tensor]:
         """The denoising loss of one batch, in parts whose sum it is."""
         settings, device = self.settings, self.pipeline.device
-        latents, prompts = shelf.draw(self.step, settings, generator)
+        latents, prompts = shelf.draw(
+            self.step, settings.batch, settings.seed, settings.caption_dropout, generator
+        )
         noise = torch.randn(latents.shape, generator=generator).to(device)
         last = self.noise.config.num_train_timesteps
         times = torch.randint(0, last, (len(latents),), generator=generator).to(device)

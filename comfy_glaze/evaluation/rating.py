@@ -22,6 +22,7 @@ from typing import Any
 from PIL import Image
 
 from ..artwork import atomic_write
+from ..report import write_json
 from .intervals import Interval, share_interval
 
 LEVELS = (
@@ -131,8 +132,7 @@ def make_kit(
         with atomic_write(page) as temporary:
             temporary.write_text(_page(rater, sections), encoding="utf-8")
         pages.append(page)
-    with atomic_write(key_file(folder)) as temporary:
-        temporary.write_text(json.dumps(key, indent=1) + "\n", encoding="utf-8")
+    write_json(key, key_file(folder))
     return pages
 
 

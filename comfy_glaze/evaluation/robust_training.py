@@ -12,7 +12,6 @@ original feature space Φ₀, so that the generator needs no change:
 from __future__ import annotations
 
 import copy
-import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -24,6 +23,7 @@ from torch import Tensor, nn
 
 from ..encoders import ENCODERS, Encoder, encoder_from_module
 from ..measures import feature_distance
+from ..report import write_json
 
 VARIANTS = ("retrain", "keep")
 
@@ -179,5 +179,4 @@ def as_encoder(model: nn.Module, name: str) -> Encoder:
 def save_robust(model: Any, settings: RobustTraining, folder: Path) -> None:
     """Write the autoencoder in diffusers' layout, with ``training.json``."""
     model.save_pretrained(folder)
-    text = json.dumps(asdict(settings), indent=1)
-    (folder / "training.json").write_text(text + "\n", encoding="utf-8")
+    write_json(asdict(settings), folder / "training.json")

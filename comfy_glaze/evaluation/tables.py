@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .experiment import write_json
+from ..report import write_json
 from .genre_shift import has_shifted
 from .intervals import Interval, mean_interval, share_interval
 

@@ -17,9 +17,10 @@ from comfy_glaze.cloak import CloakSettings
 from comfy_glaze.encoders import load_encoder
 from comfy_glaze.evaluation.benchmark import enter, run_grid, world_of
 from comfy_glaze.evaluation.captions import Work, split_works
-from comfy_glaze.evaluation.experiment import Artist, Lab, run_cell
+from comfy_glaze.evaluation.experiment import run_cell
 from comfy_glaze.evaluation.generation import Generation
 from comfy_glaze.evaluation.genre_shift import Classifier
+from comfy_glaze.evaluation.lab import Artist, Lab
 from comfy_glaze.evaluation.mimicry import FineTuning
 from comfy_glaze.evaluation.scenarios import CAPS, GLAZE, GRIDS, PLAIN, Scenario, with_encoder
 from comfy_glaze.evaluation.style_features import load_features

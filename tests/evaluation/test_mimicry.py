@@ -14,7 +14,8 @@ from comfy_glaze.artwork import Artwork, load_artwork, save_artwork
 from comfy_glaze.evaluation.captions import Work
 from comfy_glaze.evaluation.generation import Generation, generate
 from comfy_glaze.evaluation.generators import load_generator
-from comfy_glaze.evaluation.mimicry import FineTuning, fine_tune, load_mimic, training_pixels
+from comfy_glaze.evaluation.mimicry import FineTuning, fine_tune, load_mimic
+from comfy_glaze.evaluation.training_data import training_pixels
 
 from ..conftest import smooth_picture
 

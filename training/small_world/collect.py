@@ -32,10 +32,10 @@ from world import (
     content_of,
     folder_of,
     world_styles,
-    write_json,
 )
 
 from comfy_glaze.artwork import Artwork, load_artwork, save_artwork
+from comfy_glaze.report import write_json
 from comfy_glaze.style_bank import builtin_styles
 from comfy_glaze.style_transfer import load_style_transfer
 
@@ -96,8 +96,10 @@ def _works(contents: list[dict[str, str]], world: World) -> Iterator[dict[str, s
     if len(contents) < need:
         contents = contents * (need // max(1, len(contents)) + 1)  # the proof: contents are shared
     for number, (artist, style) in enumerate(ARTISTS.items()):
-        for row in contents[number * world.works : (number + 1) * world.works]:
-            yield row | {"style": style, "part": "works", "artist": artist}
+        mine = contents[number * world.works : (number + 1) * world.works]
+        for piece, row in enumerate(mine):
+            who = {"part": "works", "artist": artist, "piece": f"{piece:02d}"}
+            yield row | {"style": style} | who
 
 
 def draw(folder: Path, world: World) -> None:
@@ -110,7 +112,9 @@ def draw(folder: Path, world: World) -> None:
         place = f"works/{row['artist']}" if row["part"] == "works" else row["part"]
         style = list(styles).index(row["style"]) if row["style"] in styles else 99
         ending = "png" if row["part"] == "works" else "webp"
-        words = f"{row['content']} {stem}" if row["part"] == "works" else f"{stem}-{style:02d}"
+        words = f"{stem}-{style:02d}"
+        if row["part"] == "works":
+            words = f"{row['content']} {row['piece']}"
         target = folder / place / f"{words}.{ending}"
         if target in seen:
             continue

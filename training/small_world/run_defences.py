@@ -23,15 +23,15 @@ from diffusers import AutoencoderTiny
 from run_grid import artists_of, open_world, tell
 from torch import Tensor
 from train_generator import works_of_the_world
-from world import ARTISTS, UNSTYLED, WORLDS, World, arguments, folder_of, read_grid, write_json
+from world import ARTISTS, UNSTYLED, WORLDS, World, arguments, folder_of, read_grid
 
 from comfy_glaze.artwork import Artwork, load_artwork, save_artwork
 from comfy_glaze.baselines import cloak_as
 from comfy_glaze.budget import Budget
 from comfy_glaze.encoders import embedded_autoencoder
 from comfy_glaze.evaluation.benchmark import run_grid
-from comfy_glaze.evaluation.experiment import Artist, Lab
 from comfy_glaze.evaluation.generators import load_generator
+from comfy_glaze.evaluation.lab import Artist, Lab
 from comfy_glaze.evaluation.mimicry import fine_tune
 from comfy_glaze.evaluation.outliers import detect
 from comfy_glaze.evaluation.robust_training import (
@@ -42,6 +42,7 @@ from comfy_glaze.evaluation.robust_training import (
 )
 from comfy_glaze.evaluation.scenarios import GLAZE, PLAIN
 from comfy_glaze.portfolio import choose_device
+from comfy_glaze.report import write_json
 from comfy_glaze.style_bank import Style
 
 Pairs = list[tuple[Tensor, Tensor]]

@@ -23,8 +23,8 @@ from comfy_glaze.countermeasures import Tools
 from comfy_glaze.encoders import Encoder, load_encoder
 from comfy_glaze.evaluation.benchmark import CellProgress, run_grid, world_of
 from comfy_glaze.evaluation.captions import Work
-from comfy_glaze.evaluation.experiment import Artist, Lab
-from comfy_glaze.evaluation.lab import TEXTURE, countermeasures_of
+from comfy_glaze.evaluation.lab import Artist, Lab
+from comfy_glaze.evaluation.open_lab import TEXTURE, countermeasures_of
 from comfy_glaze.evaluation.scenarios import GRIDS, Scenario
 from comfy_glaze.evaluation.style_features import load_features
 from comfy_glaze.evaluation.style_probe import load_probe

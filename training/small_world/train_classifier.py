@@ -14,15 +14,16 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from world import arguments, folder_of, read_grid, write_json
+from world import arguments, folder_of, read_grid
 
 from comfy_glaze.artwork import load_artwork
 from comfy_glaze.encoders import fingerprint_of, load_round_trip
 from comfy_glaze.evaluation.intervals import share_interval
-from comfy_glaze.evaluation.lab import TEXTURE
+from comfy_glaze.evaluation.open_lab import TEXTURE
 from comfy_glaze.evaluation.style_features import FeatureExtractor, load_features
 from comfy_glaze.evaluation.style_probe import StyleProbe, fit_probe, save_probe
 from comfy_glaze.portfolio import choose_device
+from comfy_glaze.report import write_json
 
 
 @torch.no_grad()

@@ -25,7 +25,6 @@ from world import (
     folder_of,
     read_grid,
     world_styles,
-    write_json,
 )
 
 from comfy_glaze.artwork import load_artwork
@@ -38,6 +37,7 @@ from comfy_glaze.evaluation.mimicry import TrainingStep, fine_tune
 from comfy_glaze.evaluation.small_generator import SIZES, build_generator
 from comfy_glaze.evaluation.style_probe import load_probe
 from comfy_glaze.portfolio import choose_device
+from comfy_glaze.report import write_json
 
 
 def works_of_the_world(folder: Path) -> list[Work]:

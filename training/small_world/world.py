@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -147,14 +147,3 @@ def read_grid(folder: Path) -> list[dict[str, str]]:
     """The pictures: ``file``, ``content``, ``style``, ``part`` and, for works, ``artist``."""
     rows: list[dict[str, str]] = json.loads((folder / "grid.json").read_text(encoding="utf-8"))
     return rows
-
-
-def write_json(value: Any, path: Path) -> None:
-    """Results are written last, so a plain write will do."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def described(world: World) -> dict[str, Any]:
-    """A world's numbers, for the head of a table."""
-    return asdict(replace(world))
