@@ -21,6 +21,7 @@ from ..countermeasures import (
     available,
     parse_cases,
 )
+from ..encoders import load_encoder
 from ..perceptual import load_metric
 from ..portfolio import open_studio
 from .benchmark import Preset
@@ -90,13 +91,13 @@ def open_lab(request: LabRequest) -> tuple[Lab, list[Artist], dict[str, Any]]:
         raise ValueError(f"A mimic needs five works or more, but got {len(paths)}.")
     request.folder.mkdir(parents=True, exist_ok=True)
     tuning, cloaking = request.preset.tuning, request.preset.cloaking
-    embedded = _has_embedded_vae(request.checkpoint)
+    named = "embedded" if _is_around_the_embedded_one(request.checkpoint) else request.checkpoint
     studio = open_studio(
         paths,
         Budget(),
         cloaking,
-        encoder="embedded" if embedded else request.checkpoint,
-        style_transfer="embedded" if embedded else request.checkpoint,
+        encoder=named,
+        style_transfer=named,
         style=request.style,
         device=request.device,
     )
@@ -163,10 +164,9 @@ def countermeasures_of(grid: Sequence[Scenario], tools: Tools) -> dict[str, Coun
     return found
 
 
-def _has_embedded_vae(checkpoint: str) -> bool:
-    """Whether a generator is one of this project's own, around the embedded autoencoder."""
-    config = Path(checkpoint) / "vae" / "config.json"
-    return config.is_file() and "AutoencoderTiny" in config.read_text(encoding="utf-8")
+def _is_around_the_embedded_one(checkpoint: str) -> bool:
+    """Whether a generator's encoder is the embedded one, as the small world's is."""
+    return load_encoder(checkpoint).fingerprint == load_encoder("embedded").fingerprint
 
 
 def _bundled_picture(folder: Path) -> Path:

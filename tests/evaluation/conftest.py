@@ -54,10 +54,3 @@ def tiny_sd2(tiny_pipeline: str, tmp_path: Path) -> str:
     )
     pipeline.save_pretrained(tmp_path / "tiny-sd2")
     return str(tmp_path / "tiny-sd2")
-
-
-@pytest.fixture(params=["tiny_pipeline", "tiny_sd2", "tiny_sdxl"])
-def tiny_generator(request: pytest.FixtureRequest) -> str:
-    """Stable Diffusion 1, 2 and XL in turn."""
-    folder: str = request.getfixturevalue(request.param)
-    return folder

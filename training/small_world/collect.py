@@ -106,7 +106,7 @@ def draw(folder: Path, world: World) -> None:
     """Draw what is not there yet; works without loss, the rest as WebP."""
     engine = load_style_transfer("embedded")
     styles = {style.name: style for style in builtin_styles()}
-    rows, seen = [], set()
+    rows = []
     for row in plan(folder, world):
         stem = Path(row["file"]).stem
         place = f"works/{row['artist']}" if row["part"] == "works" else row["part"]
@@ -116,9 +116,6 @@ def draw(folder: Path, world: World) -> None:
         if row["part"] == "works":
             words = f"{row['content']} {row['piece']}"
         target = folder / place / f"{words}.{ending}"
-        if target in seen:
-            continue
-        seen.add(target)
         if not target.is_file():
             target.parent.mkdir(parents=True, exist_ok=True)
             pixels = load_artwork(folder / "contents" / row["file"]).pixels
