@@ -6,7 +6,6 @@ cloaked pictures, the training's checkpoint, drawn pictures and finished cells a
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,7 +18,7 @@ from torch import Tensor
 
 from ..artwork import load_artwork
 from ..report import write_json
-from .captions import Work, split_works
+from .captions import Work, replaced, split_works, works_as_json
 from .generation import generate, planned
 from .generators import load_generator
 from .lab import Artist, Lab, OnProgress, Progress
@@ -27,7 +26,7 @@ from .mimicry import TrainingStep, fine_tune
 from .scenarios import Scenario
 from .style_features import grams, kernel_distance, noise_level, style_distances
 from .training_data import training_pixels
-from .training_works import found, slug, training_works
+from .training_works import digest, found, slug, training_works
 
 
 def run_cell(
@@ -63,6 +62,7 @@ def run_cell(
     decisive = {
         "scenario": scenario.key(),
         "artist": artist.name,
+        "works": digest(works_as_json(artist.works)),
         "genre": artist.genre,
         "target_style": artist.target.name if scenario.is_cloaked else None,
         "seed": seed,
@@ -72,8 +72,10 @@ def run_cell(
         "generation": asdict(drawing),
         "cloaking": asdict(lab.cloaking) if scenario.is_cloaked else None,
     }
-    key = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:8]
-    stem = f"{slug(artist.name)}-{slug(scenario.system)}-{seed}-{key}"
+    if scenario.system in lab.entries:
+        theirs = replaced(artist.works, lab.entries[scenario.system])
+        decisive["entry"] = digest(works_as_json(theirs))
+    stem = f"{slug(artist.name)}-{slug(scenario.system)}-{seed}-{digest(decisive)[:8]}"
     result = lab.folder / "cells" / f"{stem}.json"
     judges = {
         "classifier": lab.classifier.name if lab.classifier else None,
@@ -176,7 +178,7 @@ def _measure(
     return {
         "pictures": rows,
         "kernel_distance": kernel.as_json() if kernel else None,
-        "works": {
+        "own": {
             "style_distance": references,
             "noise": [float(noise_level(picture)) for picture in own],
             "top": [list(ranks[:3]) for ranks in works_ranked],

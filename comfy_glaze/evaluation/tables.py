@@ -146,12 +146,12 @@ def references(cells: Sequence[Cell]) -> dict[str, Any]:
     by_artist = {cell["artist"]: cell for cell in cells}
     values: dict[str, Any] = {}
     for key in ("style_distance", "noise"):
-        pairs = [(v, name) for name, cell in by_artist.items() for v in cell["works"][key]]
+        pairs = [(v, name) for name, cell in by_artist.items() for v in cell["own"][key]]
         values[key] = mean_interval([v for v, _ in pairs], [n for _, n in pairs]).as_json()
     known = [
         (top[0] == cell["genre"], name)
         for name, cell in by_artist.items()
-        for top in cell["works"]["top"]
+        for top in cell["own"]["top"]
         if cell["genre"] is not None
     ]
     hits = [hit for hit, _ in known]

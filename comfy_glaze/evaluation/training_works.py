@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ from ..encoders import Encoder
 from ..images import resize
 from ..measures import pixel_change, worst_perceptual
 from ..report import write_json
-from .captions import Work, replaced
+from .captions import Work, replaced, works_as_json
 from .lab import Artist, Countermeasure, Lab, OnProgress, Progress
 from .scenarios import Scenario
 
@@ -46,13 +47,25 @@ def training_works(
             cloaks = _cloak_all(lab, artist, chosen, scenario, folder, on_progress)
             works[: len(chosen)] = [_at(work, folder) for work in chosen]
     if scenario.before is not None:
-        folder = lab.folder / "altered" / f"{slug(artist.name)}-{slug(scenario.before)}-{seed}"
-        folder = folder / slug(f"{scenario.system}-{scenario.limit:g}-{scenario.share:g}")
+        folder = _home(lab, artist, "altered") / f"{slug(scenario.before)}-{seed}"
+        cloak = f"{scenario.system}-{scenario.limit:g}-{scenario.share:g}-{scenario.encoder}"
+        folder = folder / slug(cloak)
         change = found(lab.countermeasures, scenario.before, "countermeasure")
         for number, work in enumerate(works):
             _alter(work.path, _at(work, folder).path, change, seed * 1000 + number)
         works = [_at(work, folder) for work in works]
     return cloaks, works
+
+
+def _home(lab: Lab, artist: Artist, kind: str) -> Path:
+    """A folder for these very works: others by the same name get another one."""
+    works = digest(works_as_json(artist.works))[:8]
+    return lab.folder / kind / f"{slug(artist.name)}-{works}"
+
+
+def digest(value: Any) -> str:
+    """Sixteen hex digits that change with anything in a JSON value."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _entry_measures(lab: Lab, original: Path, cloaked: Path) -> dict[str, Any]:
@@ -98,7 +111,7 @@ def _cloaks_folder(lab: Lab, artist: Artist, scenario: Scenario) -> Path:
     settings = lab.cloaking
     name = f"{scenario.system}-p{scenario.limit:g}-{settings.method}-{settings.steps}"
     target = slug(artist.target.name)
-    return lab.folder / "cloaked" / slug(artist.name) / f"{name}-{encoder.fingerprint}-{target}"
+    return _home(lab, artist, "cloaked") / f"{name}-{encoder.fingerprint}-{target}"
 
 
 def _encoder(lab: Lab, scenario: Scenario) -> Encoder:

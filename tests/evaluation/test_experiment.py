@@ -165,6 +165,15 @@ def test_another_tools_cloaks_are_measured_by_the_same_rule(lab: Lab, artist: Ar
         run_cell(lab, artist, Scenario("Theirs", system="Theirs"), seed)
 
 
+def test_changed_works_are_another_cell(lab: Lab, artist: Artist) -> None:
+    first = run(lab, artist, PLAIN)
+    picture = smooth_picture(40, 40, seed=77)
+    save_artwork(picture, Artwork(picture), artist.works[0].path)
+    second = run(lab, artist, PLAIN)
+    assert first["works"] != second["works"]
+    assert first["folder"] != second["folder"]
+
+
 def test_another_encoder_cloaks_elsewhere(lab: Lab, artist: Artist) -> None:
     other = load_encoder("embedded")
     lab = replace(lab, encoders={other.name: other})
@@ -172,7 +181,7 @@ def test_another_encoder_cloaks_elsewhere(lab: Lab, artist: Artist) -> None:
     assert plain == PLAIN
     run(lab, artist, GLAZE)
     run(lab, artist, theirs)
-    folders = sorted(path.name for path in (lab.folder / "cloaked" / "ada").iterdir())
+    folders = sorted(path.name for path in next((lab.folder / "cloaked").iterdir()).iterdir())
     assert len(folders) == 2
     assert any(other.fingerprint in name for name in folders)
 
@@ -209,7 +218,7 @@ def made_up() -> Callable[..., dict[str, Any]]:
             "kernel_distance": {"value": 0.5, "low": 0.4, "high": 0.6, "count": 9, "groups": 9},
             "generation": {"images_per_caption": 20},
             "cloaks": [],
-            "works": {"style_distance": [0.1], "noise": [1.0], "top": [["a", "b", "c"]]},
+            "own": {"style_distance": [0.1], "noise": [1.0], "top": [["a", "b", "c"]]},
             "pictures": [
                 {"caption": str(i % 2), "top": top, "style_distance": 1.0, "noise": 2.0}
                 for i, top in enumerate(tops)
