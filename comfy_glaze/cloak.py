@@ -256,7 +256,7 @@ def _paper(problem: _Problem, settings: CloakSettings, progress: _Progress) -> T
 
 
 # Of `fast`; docs/speed.md has the trials that chose them.
-STEP, MOMENTUM = 0.35, 0.7  # the first step is a share of the cap
+STEP, MOMENTUM = 0.4, 0.7  # the first step is a share of the cap
 METRIC_EVERY, AIM = 2, 0.9  # turns of a view; share of the limit
 FIRST_MULTIPLIER, LARGEST_MULTIPLIER, GAIN = 0.25, 2.0, 0.35
 
@@ -364,7 +364,7 @@ class Method:
 
 METHODS: dict[str, Method] = {
     # at least four turns for every native tile of a large picture
-    "fast": Method(_fast, lambda views: 20 if views == 1 else max(40, 8 * (views - 1)), views=2),
+    "fast": Method(_fast, lambda views: 16 if views == 1 else max(40, 8 * (views - 1)), views=2),
     "paper": Method(_paper, lambda views: 500, views=None),
 }
 

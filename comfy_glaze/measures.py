@@ -21,8 +21,8 @@ from .images import View, bands, check_images, views_of
 from .objectives import OBJECTIVES, Objective
 from .perceptual import PerceptualMetric, Reference
 
-MEASURED_TILES = 12
-"""The most native tiles that are measured; a picture of at most 1536 × 2048 px has no more."""
+MEASURED_TILES = 9
+"""The most native tiles that are measured; a picture of at most 1536 × 1536 px has no more."""
 
 
 @dataclass(frozen=True)
@@ -84,12 +84,15 @@ def measured_views(original: Tensor) -> tuple[View, ...]:
     whole, *tiles = views_of(*original.shape[-2:])
     if len(tiles) <= MEASURED_TILES:
         return (whole, *tiles)
-    count = 2 * MEASURED_TILES // 3
-    golden = (5**0.5 - 1) / 2  # its multiples fall evenly on rows and on columns
-    spread = [tiles[int(len(tiles) * (i * golden % 1))] for i in range(1, count + 1)]
+    rows, columns = (sorted({getattr(tile, side) for tile in tiles}) for side in ("top", "left"))
+    corners = {  # R2, a sequence that falls evenly on both axes
+        (rows[int(len(rows) * (i * 0.75488 % 1))], columns[int(len(columns) * (i * 0.56984 % 1))])
+        for i in range(1, 2 * MEASURED_TILES // 3 + 1)
+    }
+    spread = [tile for tile in tiles if (tile.top, tile.left) in corners]
     rest = [tile for tile in tiles if tile not in spread]
     rest.sort(key=lambda tile: float(tile.cut(original).diff(dim=-1).abs().mean()))
-    chosen = {*spread, *rest[: MEASURED_TILES - len(set(spread))]}
+    chosen = {*spread, *rest[: MEASURED_TILES - len(spread)]}
     return (whole, *(tile for tile in tiles if tile in chosen))
 
 

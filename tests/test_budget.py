@@ -59,6 +59,34 @@ def test_room_ends_on_the_grid_and_at_the_ends_of_the_range() -> None:
     assert (above[0, 0, 0] * 255).tolist() == pytest.approx([5, 5, 5, 1], abs=1e-4)
 
 
+def test_cap_may_differ_from_pixel_to_pixel() -> None:
+    images, cap = smooth_picture(40, 48), torch.zeros(1, 1, 40, 48)
+    cap[..., 10:30, 10:30] = 5.5 / 255
+    room, delta = Room(images, cap, None), 0.9 * torch.ones_like(images)
+    cloaked = room.cloaked_whole(delta, torch.ones(1))
+    levels = ((cloaked - images) * 255).round()
+    inside = (cap > 0).expand_as(images) & (images < 0.9)
+    assert set(levels[inside].tolist()) == {5.0}
+    assert not levels[(cap == 0).expand_as(images)].any()
+    smaller, below, above = room.scaled_to(20, 24)
+    assert smaller.images.shape == (1, 3, 20, 24)
+    assert above[0, :, 8, 8].tolist() == pytest.approx(3 * [5 / 255], abs=1e-3)
+    assert below[0, :, 1, 1].tolist() == pytest.approx(3 * [0], abs=1e-4)
+
+
+def test_scaled_back_delta_keeps_its_mean_size() -> None:
+    """All of δ lies at the cap: plain rounding would leave 8 levels at .95 and 7 at .93."""
+    images = torch.full((1, 3, 64, 64), 128 / 255)
+    delta = torch.full_like(images, 8 / 255)
+    room = Room(images, 8 / 255, None)
+    for scale in (0.97, 0.93, 0.6):
+        levels = (room.cloaked_whole(delta, torch.tensor([scale])) - images) * 255
+        assert levels.mean().item() == pytest.approx(8 * scale, abs=0.03)
+        assert levels.max() <= 8 + 1e-4
+    halves = [(room.cloaked_whole(delta, torch.tensor([0.9])) * 255)[..., i::2, :] for i in (0, 1)]
+    assert abs(halves[0].mean() - halves[1].mean()) < 0.1
+
+
 @pytest.mark.parametrize(
     ("mask", "words"),
     [

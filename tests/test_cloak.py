@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from comfy_glaze.budget import PRESETS, Budget
-from comfy_glaze.cloak import METHODS, CloakSettings, CloakStep, optimize_cloak
+from comfy_glaze.cloak import METHODS, Cloak, CloakSettings, CloakStep, optimize_cloak
 from comfy_glaze.encoders import Encoder, load_encoder
-from comfy_glaze.images import views_of
+from comfy_glaze.images import resize, to_grid, views_of
 from comfy_glaze.measures import Comparison
 from comfy_glaze.perceptual import load_metric
 
@@ -259,3 +260,81 @@ def test_report_names_the_metric_that_measured(block_encoder: Encoder) -> None:
     settings = CloakSettings(steps=1)
     cloak = optimize_cloak(images, styled, block_encoder, Budget(), settings, metric=metric)
     assert cloak.budget.metric == "some-metric"
+
+
+def test_very_large_picture_is_optimised_on_a_smaller_copy(
+    block_encoder: Encoder, small_views: None
+) -> None:
+    """Its cost does not grow with its size, and what it gains is there at every size."""
+    settings = CloakSettings(steps=24)
+
+    def cloaked(side: int) -> Cloak:
+        images = shrink_to(smooth_picture(512, 512), side)
+        styled = shrink_to(smooth_picture(512, 512, seed=5), side)
+        return optimize_cloak(images, styled, block_encoder, NO_METRIC, settings)
+
+    large, medium = cloaked(512), cloaked(128)
+    assert large.gradients == medium.gradients
+    assert large.measures[0].linf <= 8 / 255 + 1e-6
+    assert large.measures[0].shift_512 > 0.85 * medium.measures[0].shift_512
+    assert (large.measures[0].tiles, large.measures[0].tiles_measured) == (64, 9)
+
+
+def shrink_to(images: Tensor, side: int) -> Tensor:
+    return to_grid(resize(images, side, side).clamp(0, 1))
+
+
+def test_mask_and_cap_hold_on_a_very_large_picture(
+    block_encoder: Encoder, small_views: None
+) -> None:
+    images, styled = smooth_picture(200, 320), smooth_picture(200, 320, seed=5)
+    keep_clear = torch.zeros(1, 1, 200, 320)
+    keep_clear[..., 50:61, 33:150] = 1
+    budget = Budget(linf=3.9 / 255, metric="none")
+    cloak = optimize_cloak(
+        images, styled, block_encoder, budget, CloakSettings(steps=8), keep_clear=keep_clear
+    )
+    clear = keep_clear.expand_as(images) > 0.5
+    assert torch.equal(cloak.images[clear], images[clear])
+    assert cloak.measures[0].linf == pytest.approx(3 / 255, abs=1e-6)
+    assert (cloak.images[~clear] != images[~clear]).float().mean() > 0.8
+
+
+@pytest.mark.parametrize("size", [(64, 64), (33, 700), (700, 33), (64, 1024)])
+def test_any_size_and_proportion(
+    block_encoder: Encoder, small_views: None, size: tuple[int, int]
+) -> None:
+    images, styled = smooth_picture(*size), smooth_picture(*size, seed=5)
+    cloak = optimize_cloak(images, styled, block_encoder, NO_METRIC, CloakSettings(steps=10))
+    assert cloak.images.shape == images.shape
+    assert cloak.measures[0].shift_512 > 0.1
+
+
+def test_half_precision_reaches_the_same_shift(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a device that is faster with it; only Φ computes in it, and only while optimising."""
+    encoder, settings = load_encoder("embedded"), CloakSettings(steps=6)
+    images, styled = smooth_picture(64, 64), smooth_picture(64, 64, seed=5)
+    single = optimize_cloak(images, styled, encoder, NO_METRIC, settings)
+    monkeypatch.setattr("comfy_glaze.cloak.fast_dtype", lambda device: torch.bfloat16)
+    half = optimize_cloak(images, styled, encoder, NO_METRIC, settings)
+    assert not torch.equal(half.images, single.images)
+    shift = single.measures[0].shift_512
+    assert half.measures[0].shift_512 == pytest.approx(shift, abs=0.02)
+
+
+def test_overflow_in_half_precision_falls_back_to_float32(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def features(images: Tensor) -> Tensor:
+        """Blocks, through a product that overflows in float16 only."""
+        pooled = F.avg_pool2d(images, 8)
+        rows = pooled.permute(0, 2, 3, 1) @ (3e4 * torch.eye(3))
+        return (4 * rows).permute(0, 3, 1, 2) / 1e5
+
+    encoder = Encoder("overflows", "0" * 16, features, 8, torch.device("cpu"))
+    images, styled = smooth_picture(32, 32), smooth_picture(32, 32, seed=5)
+    single = optimize_cloak(images, styled, encoder, NO_METRIC, CloakSettings(steps=4))
+    monkeypatch.setattr("comfy_glaze.cloak.fast_dtype", lambda device: torch.float16)
+    half = optimize_cloak(images, styled, encoder, NO_METRIC, CloakSettings(steps=4))
+    assert torch.equal(half.images, single.images)
+    assert half.passes == 2 * single.passes

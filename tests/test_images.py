@@ -5,7 +5,16 @@ import pytest
 import torch
 from PIL import Image
 
-from comfy_glaze.images import check_images, resize, shrink, to_grid, views_of
+from comfy_glaze.images import (
+    View,
+    bands,
+    check_images,
+    enlarged,
+    resize,
+    shrink,
+    to_grid,
+    views_of,
+)
 
 
 def test_grid_rounds_and_never_truncates() -> None:
@@ -71,3 +80,19 @@ def test_views_of_a_large_picture_cover_it(size: tuple[int, int]) -> None:
         assert tile.of(torch.rand(1, 3, *size)).shape == (1, 3, 512, 512)
     assert seen.min() >= 1
     assert len(tiles) == -(-size[0] // 512) * -(-size[1] // 512)
+
+
+def test_window_of_an_enlarged_picture_is_a_cut_of_the_whole() -> None:
+    images = torch.rand(1, 3, 30, 40, generator=torch.Generator().manual_seed(0))
+    window = View(17, 50, 33, 21, 33, 21, native=True)
+    whole = resize(images, 75, 100)
+    assert torch.allclose(enlarged(images, 75, 100, window), window.cut(whole), atol=1e-6)
+    own = View(3, 5, 10, 20, 10, 20, native=True)
+    assert torch.equal(enlarged(images, 30, 40, own), images[..., 3:13, 5:25])
+
+
+def test_bands_cover_a_picture_once() -> None:
+    seen = torch.zeros(1, 1, 300, 7)
+    for band in bands(300, 7, rows=128):
+        band.cut(seen).add_(1)
+    assert bool((seen == 1).all())

@@ -1,11 +1,21 @@
 from __future__ import annotations
 
+import weakref
+from collections.abc import Callable
+
 import pytest
 import torch
 
 from comfy_glaze.encoders import Encoder, load_encoder
-from comfy_glaze.measures import Comparison, feature_distance, pixel_change, worst_perceptual
-from comfy_glaze.perceptual import load_metric
+from comfy_glaze.measures import (
+    MEASURED_TILES,
+    Comparison,
+    feature_distance,
+    measured_views,
+    pixel_change,
+    worst_perceptual,
+)
+from comfy_glaze.perceptual import PerceptualMetric, load_metric
 
 from .conftest import smooth_picture
 
@@ -68,3 +78,43 @@ def test_native_shift_differs_from_the_scaled_one(small_views: None) -> None:
     measured = comparison.measure(cloaked)[0]
     assert measured.shift_native > 0.4
     assert measured.shift_512 < 0.1
+
+
+def test_of_many_tiles_a_part_is_measured_with_the_flattest(small_views: None) -> None:
+    original = smooth_picture(512, 640)
+    original[..., 256:320, 448:512] = 0.5  # one even tile among eighty
+    views = measured_views(original)
+    assert len(views) == 1 + MEASURED_TILES
+    assert len(set(views)) == len(views)
+    assert any((view.top, view.left) == (256, 448) for view in views[1:])
+    for half in (lambda v: v.top < 256, lambda v: v.left < 320):  # no half of it is left out
+        assert 2 <= sum(half(view) for view in views[1:]) <= 7
+    assert measured_views(original) == views
+    assert len(measured_views(original[..., :192, :192])) == 1 + 9  # few tiles all count
+
+
+def test_measuring_holds_one_view_at_a_time(small_views: None) -> None:
+    """What a native tile needed is forgotten before the next one."""
+    metric, encoder = load_metric("st-lpips-alex"), load_encoder("embedded")
+    living: list[weakref.ref[torch.Tensor]] = []
+    most = 0
+
+    def reference(images: torch.Tensor) -> list[torch.Tensor]:
+        nonlocal most
+        features = metric.reference(images)
+        living.append(weakref.ref(features[0]))
+        most = max(most, sum(ref() is not None for ref in living))
+        return features
+
+    watched = WatchedMetric(metric.name, metric.trunk, metric.weights)
+    watched.watch(reference)
+    original, styled = smooth_picture(192, 192), smooth_picture(192, 192, seed=5)
+    comparison = Comparison.of(original, styled, encoder, watched)
+    comparison.measure((original + styled) / 2)
+    assert len(living) == 10
+    assert most <= 3  # the whole picture's, which is kept, a tile's, and the next one's
+
+
+class WatchedMetric(PerceptualMetric):
+    def watch(self, reference: Callable[[torch.Tensor], list[torch.Tensor]]) -> None:
+        object.__setattr__(self, "reference", reference)

@@ -51,6 +51,7 @@ KEYS = {
     "psnr": float,
     "shift": {"512": float, "native": float},
     "feature_distance": {"before": float, "after": float},
+    "native_tiles": {"all": int, "measured": int},
     "gradients": float,
     "seconds": {"optimize": float, "total": float},
     "device": str,
