@@ -137,9 +137,7 @@ def load_encoder(name: str, device: torch.device | str = "cpu") -> Encoder:
 
 
 @torch.inference_mode(False)
-def load_round_trip(
-    name: str, device: torch.device | str = "cpu"
-) -> Callable[[Tensor], Tensor]:
+def load_round_trip(name: str, device: torch.device | str = "cpu") -> Callable[[Tensor], Tensor]:
     """A VAE's encoder and decoder in sequence: images (B, 3, H, W) in [0, 1] to images.
 
     Args:
@@ -150,8 +148,11 @@ def load_round_trip(
     """
     module, label = _load_module(name)
     if not hasattr(module, "decoder"):
-        raise EncoderError(f"A round trip needs a VAE with both halves, but {label} has no decoder.")
-    decode = copy.deepcopy(module).to(device, torch.float32).requires_grad_(False).decode
+        raise EncoderError(
+            f"A round trip needs a VAE with both halves, but {label} has no decoder."
+        )
+    whole = nn.Module.to(copy.deepcopy(module), device, torch.float32)
+    decode: Any = whole.requires_grad_(False).eval().decode
     encoder = encoder_from_module(module, label, torch.device(device))
 
     def round_trip(images: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """How visible a change is, by measures that no cloak is optimised for.
 
 A perceptual metric that is part of an objective can be gamed by it; these stand beside it in every
-report.  They come from packages (``pip install "comfy-glaze[lab]"``); what is not installed is
+report.  They come from packages (``pip install "comfy-glaze[quality]"``); what is not installed is
 None.
 """
 
@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from .images import LEVELS
+from .images import LEVELS, bands
 
 WINDOW = 1024
 """Pixels: larger pictures are measured in the square of this side that changed most visibly."""
@@ -79,22 +79,38 @@ def flat_regions(images: Tensor) -> Tensor:
     return local_deviation(luma(images).double(), FLAT_SIDE) < FLAT_DEVIATION
 
 
-def worst_place(original: Tensor, cloaked: Tensor, side: int) -> tuple[int, int, int, int]:
-    """(top, left, height, width) of the square of a side that changed most visibly.
+def _visible_change(original: Tensor, cloaked: Tensor, cell: int) -> Tensor:
+    """The change over the contrast around it, which masks it: the mean over square cells.
 
-    The change of every pixel is divided by the contrast around it, which masks changes.
+    Made band by band: a large picture must not fill the memory.  Rests at the edges are left out.
     """
+    rows = []
+    height, width = original.shape[-2:]
+    for band in bands(height, width, rows=16 * cell):
+        above = min(band.top, FLAT_SIDE)
+        part = slice(band.top - above, band.top + band.window_height + FLAT_SIDE)
+        before, after = original[..., part, :], cloaked[..., part, :]
+        change = (after - before).square().mean(dim=1, keepdim=True)
+        contrast = local_deviation(luma(before), FLAT_SIDE).square() + FLAT_DEVIATION**2
+        masked = (change / contrast)[..., above : above + band.window_height, :]
+        if masked.shape[-2] >= cell:
+            rows.append(F.avg_pool2d(masked, cell))
+    return torch.cat(rows, dim=-2)
+
+
+def worst_place(original: Tensor, cloaked: Tensor, side: int) -> tuple[int, int, int, int]:
+    """(top, left, height, width) of the square of a side that changed most visibly."""
     height, width = original.shape[-2:]
     tall, wide = min(side, height), min(side, width)
-    change = (cloaked - original).square().mean(dim=1, keepdim=True)
-    contrast = local_deviation(luma(original), FLAT_SIDE).square() + FLAT_DEVIATION**2
-    windows = F.avg_pool2d(change / contrast, (tall, wide), stride=1)[0, 0]
-    top, left = divmod(int(windows.argmax()), windows.shape[1])
-    return top, left, tall, wide
+    cell = min(16, tall, wide)
+    cells = _visible_change(original, cloaked, cell)
+    windows = F.avg_pool2d(cells, (max(1, tall // cell), max(1, wide // cell)), stride=1)[0, 0]
+    row, column = divmod(int(windows.argmax()), windows.shape[1])
+    return min(row * cell, height - tall), min(column * cell, width - wide), tall, wide
 
 
 @torch.no_grad()
-def measure_quality(original: Tensor, cloaked: Tensor, crop: int = 240) -> Quality:
+def measure_quality(original: Tensor, cloaked: Tensor, crop: int = 300) -> Quality:
     """Measure one cloaked picture against its original, (1, 3, H, W) in [0, 1] each.
 
     Pictures with a side above :data:`WINDOW` are measured at their worst place, at full size.
@@ -148,7 +164,9 @@ def _delta_e(before: Tensor, after: Tensor) -> np.ndarray[Any, np.dtype[np.float
         return None
     from skimage.color import deltaE_ciede2000, rgb2lab
 
-    difference: np.ndarray[Any, Any] = deltaE_ciede2000(rgb2lab(_rows(before)), rgb2lab(_rows(after)))
+    difference: np.ndarray[Any, Any] = deltaE_ciede2000(
+        rgb2lab(_rows(before)), rgb2lab(_rows(after))
+    )
     return difference
 
 

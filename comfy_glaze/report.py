@@ -19,6 +19,7 @@ from .cloak import Cloak
 from .encoders import Encoder
 from .images import LEVELS, shrink
 from .measures import Measures
+from .quality import measure_quality
 from .target_style import TargetStyle
 
 SCHEMA = 1
@@ -92,6 +93,7 @@ def build_report(
         "gradients": cloak.gradients,
         "seconds": {"optimize": cloak.seconds, "total": seconds},
         "device": str(encoder.device),
+        "quality": asdict(measure_quality(artwork.pixels, cloak.images)),
     }
     if encoded is not None:
         report["encoded"] = measures_as_json(encoded, budget.metric, limit)
@@ -130,7 +132,15 @@ def write_sheet(
         ("cloaked", cloaked),
         (f"difference times {factor}", difference),
     ]
-    sheet = _compose(panels, _lines(report))
+    top, left, height, width = report["quality"]["worst"]
+    closer = [
+        (
+            f"{label}, the most visible place at 100%",
+            image[..., top : top + height, left : left + width],
+        )
+        for label, image in (("original", original), ("cloaked", cloaked))
+    ]
+    sheet = _compose([panels, closer], _lines(report))
     with atomic_write(path) as temporary:
         sheet.save(temporary, "PNG", optimize=True)
 
@@ -158,9 +168,27 @@ def _lines(report: dict[str, Any]) -> list[str]:
             f"{after['shift']['native']:.3f}    "
             + _budget_words(after["perceptual"], after, settings)
         )
+    lines.append(_quality_words(report["quality"]))
     if report["rehearsal"]:
         lines.append(REHEARSAL)
     return lines
+
+
+def _quality_words(quality: dict[str, Any]) -> str:
+    """The measures that no cloak is optimised for, those that there are."""
+    words = [
+        f"{name} {quality[key]:.{digits}f}"
+        for key, name, digits in (
+            ("ssimulacra2", "SSIMULACRA2", 1),
+            ("flip", "FLIP", 4),
+            ("ms_ssim", "MS-SSIM", 4),
+            ("flat_delta_e", "even ground ΔE2000", 2),
+            ("colour_cast", "cast ΔE2000", 2),
+        )
+        if quality[key] is not None
+    ]
+    missing = 'not measured; pip install "comfy-glaze[quality]"'
+    return "not optimised: " + ("    ".join(words) or missing)
 
 
 def _budget_words(perceptual: dict[str, Any], values: dict[str, Any], settings: Any) -> str:
@@ -180,18 +208,24 @@ def _picture(image: Tensor) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(levels.numpy()))
 
 
-def _compose(panels: Sequence[tuple[str, Tensor]], lines: Sequence[str]) -> Image.Image:
+def _compose(rows: Sequence[Sequence[tuple[str, Tensor]]], lines: Sequence[str]) -> Image.Image:
+    """Rows of pictures with a title each, and lines of text below them."""
     title, small = ImageFont.load_default(18), ImageFont.load_default(15)
-    pictures = [(label, _picture(image)) for label, image in panels]
-    width = sum(p.width for _, p in pictures) + _MARGIN * (len(pictures) + 1)
-    width = max(width, int(max(small.getlength(line) for line in lines)) + 2 * _MARGIN)
-    tallest = max(p.height for _, p in pictures)
-    sheet = Image.new("RGB", (width, 44 + tallest + 12 + 24 * len(lines) + _MARGIN), _PAPER)
-    draw, left = ImageDraw.Draw(sheet), _MARGIN
-    for label, picture in pictures:
-        draw.text((left, 12), label, fill=_INK, font=title)
-        sheet.paste(picture, (left, 44))
-        left += picture.width + _MARGIN
+    shown = [[(label, _picture(image)) for label, image in row] for row in rows]
+    width = int(max(small.getlength(line) for line in lines)) + 2 * _MARGIN
+    for row in shown:
+        columns = sum(max(p.width, int(title.getlength(label))) + _MARGIN for label, p in row)
+        width = max(width, columns + _MARGIN)
+    heights = [44 + max(p.height for _, p in row) for row in shown]
+    sheet = Image.new("RGB", (width, sum(heights) + 12 + 24 * len(lines) + _MARGIN), _PAPER)
+    draw, top = ImageDraw.Draw(sheet), 0
+    for row, height in zip(shown, heights, strict=True):
+        left = _MARGIN
+        for label, picture in row:
+            draw.text((left, top + 12), label, fill=_INK, font=title)
+            sheet.paste(picture, (left, top + 44))
+            left += max(picture.width, int(title.getlength(label))) + _MARGIN
+        top += height
     for index, line in enumerate(lines):
-        draw.text((_MARGIN, 44 + tallest + 12 + 24 * index), line, fill=_FAINT, font=small)
+        draw.text((_MARGIN, top + 12 + 24 * index), line, fill=_FAINT, font=small)
     return sheet

@@ -196,7 +196,10 @@ def test_measures_equal_a_fresh_comparison() -> None:
         (lambda: Budget(alpha=-1), "alpha must be 0 or more, but got -1"),
         (lambda: CloakSettings(method="magic"), "among fast, paper, but got magic"),
         (lambda: CloakSettings(steps=-1), "steps must be 0 .* but got -1"),
-        (lambda: CloakSettings(robustness="web"), "Expected robustness none, but got web"),
+        (
+            lambda: CloakSettings(robustness="much"),
+            "robustness among none, web, strong, but got much",
+        ),
     ],
 )
 def test_wrong_settings_are_named(make: object, words: str) -> None:

@@ -76,6 +76,8 @@ def test_worst_place_is_where_nothing_masks_the_change() -> None:
     assert (tall, wide) == (24, 24)
     assert top >= 60
     assert left >= 60
+    whole = torch.full((1, 3, 40, 50), 0.5)
+    assert worst_place(whole, whole, 300) == (0, 0, 40, 50)
 
 
 def test_a_large_picture_is_measured_at_its_worst_place(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,7 +86,7 @@ def test_a_large_picture_is_measured_at_its_worst_place(monkeypatch: pytest.Monk
     changed = picture.clone()
     changed[..., 150:] = noisy(picture, 8)[..., 150:]
     quality = measure_quality(picture, changed)
-    assert quality.window[1] >= 130
+    assert quality.window[1] >= 112
     assert quality.window[2:] == (64, 64)
 
 

@@ -55,6 +55,16 @@ KEYS = {
     "gradients": float,
     "seconds": {"optimize": float, "total": float},
     "device": str,
+    "quality": {
+        "ssimulacra2": float,
+        "flip": float,
+        "ms_ssim": type(None),  # needs 161 px
+        "flat_share": float,
+        "flat_delta_e": type(None),  # nothing in this picture is flat
+        "colour_cast": float,
+        "window": list,
+        "worst": list,
+    },
 }
 
 

@@ -89,6 +89,19 @@ def cloak(
         Literal["fast", "paper"], typer.Option(help="fast, or the paper's 500 steps of Adam.")
     ] = "fast",
     steps: Annotated[int, typer.Option(help="Optimisation steps; 0 for the method's own.")] = 0,
+    robustness: Annotated[
+        Literal["none", "web", "strong"],
+        typer.Option(
+            help="What the cloak must survive: nothing, what uploads do (JPEG, smaller sizes), or "
+            "harsher changes. A robust cloak reaches less far, shows more, and takes twice as long."
+        ),
+    ] = "none",
+    uniform: Annotated[
+        bool,
+        typer.Option(
+            "--uniform", help="Spend the cap evenly, even where the eye sees every change."
+        ),
+    ] = False,
     seed: Annotated[int, typer.Option(help="The same seed gives the same file.")] = 0,
     format: Annotated[
         Literal["same", "png", "jpeg", "webp"], typer.Option(help="Of the saved pictures.")
@@ -118,12 +131,14 @@ def cloak(
             linf=chosen.linf if linf is None else linf,
             metric=metric,
             alpha=alpha,
+            sight=None if uniform else chosen.sight,
         )
         settings = CloakSettings(
             method=method,
             steps=steps,
             seed=seed,
-            preset=preset if limit is None and linf is None else "custom",
+            robustness=robustness,
+            preset=preset if limit is None and linf is None and not uniform else "custom",
         )
         if keep_clear is not None:
             load_artwork(keep_clear)  # a bad mask is found now and not once per picture

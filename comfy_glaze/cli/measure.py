@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .options import DeviceOption, EncoderOption, MetricOption, one_encoder, one_sentence
-from .terminal import results
+from .terminal import log, progress_bar, results, retention_table
+
+if TYPE_CHECKING:
+    from ..retention import Retention
 
 
 def measure(
@@ -21,9 +24,32 @@ def measure(
     ] = None,
     encoder: EncoderOption = None,
     metric: MetricOption = "auto",
+    countermeasures: Annotated[
+        str | None,
+        typer.Option(
+            metavar="all|NAMES",
+            help="What the cloak keeps after countermeasures, worst first: all, or names with "
+            "commas, each alone or with an amount, such as jpeg-420:75,noise. Needs --styled.",
+        ),
+    ] = None,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="How many seeds random countermeasures take.")
+    ] = 3,
+    pipeline: Annotated[
+        str | None, typer.Option(metavar="NAME", help="A Stable Diffusion, for purify.")
+    ] = None,
+    upscaler: Annotated[
+        str | None, typer.Option(metavar="NAME", help="A ×4 upscaler, for noisy-upscale.")
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw what is left as a PNG.")
+    ] = None,
     device: DeviceOption = "auto",
 ) -> None:
-    """Measure a cloaked file against its original, and print the measures as JSON."""
+    """Measure a cloaked file against its original, and print the measures as JSON.
+
+    With --countermeasures a table goes to standard error and its rows into the JSON.
+    """
     from ..portfolio import measure_files
 
     with one_sentence():
@@ -35,4 +61,60 @@ def measure(
             metric=metric,
             device=device,
         )
+        if countermeasures is not None:
+            rows = _retention(
+                countermeasures, (original, cloaked, styled), encoder, seeds,
+                pipeline, upscaler, device,
+            )  # fmt: skip
+            log.print(retention_table(rows))
+            measures["countermeasures"] = [row.as_json() for row in rows]
+            if plot is not None:
+                from ..evaluation.retention_plot import write_bars
+
+                bars = [(row.case.label, {"shift left": row.shift}) for row in rows]
+                write_bars("Shift that is left after each countermeasure", bars, plot)
     results.print_json(json.dumps(measures))
+
+
+def _retention(
+    named: str,
+    files: tuple[Path, Path, Path | None],
+    encoder: list[str] | None,
+    seeds: int,
+    pipeline: str | None,
+    upscaler: str | None,
+    device: str,
+) -> list[Retention]:
+    """What countermeasures leave of the cloak, worst first."""
+    from ..artwork import load_artwork
+    from ..countermeasures import Case, Tools, parse_cases
+    from ..encoders import load_encoder, load_round_trip
+    from ..portfolio import choose_device
+    from ..retention import measure_retention, worst_first
+
+    original, cloaked, styled = files
+    if styled is None:
+        raise ValueError("--countermeasures measures a shift, which needs --styled FILE.")
+    on_device, name = choose_device(device), one_encoder(encoder)
+    tools = Tools(load_round_trip(name, on_device), pipeline, upscaler)
+    cases = parse_cases(named, tools)
+    before, after, towards = (
+        load_artwork(path).pixels.to(on_device) for path in (original, cloaked, styled)
+    )
+    with progress_bar() as progress:
+        task = progress.add_task("Countermeasures", note="")
+
+        def on_case(number: int, of: int, case: Case) -> None:
+            progress.update(task, completed=number - 1, total=of, note=case.label)
+
+        (rows,) = measure_retention(
+            before,
+            after,
+            towards,
+            load_encoder(name, on_device),
+            cases,
+            seeds=range(seeds),
+            tools=tools,
+            on_case=on_case,
+        )
+    return worst_first(rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from ..retention import Retention
     from ..style_bank import Style
     from ..target_style import TargetStyle
 
@@ -87,4 +88,48 @@ def ranking_table(ranked: Sequence[TargetStyle], band: set[str]) -> Table:
             f"{candidate.percentile:.0f}",
             "●" if candidate.style.name in band else "",
         )
+    return table
+
+
+def retention_table(rows: Sequence[Retention]) -> Table:
+    """What one cloak keeps under each countermeasure."""
+    table = Table("countermeasure", box=None, pad_edge=False)
+    for column in ("shift left", "worst seed", "retention"):
+        table.add_column(column, justify="right")
+    for row in rows:
+        worst = f"{min(row.shifts):.3f}" if len(row.shifts) > 1 else "-"
+        table.add_row(row.case.label, f"{row.shift:.3f}", worst, f"{row.retention:.2f}")
+    return table
+
+
+def kept_table(
+    rows: Sequence[tuple[str, Mapping[str, float]]], untouched: Mapping[tuple[str], float]
+) -> Table:
+    """The mean shift that is left of each kind of cloak."""
+    names = list(rows[0][1])
+    table = Table("countermeasure", box=None, pad_edge=False)
+    for name in names:
+        table.add_column(name, justify="right")
+    table.add_row("none", *(f"{untouched[(name,)]:.3f}" for name in names))
+    for label, values in rows:
+        table.add_row(label, *(f"{values[name]:.3f}" for name in names))
+    return table
+
+
+def cloaks_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """One row for each picture and preset: shift, visibility, and what everyday changes leave."""
+    table = Table("picture", "preset", "robustness", box=None, pad_edge=False)
+    columns = {
+        "shift_512": "shift",
+        "ssimulacra2": "SSIMULACRA2",
+        "flip": "FLIP",
+        "flat_delta_e": "even ΔE",
+        "colour_cast": "cast ΔE",
+    }
+    columns |= {key: key for key in rows[0] if key.startswith("kept ")}
+    for column in columns.values():
+        table.add_column(column, justify="right")
+    for row in rows:
+        values = ("-" if row[key] is None else f"{row[key]:.3f}" for key in columns)
+        table.add_row(row["picture"], row["preset"], row["robustness"], *values)
     return table

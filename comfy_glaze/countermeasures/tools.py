@@ -74,6 +74,12 @@ def from_pillow(picture: Image.Image) -> Tensor:
     return pixels.permute(2, 0, 1)[None].float() / LEVELS
 
 
+def times(size: tuple[int, int], factor: float) -> tuple[int, int]:
+    """A size scaled by a factor, at least one pixel."""
+    width, height = (max(1, round(side * factor)) for side in size)
+    return width, height
+
+
 def required(tool: Any, sentence: str) -> Any:
     """The tool, or the sentence about its absence.
 
