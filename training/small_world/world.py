@@ -95,14 +95,14 @@ WORLDS: dict[str, World] = {
     ),
     # about twenty minutes on a data-centre GPU, the grid not counted
     "gpu": World(
-        256,
+        128,
         1600,
-        4,
+        3,
         30,
         "gpu",
-        _training(steps=12000, batch=64, at_once=64, learning_rate=2e-4, resolution=256),
-        FineTuning(steps=300, batch=16, at_once=16, learning_rate=5e-5, resolution=256),
-        Generation(steps=50, guidance=3.0, images_per_caption=5, resolution=256, at_once=30),
+        _training(steps=10000, batch=128, at_once=128, learning_rate=2e-4, resolution=128),
+        FineTuning(steps=300, batch=16, at_once=16, learning_rate=5e-5, resolution=128),
+        Generation(steps=50, guidance=3.0, images_per_caption=5, resolution=128, at_once=30),
     ),
 }
 
