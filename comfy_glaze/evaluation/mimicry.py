@@ -123,6 +123,7 @@ class Method:
     Attributes:
         prepare: makes the weights that learn ask for gradients, and no others.
         save, load: to and from a folder.
+        weights: what ``save`` leaves there.
         prior: whether pictures of no artist are trained on beside the works, at equal weight, with
             one caption for all works (DreamBooth, Ruiz et al., 2023).
     """
@@ -130,13 +131,14 @@ class Method:
     prepare: Callable[[Any, FineTuning], None]
     save: Callable[[Any, Path], None]
     load: Callable[[Any, Path], None]
+    weights: str
     prior: bool = False
 
 
 METHODS: dict[str, Method] = {
-    "full": Method(_all_of, _save_unet, _load_unet),
-    "lora": Method(_add_lora, _save_lora, _load_lora),
-    "dreambooth": Method(_all_of, _save_unet, _load_unet, prior=True),
+    "full": Method(_all_of, _save_unet, _load_unet, "unet"),
+    "lora": Method(_add_lora, _save_lora, _load_lora, "pytorch_lora_weights.safetensors"),
+    "dreambooth": Method(_all_of, _save_unet, _load_unet, "unet", prior=True),
 }
 
 
@@ -174,7 +176,8 @@ def fine_tune(
         works: pictures and captions.
         settings: method, steps, seed.
         folder: gets the weights, ``mimic.json`` (settings, hashes) and ``log.jsonl``.  If a run
-            with the same settings stopped there before, it goes on; if one finished, it is loaded.
+            with the same settings stopped there before, it goes on; if one finished, it is loaded
+            (and made again if its weights have been removed).
         on_step: called after each step; an exception it raises ends the training.
         until: a value of ``time.monotonic()`` after which the run stops at a checkpoint.
 
@@ -219,7 +222,7 @@ def _is_finished(folder: Path, record: dict[str, Any]) -> bool:
         return False
     if any(found.get(key) != value for key, value in record.items()):
         raise ValueError(f"{folder} holds a mimic with other settings or works; choose another.")
-    return True
+    return (folder / METHODS[record["settings"]["method"]].weights).exists()
 
 
 def _dreambooth_caption(work: Work) -> str:

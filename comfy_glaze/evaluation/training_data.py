@@ -64,12 +64,13 @@ class Shelf:
             generator: of the step, for everything else.
         """
         count, first = len(self.means), (step - 1) * batch
-        chosen = []
-        for position in range(first, first + batch):
-            epoch, place = divmod(position, count)
-            order = torch.Generator().manual_seed(seed_of(seed, epoch, 1))
-            chosen.append(int(torch.randperm(count, generator=order)[place]))
-        index = torch.tensor(chosen)
+        epochs = range(first // count, (first + batch - 1) // count + 1)
+        orders = [
+            torch.randperm(count, generator=torch.Generator().manual_seed(seed_of(seed, epoch, 1)))
+            for epoch in epochs
+        ]
+        start = first % count
+        index = torch.cat(orders)[start : start + batch]
         captions = self.caption_of[index].clone()
         dropped = torch.rand(len(index), generator=generator) < dropout
         captions[dropped] = len(self.prompts.hidden) - 1

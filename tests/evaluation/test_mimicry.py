@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,9 @@ import torch
 from comfy_glaze.artwork import Artwork, load_artwork, save_artwork
 from comfy_glaze.evaluation.captions import Work
 from comfy_glaze.evaluation.generation import Generation, generate
-from comfy_glaze.evaluation.generators import load_generator
+from comfy_glaze.evaluation.generators import Prompts, load_generator
 from comfy_glaze.evaluation.mimicry import FineTuning, fine_tune, load_mimic
-from comfy_glaze.evaluation.training_data import training_pixels
+from comfy_glaze.evaluation.training_data import Shelf, training_pixels
 
 from ..conftest import smooth_picture
 
@@ -119,6 +120,10 @@ def test_a_finished_run_is_loaded_and_another_one_refused(
     assert fine_tune(second, works, QUICK, tmp_path / "mimic", steps.append)
     assert not steps
     assert torch.equal(weights(first), weights(second))
+    shutil.rmtree(tmp_path / "mimic" / "unet")
+    third = load_generator(tiny_pipeline)
+    assert fine_tune(third, works, QUICK, tmp_path / "mimic")
+    assert torch.equal(weights(first), weights(third))
     with pytest.raises(ValueError, match="other settings or works"):
         fine_tune(second, works, replace(QUICK, seed=1), tmp_path / "mimic")
 
@@ -196,3 +201,18 @@ def test_refusals() -> None:
         FineTuning(batch=0)
     with pytest.raises(ValueError, match="pndm, dpm"):
         Generation(sampler="euler")
+
+
+def test_every_picture_is_drawn_once_before_any_comes_twice() -> None:
+    numbers = torch.arange(5.0).view(5, 1, 1, 1)
+    shelf = Shelf(numbers, torch.zeros(5, 1, 1, 1), Prompts(numbers[:, 0], None), torch.arange(5))
+    drawn = []
+    for step in range(1, 6):
+        latents, prompts = shelf.draw(step, 3, 7, 0.0, torch.Generator())
+        assert torch.equal(latents.flatten(), prompts.hidden.flatten())
+        drawn += latents.flatten().tolist()
+    epochs = [drawn[first : first + 5] for first in (0, 5, 10)]
+    assert all(sorted(epoch) == [0, 1, 2, 3, 4] for epoch in epochs)
+    assert epochs[0] != epochs[1]
+    _, none = shelf.draw(1, 3, 7, 1.0, torch.Generator())
+    assert none.hidden.flatten().tolist() == [4, 4, 4]  # the last prompt is the empty one
