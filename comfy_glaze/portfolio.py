@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
 import time
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,15 +28,18 @@ from .artwork import (
     load_artwork,
     save_artwork,
 )
+from .bank_file import load_style_bank
 from .budget import Budget
-from .builtin_bank import builtin_bank
+from .builtin_bank import bank_for
+from .candidates import find_known_style
 from .cloak import Cloak, CloakSettings, OnStep, optimize_cloak
 from .encoders import Encoder, load_encoder
 from .images import resize, shrink
 from .measures import Comparison, Measures, pixel_change, worst_perceptual
 from .perceptual import PerceptualMetric, load_metric
+from .remembered import target_for
 from .report import build_report, measures_as_json, write_json, write_sheet
-from .style_bank import CENTROID_SIZE, StyleBank, builtin_styles, centroid_of, find_style
+from .style_bank import CENTROID_SIZE, StyleBank, centroid_of
 from .style_transfer import StyleTransfer, load_style_transfer
 from .target_style import TargetStyle, rank_styles, select_target_style
 
@@ -74,6 +79,8 @@ def open_studio(
     style_transfer: str = "embedded",
     style: str = "auto",
     style_seed: int = 0,
+    artist: str = "",
+    bank: Path | None = None,
     format: str = "same",
     quality: int = 95,
     device: str = "auto",
@@ -86,6 +93,9 @@ def open_studio(
         style_transfer: see :func:`comfy_glaze.style_transfer.load_style_transfer`.
         style: a style's name, or ``auto`` for the percentile rule.
         style_seed: draws the style under ``auto``.
+        artist: whose target style is remembered (see :mod:`comfy_glaze.remembered`).
+        bank: a style bank's file; None for the encoder's own (see
+            :func:`comfy_glaze.builtin_bank.bank_for`).
         device: ``auto`` for the fastest there is.
         on_style: progress while a style bank is made for an encoder that has none.
 
@@ -94,16 +104,20 @@ def open_studio(
     """
     is_lossless("png" if format == "same" else format, quality)  # raises on a bad quality
     on_device = choose_device(device)
-    known = builtin_styles()
-    named = None if style == "auto" else find_style(known, style)
+    others = load_style_bank(bank).styles if bank else ()
+    named = None if style == "auto" else TargetStyle(find_known_style(style, others), None, None)
     phi = load_encoder(encoder, on_device)
     metric = None if budget.metric == "none" else load_metric(budget.metric, on_device)
     omega = load_style_transfer(style_transfer, on_device)
+
+    def draw() -> TargetStyle:
+        candidates = bank_for(phi, omega, bank, on_style)
+        return select_target_style(rank_works(candidates, sources, phi), seed=style_seed)
+
     if named is not None:
-        target = TargetStyle(named, distance=None, percentile=None)
-    else:
-        bank = builtin_bank(phi, on_style).restricted_to(omega.can_render)
-        target = select_target_style(rank_works(bank, sources, phi), seed=style_seed)
+        omega.check(named.style)
+    target = target_for(artist, named, draw, phi.name)
+    omega.check(target.style)
     return Studio(phi, omega, metric, target, style_seed, budget, settings, format, quality)
 
 
@@ -145,7 +159,7 @@ def rank_works(bank: StyleBank, sources: Sequence[Path], encoder: Encoder) -> li
             first_error = first_error or error
     if not works and first_error is not None:
         raise first_error
-    return rank_styles(bank, centroid_of(works, encoder))
+    return rank_styles(bank, centroid_of(works, encoder, bank.statistic))
 
 
 def plan_outputs(
@@ -256,34 +270,98 @@ def cloak_file(
         keep_clear=_keep_clear(artwork, mask),
         metric=studio.metric,
     )
-    for folder in {target.parent, report_stem.parent}:
+    return write_cloak(
+        artwork.pixels,
+        styled,
+        cloak,
+        artwork,
+        target,
+        report_stem,
+        target=studio.target,
+        style_seed=studio.style_seed,
+        encoder=studio.encoder,
+        metric=studio.metric,
+        format=format,
+        quality=studio.quality,
+        started=started,
+    )
+
+
+def write_cloak(
+    original: Tensor,
+    styled: Tensor,
+    cloak: Cloak,
+    artwork: Artwork,
+    path: Path,
+    report_stem: Path,
+    *,
+    target: TargetStyle | None,
+    style_seed: int | None,
+    encoder: Encoder,
+    metric: PerceptualMetric | None,
+    format: str,
+    quality: int,
+    text: Mapping[str, str] | None = None,
+    started: float | None = None,
+) -> dict[str, Any]:
+    """Save one cloaked picture, measure the file, and write its reports.
+
+    Args:
+        original, styled: what it was made from, images (1, 3, H, W) in [0, 1].
+        cloak: of one picture, with its measures.
+        artwork: what is saved along with the pixels.
+        path, report_stem: as in :func:`cloak_file`.
+        target, style_seed: T and the seed that drew it, where they are known.
+        encoder, metric: what the cloak was made with; they measure the file of a lossy format.
+        text: for a PNG file, texts to be held in it, by their keywords.
+        started: when the work began (``time.perf_counter``); by default the cloak's own time and
+            that of this call count.
+
+    Returns:
+        The report, as written.
+
+    Raises:
+        ArtworkError: something cannot be written.
+    """
+    if started is None:
+        started = time.perf_counter() - cloak.seconds
+    check_saving(artwork, format, path)
+    for folder in {path.parent, report_stem.parent}:
         _make_folder(folder)
-    with atomic_write(target) as saved:  # takes its place last, when all about it is written
+    with atomic_write(path) as saved:  # takes its place last, when all about it is written
         try:
-            save_artwork(cloak.images, artwork, saved, format=format, quality=studio.quality)
-        except ArtworkError as error:  # the user knows the target, not its temporary file
-            raise ArtworkError(str(error).replace(str(saved), str(target))) from error
+            save_artwork(cloak.images, artwork, saved, format=format, quality=quality)
+        except ArtworkError as error:  # the user knows the path, not its temporary file
+            raise ArtworkError(str(error).replace(str(saved), str(path))) from error
+        if text and format == "png":
+            saved.write_bytes(_with_text(saved.read_bytes(), text))
+        encoded = _measure_saved(saved, original, styled, cloak, encoder, metric, format, quality)
         report = build_report(
             artwork,
-            target.name,
+            path.name,
             hashlib.sha256(saved.read_bytes()).hexdigest(),
-            studio.target,
-            studio.encoder,
+            target,
+            encoder,
             cloak,
-            style_seed=studio.style_seed,
-            encoded=_measure_saved(saved, artwork, styled, cloak, studio, format),
+            style_seed=style_seed,
+            encoded=encoded,
             seconds=time.perf_counter() - started,
         )
         save_artwork(styled, Artwork(styled), _with_ending(report_stem, ".styled.png"))
         write_sheet(
-            artwork.pixels,
-            styled,
-            cloak.images.cpu(),
-            report,
-            _with_ending(report_stem, ".sheet.png"),
+            original, styled, cloak.images.cpu(), report, _with_ending(report_stem, ".sheet.png")
         )
         write_json(report, _with_ending(report_stem, ".glaze.json"))
     return report
+
+
+def _with_text(png: bytes, text: Mapping[str, str]) -> bytes:
+    """A PNG file with tEXt chunks after its header, which is always its first 33 bytes."""
+    chunks = b""
+    for keyword, value in text.items():
+        body = b"tEXt" + keyword.encode("latin-1") + b"\0" + value.encode("latin-1")
+        chunks += struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    return png[:33] + chunks + png[33:]
 
 
 def _with_ending(stem: Path, ending: str) -> Path:
@@ -307,7 +385,14 @@ def _make_folder(folder: Path) -> None:
 
 
 def _measure_saved(
-    path: Path, artwork: Artwork, styled: Tensor, cloak: Cloak, studio: Studio, format: str
+    path: Path,
+    original: Tensor,
+    styled: Tensor,
+    cloak: Cloak,
+    encoder: Encoder,
+    metric: PerceptualMetric | None,
+    format: str,
+    quality: int,
 ) -> Measures | None:
     """Measure what the saved file holds.
 
@@ -315,14 +400,12 @@ def _measure_saved(
     of its own.
     """
     saved = load_artwork(path).pixels
-    if is_lossless(format, studio.quality):
+    if is_lossless(format, quality):
         if not torch.equal(saved, cloak.images.cpu()):
             raise ArtworkError(f"{path} must hold the pixels written to it, but others came back.")
         return None
-    device = studio.encoder.device
-    comparison = Comparison.of(
-        artwork.pixels.to(device), styled.to(device), studio.encoder, studio.metric
-    )
+    device = encoder.device
+    comparison = Comparison.of(original.to(device), styled.to(device), encoder, metric)
     return comparison.measure(saved.to(device))[0]
 
 

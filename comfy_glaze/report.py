@@ -46,11 +46,11 @@ def build_report(
     artwork: Artwork,
     output: str,
     output_sha256: str,
-    target: TargetStyle,
+    target: TargetStyle | None,
     encoder: Encoder,
     cloak: Cloak,
     *,
-    style_seed: int,
+    style_seed: int | None,
     encoded: Measures | None,
     seconds: float,
 ) -> dict[str, Any]:
@@ -58,6 +58,7 @@ def build_report(
 
     Args:
         artwork: the source, as loaded.
+        target: T; None where it is not known, as in a graph that does not say.
         output, output_sha256: the saved file's name, and the hash of its bytes.
         encoded: the measures of the decoded file, for a lossy format; None for a lossless one.
         seconds: wall time from reading the source to the saved file.
@@ -74,11 +75,11 @@ def build_report(
         },
         "output": {"file": output, "sha256": output_sha256},
         "target_style": {
-            "name": target.style.name,
-            "genre": target.style.genre,
-            "artist": target.style.artist,
-            "distance": target.distance,
-            "percentile": target.percentile,
+            "name": target.style.name if target else None,
+            "genre": target.style.genre if target else None,
+            "artist": target.style.artist if target else None,
+            "distance": target.distance if target else None,
+            "percentile": target.percentile if target else None,
         },
         "encoder": {"name": encoder.name, "fingerprint": encoder.fingerprint},
         "settings": asdict(settings)
@@ -128,7 +129,7 @@ def write_sheet(
     difference.mul_(factor).add_(0.5).clamp_(0, 1)  # in place: a large picture fills the memory
     panels = [
         ("original", original),
-        (f"styled: {report['target_style']['name']}", styled),
+        (f"styled: {report['target_style']['name'] or 'by hand'}", styled),
         ("cloaked", cloaked),
         (f"difference times {factor}", difference),
     ]

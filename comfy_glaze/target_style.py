@@ -10,6 +10,12 @@ from torch import Tensor
 
 from .style_bank import Style, StyleBank, StyleBankError
 
+LOW, HIGH = 50, 75
+"""The paper's band: percentiles of the distances of all candidates."""
+
+WORKS_FOR_A_STYLE = 5
+"""With fewer works than these an artist's own centroid is rough, and so is the ranking."""
+
 
 @dataclass(frozen=True)
 class TargetStyle:
@@ -50,7 +56,9 @@ def rank_styles(bank: StyleBank, artist: Tensor) -> list[TargetStyle]:
     return [TargetStyle(bank.styles[i], float(distances[i]), float(percentiles[i])) for i in order]
 
 
-def in_band(ranked: Sequence[TargetStyle], low: float = 50, high: float = 75) -> list[TargetStyle]:
+def in_band(
+    ranked: Sequence[TargetStyle], low: float = LOW, high: float = HIGH
+) -> list[TargetStyle]:
     """The candidates whose distance lies between two percentiles of all distances, both included.
 
     Percentiles are numpy's (linear).  In a tiny bank the band may hold nobody; then the candidates
@@ -68,7 +76,7 @@ def in_band(ranked: Sequence[TargetStyle], low: float = 50, high: float = 75) ->
 
 
 def select_target_style(
-    ranked: Sequence[TargetStyle], low: float = 50, high: float = 75, seed: int = 0
+    ranked: Sequence[TargetStyle], low: float = LOW, high: float = HIGH, seed: int = 0
 ) -> TargetStyle:
     """One candidate of the band at random; the same seed picks the same one."""
     band = in_band(ranked, low, high)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # the hub's client reads this once, when it is imported
@@ -14,10 +15,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 import transformers
+from click.testing import Result
 from torch import Tensor
+from typer.testing import CliRunner
 
 from comfy_glaze.encoders import Encoder
 from comfy_glaze.images import to_grid
+
+Run = Callable[..., Result]
+"""Runs a command of the command line in an empty folder."""
 
 ARTWORKS = Path(__file__).parent.parent / "examples"
 
@@ -30,7 +36,22 @@ def _offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run_command(*words: object) -> Result:
+        from comfy_glaze.cli import app
+
+        return CliRunner().invoke(app, [str(word) for word in words])
+
+    return run_command
 
 
 @pytest.fixture

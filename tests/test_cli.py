@@ -5,36 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from click.testing import Result
 from PIL import Image
-from typer.testing import CliRunner
 
 from comfy_glaze.artwork import load_artwork
-from comfy_glaze.cli import app
 from comfy_glaze.encoders import load_encoder
 from comfy_glaze.images import views_of
 from comfy_glaze.perceptual import load_metric
 
-from .conftest import ARTWORKS
-
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run_command(*words: object) -> Result:
-        return CliRunner().invoke(app, [str(word) for word in words])
-
-    return run_command
+from .conftest import ARTWORKS, Run
 
 
 def crop(path: Path, box: tuple[int, int, int, int] = (380, 260, 476, 356)) -> Path:
@@ -293,8 +276,11 @@ def test_styles_are_ranked_from_the_artists_works(run: Run, tmp_path: Path) -> N
     crop(tmp_path / "art.png")
     result = run("styles", "rank", "art.png")
     assert result.exit_code == 0, result.output
-    rows = [line.split() for line in result.output.splitlines()[1:] if line.strip()]
-    assert len(rows) == 26
+    lines = [line for line in result.stdout.splitlines()[1:] if line.strip()]
+    rows = [line.split() for line in lines[:26]]
+    assert [line.split()[0] for line in lines[26:]] == ["styles", "band", "distance"]
+    assert "percentiles 50 to 75" in lines[28]
+    assert "Only one work: your own style is better placed from 5" in result.stderr
     distances = [float(next(word for word in row if "." in word)) for row in rows]
     assert distances == sorted(distances)
     assert 6 <= result.output.count("●") <= 8

@@ -9,7 +9,15 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from comfy_glaze.encoders import Encoder, EncoderError, fingerprint_of, load_encoder
+from comfy_glaze.builtin_bank import content_pictures
+from comfy_glaze.encoders import (
+    Encoder,
+    EncoderError,
+    combine_encoders,
+    fingerprint_of,
+    load_encoder,
+)
+from comfy_glaze.measures import feature_distance
 
 from .conftest import smooth_picture
 
@@ -250,3 +258,79 @@ def test_what_is_no_encoder_is_named(
     with pytest.raises(EncoderError, match=words) as caught:
         load_encoder(source(tmp_path))
     assert "\n" not in str(caught.value)
+
+
+# --- several encoders at once ---------------------------------------------------------------------
+
+
+def averages(side: int, gain: float, device: str = "cpu") -> Encoder:
+    """Features: the colours of blocks of ``side`` pixels, times ``gain``."""
+    return Encoder(
+        f"blocks of {side}",
+        f"{side:015x}{int(gain) % 16:x}",
+        lambda images: gain * torch.nn.functional.avg_pool2d(images, side),
+        side,
+        torch.device(device),
+    )
+
+
+def test_combined_distance_is_the_weighted_mean_of_the_members_own() -> None:
+    fine, coarse = averages(4, 1.0), averages(16, 100.0)
+    together = combine_encoders([fine, coarse], [1.0, 3.0])
+    a, b = smooth_picture(64, 48), smooth_picture(64, 48, seed=1)
+    contents = content_pictures()
+    expected = 0.0
+    for encoder, share in ((fine, 0.25), (coarse, 0.75)):
+        spread = torch.cat([encoder(picture).flatten() for picture in contents]).std()
+        expected += share * float(feature_distance(encoder(a), encoder(b)) / spread**2)
+    features = together(a)
+    assert features.shape == (1, 3 * 16 + 3, 4, 3), "one grid, the finer positions as channels"
+    assert float(feature_distance(features, together(b))) == pytest.approx(expected, rel=1e-5)
+
+
+def test_scale_of_a_members_features_does_not_matter() -> None:
+    a, b = smooth_picture(32, 32), smooth_picture(32, 32, seed=1)
+    distances = [
+        float(feature_distance(together(a), together(b)))
+        for gain in (1.0, 50.0)
+        for together in [combine_encoders([averages(8, 1.0), averages(4, gain)], [1, 1])]
+    ]
+    assert distances[0] == pytest.approx(distances[1], rel=1e-4)
+
+
+def test_combination_is_named_after_its_members_and_their_shares() -> None:
+    one, two = averages(4, 1.0), averages(8, 2.0)
+    assert combine_encoders([one, two], [1, 1]).name == "blocks of 4 + blocks of 8"
+    prints = {
+        combine_encoders(members, weights).fingerprint
+        for members, weights in (
+            ([one, two], [1, 1]),
+            ([two, one], [5, 5]),  # the same ensemble
+            ([one, two], [1, 2]),
+            ([one], [1]),
+        )
+    }
+    assert len(prints) == 3
+    embedded = load_encoder("embedded")
+    assert combine_encoders([embedded], [1]).is_rehearsal
+    assert not combine_encoders([embedded, one], [1, 1]).is_rehearsal
+
+
+def test_each_member_has_a_gradient() -> None:
+    picture = smooth_picture(32, 32).requires_grad_()
+    together = combine_encoders([averages(4, 1.0), averages(8, 1.0)], [1, 1])
+    features = together(picture)
+    for part in (features[:, :12], features[:, 12:]):
+        (gradient,) = torch.autograd.grad(part.square().sum(), picture, retain_graph=True)
+        assert bool((gradient != 0).all())
+
+
+@pytest.mark.parametrize("weights", [[], [1.0], [1.0, 0.0], [1.0, -1.0]])
+def test_wrong_weights_are_named(weights: list[float]) -> None:
+    with pytest.raises(EncoderError, match="a weight above 0 each, but got 2 encoders"):
+        combine_encoders([averages(4, 1.0), averages(8, 1.0)], weights)
+
+
+def test_encoders_on_two_devices_are_refused() -> None:
+    with pytest.raises(EncoderError, match="on one device, but they are on cpu, meta"):
+        combine_encoders([averages(4, 1.0), averages(8, 1.0, "meta")], [1, 1])

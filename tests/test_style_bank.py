@@ -1,26 +1,30 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
 
-from comfy_glaze.builtin_bank import builtin_bank, content_pictures, make_builtin_bank
+from comfy_glaze.bank_build import build_style_bank, one_by_one
+from comfy_glaze.bank_file import save_style_bank, thumbnail_of
+from comfy_glaze.builtin_bank import (
+    bank_for,
+    builtin_bank,
+    content_pictures,
+    make_builtin_bank,
+    own_bank_file,
+)
 from comfy_glaze.encoders import Encoder, load_encoder
 from comfy_glaze.style_bank import (
     Style,
     StyleBank,
     StyleBankError,
-    build_style_bank,
     builtin_styles,
     centroid_of,
     find_style,
-    load_style_bank,
-    save_style_bank,
 )
+from comfy_glaze.style_transfer import load_style_transfer
 
 from .conftest import smooth_picture
 
@@ -32,7 +36,8 @@ STYLES = (
 
 def bank_of(encoder: Encoder) -> StyleBank:
     pictures = {"Flat": torch.full((1, 3, 64, 64), 0.5), "Dämmerung": smooth_picture(64, 64)}
-    return build_style_bank(STYLES, lambda style: [pictures[style.name]], encoder)
+    source = one_by_one("test", lambda style: [pictures[style.name]])
+    return build_style_bank(STYLES, source, encoder)
 
 
 def test_builtin_styles_are_complete_and_unique() -> None:
@@ -61,15 +66,6 @@ def test_centroid_of_nothing_is_named(block_encoder: Encoder) -> None:
         centroid_of([], block_encoder)
 
 
-def test_bank_survives_its_file(block_encoder: Encoder, tmp_path: Path) -> None:
-    bank = bank_of(block_encoder)
-    save_style_bank(bank, tmp_path / "bank.safetensors")
-    loaded = load_style_bank(tmp_path / "bank.safetensors")
-    assert loaded.styles == STYLES
-    assert (loaded.encoder_name, loaded.fingerprint) == ("blocks", "0" * 16)
-    assert torch.allclose(loaded.centroids, bank.centroids, atol=5e-3)
-
-
 def test_bank_belongs_to_one_encoder(block_encoder: Encoder) -> None:
     bank = bank_of(block_encoder)
     bank.check(block_encoder)
@@ -82,46 +78,6 @@ def test_bank_can_be_restricted(block_encoder: Encoder) -> None:
     some = bank.restricted_to(lambda style: style.embedded is not None)
     assert [style.name for style in some.styles] == ["Dämmerung"]
     assert torch.equal(some.centroids, bank.centroids[1:])
-
-
-def _text(path: Path) -> None:
-    path.write_text("no bank")
-
-
-def _other_tensors(path: Path) -> None:
-    save_file({"a": torch.zeros(2)}, path)
-
-
-def _no_styles(path: Path) -> None:
-    save_file({"centroids": torch.zeros(2, 2)}, path, {"format": "comfy_glaze style bank 1"})
-
-
-def _too_few_styles(path: Path) -> None:
-    metadata = {
-        "format": "comfy_glaze style bank 1",
-        "styles": "[]",
-        "encoder": "blocks",
-        "fingerprint": "0" * 16,
-    }
-    save_file({"centroids": torch.zeros(2, 2)}, path, metadata)
-
-
-@pytest.mark.parametrize(
-    ("write", "words"),
-    [
-        (_text, "Expected a style bank, but bank.safetensors"),
-        (_other_tensors, "but bank.safetensors is another file"),
-        (_no_styles, "Expected a style bank, but bank.safetensors: 'styles'"),
-        (_too_few_styles, r"one centroid per style .* 0 styles and centroids of shape \(2, 2\)"),
-        (lambda path: None, "Expected a style bank, but bank.safetensors"),
-    ],
-)
-def test_what_is_no_bank_is_named(
-    write: Callable[[Path], None], words: str, tmp_path: Path
-) -> None:
-    write(tmp_path / "bank.safetensors")
-    with pytest.raises(StyleBankError, match=words):
-        load_style_bank(tmp_path / "bank.safetensors")
 
 
 def test_styles_are_found_by_name_whatever_the_case() -> None:
@@ -141,11 +97,50 @@ def test_shipped_bank_is_the_embedded_encoders() -> None:
     bank.check(encoder)
     assert bank.styles == builtin_styles()
     assert bank.centroids.std(dim=0).min() > 1e-3
-    from comfy_glaze.style_transfer import load_style_transfer
-
     redraw = load_style_transfer("embedded")
     drawn = [redraw(picture, bank.styles[7]) for picture in content_pictures()]
     assert torch.allclose(centroid_of(drawn, encoder), bank.centroids[7], atol=0.02)
+    assert all(row["thumbnail"] for row in bank.listing())
+    assert bank.thumbnail(bank.styles[7].name) == thumbnail_of(drawn[0])
+
+
+def test_painter_alone_finds_their_only_style() -> None:
+    styles = (*STYLES, Style("Dawn", "Fauvism", "Nobody", "dawn", None))
+    assert find_style(STYLES, "nobody") is STYLES[1]
+    with pytest.raises(StyleBankError, match=r"2 styles by Nobody; which one: Dämmerung, Dawn\?"):
+        find_style(styles, "Nobody")
+
+
+def test_users_own_bank_goes_before_the_built_in_one(
+    block_encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("comfy_glaze.builtin_bank.builtin_styles", lambda: builtin_styles()[:2])
+    assert len(bank_for(block_encoder).styles) == 2
+    own = own_bank_file(block_encoder)
+    own.parent.mkdir(parents=True)
+    save_style_bank(bank_of(block_encoder), own)
+    assert bank_for(block_encoder).styles == STYLES
+    redraw = load_style_transfer("embedded")
+    assert bank_for(block_encoder, redraw).styles == STYLES[1:]
+    named = tmp_path / "named.safetensors"
+    save_style_bank(bank_of(block_encoder).restricted_to(lambda s: s.embedded is None), named)
+    assert bank_for(block_encoder, file=named).styles == STYLES[:1]
+    with pytest.raises(StyleBankError, match=r"embedded style transfer can draw none .* in named"):
+        bank_for(block_encoder, redraw, named)
+    other = replace(block_encoder, name="other", fingerprint="1" * 16)
+    with pytest.raises(StyleBankError, match=r"made with the encoder blocks .* in use is other"):
+        bank_for(other, file=named)
+
+
+def test_own_bank_without_a_drawable_style_gives_way(
+    block_encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("comfy_glaze.builtin_bank.builtin_styles", lambda: builtin_styles()[:2])
+    own = own_bank_file(block_encoder)
+    own.parent.mkdir(parents=True)
+    save_style_bank(bank_of(block_encoder).restricted_to(lambda s: s.embedded is None), own)
+    found = bank_for(block_encoder, load_style_transfer("embedded"))
+    assert found.styles == builtin_styles()[:2]
 
 
 def test_bank_is_made_once_for_another_encoder(

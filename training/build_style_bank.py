@@ -5,9 +5,10 @@ python training/build_style_bank.py
 
 from __future__ import annotations
 
+from comfy_glaze.bank_file import save_style_bank
 from comfy_glaze.builtin_bank import make_builtin_bank
 from comfy_glaze.encoders import load_encoder
-from comfy_glaze.style_bank import STYLES_FOLDER, save_style_bank
+from comfy_glaze.style_bank import STYLES_FOLDER
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ import warnings
 
 import typer
 
+from .bank import bank_app
 from .benchmark import benchmark_app
 from .cloak import cloak
 from .measure import measure
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 app.command()(cloak)
 app.add_typer(styles_app, name="styles")
+app.add_typer(bank_app, name="bank")
 app.command()(measure)
 app.add_typer(benchmark_app, name="benchmark")
 

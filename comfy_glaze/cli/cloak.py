@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from .options import (
+    BankOption,
     DeviceOption,
     EncoderOption,
     MetricOption,
@@ -18,6 +19,7 @@ from .options import (
     one_encoder,
     one_sentence,
 )
+from .style_tables import warn_of_few_works
 from .terminal import choice_sentence, log, progress_bar, results, results_table, say
 
 if TYPE_CHECKING:
@@ -47,6 +49,15 @@ def cloak(
         ),
     ] = "auto",
     style_seed: SeedOption = 0,
+    artist: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Whose works these are: their target style is remembered, so that all of them are "
+            "led towards the same one. Naming a --style as well changes what is remembered.",
+        ),
+    ] = "",
+    bank: BankOption = None,
     checkpoint: Annotated[
         str | None,
         typer.Option(
@@ -120,11 +131,14 @@ def cloak(
     from ..artwork import ArtworkError, find_artworks, load_artwork
     from ..budget import PRESETS, Budget
     from ..cloak import CloakSettings
+    from ..encoders import EMBEDDED_VERSION
     from ..perceptual import trunk_hint
     from ..portfolio import open_studio, plan_outputs
+    from ..remembered import remembered_choice
 
     failures: list[str] = []
     with one_sentence():
+        before = remembered_choice(artist) if artist else None
         chosen = PRESETS[preset]
         budget = Budget(
             limit=chosen.limit if limit is None else limit,
@@ -166,6 +180,8 @@ def cloak(
                     style_transfer=style_transfer or checkpoint or "embedded",
                     style=style,
                     style_seed=style_seed,
+                    artist=artist,
+                    bank=bank,
                     format=format,
                     quality=quality,
                     device=device,
@@ -185,6 +201,18 @@ def cloak(
     if metric == "auto" and studio.metric and studio.metric.name != "lpips-alex":
         say(f"Metric: {studio.metric.name}, because {trunk_hint('alex')}.", "dim")
     say(choice_sentence(studio.target), "none")
+    if before is not None and before.target == studio.target:
+        say(f"It is the one remembered for {before.artist}.", "dim")
+        if before.encoder == EMBEDDED_VERSION and not studio.encoder.is_rehearsal:
+            say(
+                "It was chosen in a rehearsal; to choose anew with this encoder, first: "
+                f'comfy-glaze styles forget "{before.artist}"',
+                "yellow",
+            )
+    elif artist:
+        say(f"It is remembered for {artist} from now on.", "dim")
+    if style == "auto" and before is None:
+        warn_of_few_works(len(found))
     failures += _cloak_all(plan, out, studio, keep_clear)
     if failures:
         say(f"Failed: {len(failures)}. Everything else is saved.", "bold red")

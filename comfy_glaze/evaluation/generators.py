@@ -42,15 +42,11 @@ def load_generator(source: str, device: torch.device | str = "cpu") -> Any:
         StyleTransferError: no pipeline can be loaded.
         GeneratorError: its denoiser is not a U-Net.
     """
-    import diffusers
-
-    image_to_image = load_pipeline(source, torch.device(device), torch.float32)
-    pipeline = diffusers.AutoPipelineForText2Image.from_pipe(image_to_image)
+    pipeline = load_pipeline(source, torch.device(device), "text-to-image", torch.float32)
     if not hasattr(pipeline, "unet"):
         raise GeneratorError(
             f"Expected a Stable Diffusion 1, 2 or XL, but {source} is a {type(pipeline).__name__}."
         )
-    pipeline.set_progress_bar_config(disable=True)
     for part in (pipeline.vae, pipeline.text_encoder, pipeline.unet):
         part.requires_grad_(False)
     return pipeline

@@ -1,0 +1,140 @@
+"""Run every workflow in a real ComfyUI and take its picture, for docs/, the pages and thumbnails.
+
+    COMFYUI_PATH=path/to/ComfyUI python -m docs.screenshots [--steps N] [name of a workflow ...]
+
+A ComfyUI is started with the bundled artworks at small sizes and a checkpoint of random weights,
+which takes the place of Stable Diffusion: what it redraws is a texture, and no style at all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import tempfile
+from pathlib import Path
+
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from tests.host.checkpoint import write_checkpoint
+from tests.host.conftest import PACK_FOLDER, copy_pack, free_port
+from tests.host.page import HostPage, open_host
+from tests.host.server import start_server
+
+ROOT = Path(__file__).parent.parent
+CHECKPOINT = "v1-5-pruned-emaonly-fp16.safetensors"
+PICTURES = {"example.png": "harbour", "harbour.png": "harbour", "ink.png": "ink"}
+SIDE = 192  # px: the artworks' longer side, so that a run takes a minute or two on a CPU
+NODES = {  # whose page shows it as it looks in which workflow
+    "GlazeLoadArtwork": "Cloak one picture",
+    "GlazeStyleTransfer": "Cloak one picture",
+    "GlazeLoadEncoder": "Rehearse without a checkpoint",
+    "GlazeLoadStyleBank": "Rehearse without a checkpoint",
+    "GlazeSelectTargetStyle": "Rehearse without a checkpoint",
+    "GlazeLPIPSBudget": "Rehearse without a checkpoint",
+    "GlazeCloakOptimize": "Rehearse without a checkpoint",
+    "GlazeSaveCloaked": "Rehearse without a checkpoint",
+}
+
+
+def prepare(base: Path) -> None:
+    """A folder for a host that holds all that the workflows ask for."""
+    copy_pack(base / "custom_nodes" / PACK_FOLDER)
+    write_checkpoint(base / "models/checkpoints" / CHECKPOINT)
+    _brighten(base / "models/checkpoints" / CHECKPOINT)
+    for folder in ("input", "output/paintings", "user"):
+        (base / folder).mkdir(parents=True)
+    for name, artwork in PICTURES.items():
+        picture = Image.open(ROOT / f"examples/{artwork}.png").convert("RGB")
+        picture.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+        picture.save(base / "input" / name)
+    picture.save(base / "output/paintings/picture_00001_.png")
+
+
+def _brighten(checkpoint: Path) -> None:
+    """Let the random decoder paint around a middle grey; as it is made, all comes out black."""
+    weights = load_file(checkpoint)
+    layer = "first_stage_model.taesd_decoder."
+    last = max(int(key.split(".")[2]) for key in weights if key.startswith(layer))
+    weights[f"{layer}{last}.bias"] += 0.5
+    weights[f"{layer}{last}.weight"] *= 6
+    save_file(weights, checkpoint)
+
+
+def save_webp(picture: Image.Image, path: Path, width: int, limit: int) -> None:
+    """Save at most `width` px wide and `limit` bytes large."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    size = (min(width, picture.width), 10 * picture.height)
+    picture.thumbnail(size, Image.Resampling.LANCZOS)
+    for quality in (90, 80, 70, 55, 40):
+        picture.save(path, "WEBP", quality=quality, method=6)
+        if path.stat().st_size <= limit:
+            return
+    raise ValueError(f"{path.name} needs more than {limit} bytes.")
+
+
+def photograph(host: HostPage, workflow: Path, steps: int) -> None:
+    """Run one workflow and save all pictures of it."""
+    host.drop(workflow)
+    if steps:
+        host.set_widget("GlazeCloakOptimize", "steps", steps)
+    if "EmptyLatentImage" in workflow.read_text(encoding="utf-8"):
+        host.set_widget("EmptyLatentImage", "width", 256)
+        host.set_widget("EmptyLatentImage", "height", 192)
+    host.run(1800)
+    shot = Image.open(io.BytesIO(host.picture())).convert("RGB")
+    save_webp(shot.copy(), ROOT / "docs/workflows" / f"{workflow.stem}.webp", 1800, 300_000)
+    thumbnail = shot.copy()
+    thumbnail.thumbnail((640, 640), Image.Resampling.LANCZOS)
+    thumbnail.save(workflow.with_suffix(".jpg"), quality=85, optimize=True)
+    for node, where in NODES.items():
+        box = host.node_box(node) if where == workflow.stem else None
+        if box is not None:
+            save_webp(shot.crop(box), ROOT / f"web/docs/pictures/{node}.webp", 800, 150_000)
+
+
+_COMBINE = """() => {
+  app.graph.clear();
+  const add = (type, x, y) => {
+    const node = LiteGraph.createNode(type);
+    node.pos = [x, y];
+    app.graph.add(node);
+    return node;
+  };
+  const combine = add("GlazeCombineEncoders", 440, 0);
+  add("CheckpointLoaderSimple", 0, 0).connect(2, combine, 0);
+  add("GlazeLoadEncoder", 0, 190).connect(0, combine, 1);
+}"""
+
+
+def photograph_combining(host: HostPage) -> None:
+    """The one node that no workflow needs, with two encoders."""
+    host.page.evaluate(_COMBINE)
+    shot = Image.open(io.BytesIO(host.picture())).convert("RGB")
+    save_webp(shot, ROOT / "web/docs/pictures/GlazeCombineEncoders.webp", 800, 150_000)
+
+
+def main() -> None:
+    """Take the pictures of the named workflows, or of all."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--steps", type=int, default=0, help="of the cloak; 0 for the method's own")
+    parser.add_argument("names", nargs="*", help="workflows; all of them if none is named")
+    chosen = parser.parse_args()
+    names = chosen.names or sorted(path.stem for path in (ROOT / "workflows").glob("*.json"))
+    with tempfile.TemporaryDirectory() as folder:
+        base = Path(folder)
+        prepare(base)
+        server = start_server(Path(os.environ["COMFYUI_PATH"]), base, free_port())
+        try:
+            with open_host(server.url, Comfy_VueNodes_Enabled=False) as host:
+                for name in names:
+                    photograph(host, ROOT / "workflows" / f"{name}.json", chosen.steps)
+                if not chosen.names:
+                    photograph_combining(host)
+        finally:
+            server.stop()
+
+
+if __name__ == "__main__":
+    main()

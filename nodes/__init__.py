@@ -1,0 +1,1 @@
+"""The nodes: thin, each a schema and one library call."""

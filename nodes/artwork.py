@@ -1,0 +1,296 @@
+"""Pictures in, and cloaked files out."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..comfy_glaze.artwork import (
+    FORMATS,
+    Artwork,
+    ArtworkError,
+    find_artworks,
+    is_lossless,
+    load_artwork,
+    save_artwork,
+)
+from ..comfy_glaze.encoders import Encoder
+from ..comfy_glaze.images import resize, to_grid
+from ..comfy_glaze.measures import Comparison
+from ..comfy_glaze.perceptual import PerceptualMetric
+from ..comfy_glaze.portfolio import write_cloak
+from .host.encoders import hosted_encoder, with_encoder
+from .host.files import next_output, output_folder, picture_sources, source_path, temp_folder
+from .host.metadata import graph_of, with_graph
+from .sockets import (
+    CATEGORY,
+    ArtworkSocket,
+    CloakedBatch,
+    CloakSocket,
+    each,
+    from_images,
+    to_images,
+)
+
+CHANGED = "A node in between changed the pixels: measured anew."
+RESIZED = "A node in between changed the size: measured anew, against the original at that size."
+
+
+class LoadArtwork(io.ComfyNode):
+    """A picture or a folder of them, with all that must survive saving."""
+
+    @classmethod
+    def define_schema(cls) -> Any:
+        return io.Schema(
+            node_id="GlazeLoadArtwork",
+            display_name="Load Artwork (Glaze)",
+            category=CATEGORY,
+            description="Loads a picture, or every picture of a folder one after the other, with "
+            "its transparency, colour profile, resolution and author for saving.",
+            inputs=[
+                io.Combo.Input(
+                    "source",
+                    options=picture_sources(),
+                    upload=io.UploadType.image,
+                    image_folder=io.FolderType.input,
+                    tooltip="A picture, or a folder (its name ends with /) in ComfyUI's input or "
+                    "output folder. Folders are searched to the bottom.",
+                ),
+                io.Int.Input(
+                    "first",
+                    default=1,
+                    min=1,
+                    max=1_000_000,
+                    tooltip="Of a folder: the first picture, in the order of names.",
+                ),
+                io.Int.Input(
+                    "last",
+                    default=0,
+                    min=0,
+                    max=1_000_000,
+                    tooltip="Of a folder: the last picture; 0 for all. All of them are in "
+                    "memory at once, so take large folders in parts.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output("image", display_name="image", is_output_list=True),
+                io.Mask.Output(
+                    "keep_clear",
+                    display_name="keep_clear",
+                    is_output_list=True,
+                    tooltip="White where the picture is fully transparent.",
+                ),
+                ArtworkSocket.Output("artwork", display_name="artwork", is_output_list=True),
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, source: str) -> bool | str:
+        try:
+            source_path(source)
+        except ArtworkError as error:
+            return str(error)
+        return True
+
+    @classmethod
+    def fingerprint_inputs(cls, source: str, first: int, last: int) -> list[tuple[str, int, int]]:
+        files = _chosen(source, first, last)
+        return [(str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in files]
+
+    @classmethod
+    def execute(cls, source: str, first: int, last: int) -> Any:
+        artworks = [load_artwork(path) for path in _chosen(source, first, last)]
+        masks = [
+            torch.zeros(1, *artwork.pixels.shape[-2:])
+            if artwork.keep_clear is None
+            else artwork.keep_clear[:, 0]
+            for artwork in artworks
+        ]
+        return io.NodeOutput([from_images(artwork.pixels) for artwork in artworks], masks, artworks)
+
+
+def _chosen(source: str, first: int, last: int) -> list[Path]:
+    found = [path for path, _ in find_artworks([source_path(source)])]
+    chosen = found[first - 1 : last or None]
+    if not chosen:
+        raise ArtworkError(
+            f"{source}: expected a range within its {len(found)} pictures, but got {first} to "
+            f"{last or len(found)}."
+        )
+    return chosen
+
+
+class SaveCloaked(io.ComfyNode):
+    """Files to publish, and reports to keep."""
+
+    @classmethod
+    def define_schema(cls) -> Any:
+        return io.Schema(
+            node_id="GlazeSaveCloaked",
+            display_name="Save Cloaked (Glaze)",
+            category=CATEGORY,
+            description="Saves the cloaked pictures as they may be published, and beside their "
+            "folder, in one called -reports, what was done to them, to keep to yourself.",
+            is_output_node=True,
+            inputs=[
+                io.Image.Input("images", tooltip="The cloaked pictures."),
+                CloakSocket.Input("cloak", tooltip="From the same Cloak node."),
+                ArtworkSocket.Input(
+                    "artwork",
+                    optional=True,
+                    tooltip="From Load Artwork: keeps name, transparency, colour profile, "
+                    "resolution and author.",
+                ),
+                io.String.Input(
+                    "filename_prefix",
+                    default="cloaked/%name%",
+                    tooltip="Folder and beginning of the files' names, in ComfyUI's output folder. "
+                    "%name% is the artwork's own name, %year%, %month%, %day% and the like are "
+                    "today's.",
+                ),
+                io.Combo.Input(
+                    "format",
+                    options=["same", *FORMATS],
+                    default="same",
+                    tooltip="same takes the artwork's own format (PNG without one). PNG holds the "
+                    "cloak exactly; JPEG and WebP lose a part of it, which the report measures.",
+                ),
+                io.Int.Input(
+                    "quality",
+                    default=95,
+                    min=1,
+                    max=100,
+                    tooltip="Of JPEG and WebP files. WebP at 100 is lossless.",
+                ),
+                io.Boolean.Input(
+                    "metadata",
+                    default=False,
+                    tooltip="Writes this graph into the file. It names the target style, which "
+                    "tells a mimic what to look for: leave it off for whatever you publish.",
+                ),
+            ],
+            outputs=[],
+            hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        images: Tensor,
+        cloak: CloakedBatch,
+        filename_prefix: str,
+        format: str,
+        quality: int,
+        metadata: bool,
+        artwork: Artwork | None = None,
+    ) -> Any:
+        pictures = to_grid(to_images(images))
+        if len(pictures) != len(cloak.cloaks):
+            raise ValueError(
+                f"'images' must be the {len(cloak.cloaks)} pictures of the Cloak node that 'cloak' "
+                f"comes from, but got {len(pictures)}."
+            )
+        graph = graph_of(cls.hidden) if metadata and cls.hidden else {}
+        rows = []
+        for number, picture in enumerate(each(pictures)):
+            carrier = _carrier(artwork, picture)
+            chosen = carrier.format if format == "same" else format
+            rows.append(
+                _save(picture, cloak, number, carrier, filename_prefix, chosen, quality, graph)
+            )
+        return io.NodeOutput(ui={"images": [row["file"] for row in rows], "glaze": rows})
+
+
+def _carrier(artwork: Artwork | None, picture: Tensor) -> Artwork:
+    """What is saved with a picture: the wired artwork's, or nothing."""
+    if artwork is None:
+        return Artwork(picture)
+    if artwork.pixels.shape != picture.shape:
+        height, width = artwork.pixels.shape[-2:]
+        raise ValueError(
+            f"'artwork' must be what 'images' were made from, but it is {width} × {height} and "
+            f"they are {picture.shape[-1]} × {picture.shape[-2]}; leave it empty if the size was "
+            "changed on purpose."
+        )
+    return artwork
+
+
+def _save(
+    picture: Tensor,
+    batch: CloakedBatch,
+    number: int,
+    carrier: Artwork,
+    prefix: str,
+    format: str,
+    quality: int,
+    graph: dict[str, str],
+) -> dict[str, Any]:
+    """Save one picture and what belongs to it; gives what the page shows."""
+    height, width = picture.shape[-2:]
+    name = carrier.source.stem if carrier.source else "picture"
+    folder, stem, counter, subfolder = next_output(prefix.replace("%name%", name), height, width)
+    path = folder / f"{stem}_{counter:05}_{FORMATS[format][0]}"
+    original, styled = batch.originals[number : number + 1], batch.styled[number : number + 1]
+    cloak, note = batch.cloaks[number], None
+    if original.shape != picture.shape:
+        note = RESIZED
+        original, styled = (to_grid(resize(image, height, width)) for image in (original, styled))
+    elif not torch.equal(picture, cloak.images):
+        note = CHANGED
+
+    def write(phi: Encoder, metric: PerceptualMetric | None) -> dict[str, Any]:
+        measured = cloak
+        if note is not None:
+            before, redrawn, after = (one.to(phi.device) for one in (original, styled, picture))
+            measures = Comparison.of(before, redrawn, phi, metric).measure(after)
+            measured = replace(cloak, images=picture, measures=measures)
+        return write_cloak(
+            original,
+            styled,
+            measured,
+            with_graph(carrier, graph, format),
+            path,
+            _reports(folder) / path.name,
+            target=batch.chosen.target if batch.chosen else None,
+            style_seed=batch.chosen.style_seed if batch.chosen else None,
+            encoder=phi,
+            metric=metric,
+            format=format,
+            quality=quality,
+            text=graph,
+        )
+
+    if note is None and is_lossless(format, quality):
+        report = write(hosted_encoder(batch.encoder).encoder, None)
+    else:
+        report = with_encoder(batch.encoder, cloak.budget.metric, (height, width), write)
+    return {
+        "file": {"filename": path.name, "subfolder": subfolder, "type": "output"},
+        "original": _temporary(original),
+        "measures": report,
+        "note": note,
+    }
+
+
+def _reports(folder: Path) -> Path:
+    """The sibling of the pictures' folder, so that the latter can be published as it is; inside the
+    output folder itself where the pictures go there directly."""
+    if folder.resolve() == output_folder().resolve():
+        return folder / "glaze-reports"
+    return folder.with_name(f"{folder.name}-reports")
+
+
+def _temporary(image: Tensor) -> dict[str, str]:
+    """A picture in the host's temporary folder, for the page to compare with."""
+    path = temp_folder() / f"glaze_{secrets.token_hex(8)}.png"
+    save_artwork(image, Artwork(image), path)
+    return {"filename": path.name, "subfolder": "", "type": "temp"}
+
+
+NODES = [LoadArtwork, SaveCloaked]

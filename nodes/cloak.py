@@ -1,0 +1,324 @@
+"""Encoders, the budget, and the cloak itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..comfy_glaze.budget import PRESETS, Budget
+from ..comfy_glaze.cloak import METHODS, Cloak, CloakSettings, optimize_cloak
+from ..comfy_glaze.encoders import Encoder, load_encoder
+from ..comfy_glaze.images import LEVELS, to_grid
+from ..comfy_glaze.perceptual import PERCEPTUAL_METRICS, PerceptualMetric
+from ..comfy_glaze.robustness import ROBUSTNESS
+from .host.encoders import load_vae, with_encoder
+from .host.files import vae_names
+from .host.running import LiveRun
+from .sockets import (
+    CATEGORY,
+    BudgetSocket,
+    ChosenStyle,
+    CloakedBatch,
+    CloakSocket,
+    EncoderSocket,
+    Ensemble,
+    TargetStyleSocket,
+    advanced,
+    each,
+    encoder_input,
+    from_images,
+    to_images,
+    to_masks,
+)
+
+EMBEDDED = "embedded (rehearsal only)"
+
+
+class LoadEncoder(io.ComfyNode):
+    """Φ by name, for where no checkpoint is loaded."""
+
+    @classmethod
+    def define_schema(cls) -> Any:
+        return io.Schema(
+            node_id="GlazeLoadEncoder",
+            display_name="Load Encoder (Glaze)",
+            category=CATEGORY,
+            description="An image encoder for the cloak to act on, when no checkpoint is loaded. "
+            "A checkpoint's own VAE can be wired to 'encoder' directly.",
+            inputs=[
+                io.Combo.Input(
+                    "name",
+                    options=[EMBEDDED, *vae_names()],
+                    default=EMBEDDED,
+                    tooltip="A VAE from models/vae: the one that the models you worry about use. "
+                    "The embedded one belongs to no image generator: it is for rehearsals, and a "
+                    "cloak made on it guards nothing.",
+                )
+            ],
+            outputs=[EncoderSocket.Output("encoder", display_name="encoder")],
+        )
+
+    @classmethod
+    def execute(cls, name: str) -> Any:
+        encoder = load_encoder("embedded") if name == EMBEDDED else load_vae(name)
+        return io.NodeOutput(encoder)
+
+
+class CombineEncoders(io.ComfyNode):
+    """Several encoders led at once."""
+
+    @classmethod
+    def define_schema(cls) -> Any:
+        sockets = [
+            encoder_input(
+                f"encoder_{number}",
+                optional=number > 1,
+                tooltip="A checkpoint's VAE, or an encoder from Load Encoder.",
+            )
+            for number in range(1, 5)
+        ]
+        weights = [
+            io.Float.Input(
+                f"weight_{number}",
+                default=1.0,
+                min=0.0,
+                max=10.0,
+                step=0.1,
+                tooltip=f"How much encoder_{number} counts against the others; 0 leaves it out.",
+            )
+            for number in range(1, 5)
+        ]
+        return io.Schema(
+            node_id="GlazeCombineEncoders",
+            display_name="Combine Encoders (Glaze)",
+            category=CATEGORY,
+            description="One cloak against several models at once, for instance SD 1.5 and SDXL. "
+            "It costs the time of all of them, and moves each one less than a cloak of its own.",
+            inputs=[*sockets, *weights],
+            outputs=[EncoderSocket.Output("encoder", display_name="encoder")],
+        )
+
+    @classmethod
+    def execute(cls, **inputs: Any) -> Any:
+        numbers = [n for n in range(1, 5) if inputs.get(f"encoder_{n}") is not None]
+        members = [(inputs[f"encoder_{n}"], float(inputs[f"weight_{n}"])) for n in numbers]
+        members = [(encoder, weight) for encoder, weight in members if weight > 0]
+        if not members:
+            raise ValueError("Expected at least one encoder with a weight above 0, but got none.")
+        return io.NodeOutput(Ensemble(tuple(members)))
+
+
+class LPIPSBudget(io.ComfyNode):
+    """How much may change."""
+
+    @classmethod
+    def define_schema(cls) -> Any:
+        return io.Schema(
+            node_id="GlazeLPIPSBudget",
+            display_name="Budget (Glaze)",
+            category=CATEGORY,
+            description="How much the cloak may change the picture. Saved files never exceed it.",
+            inputs=[
+                io.Combo.Input(
+                    "preset",
+                    options=[*PRESETS, "custom"],
+                    default="default",
+                    tooltip="gallery changes the picture least, strong moves a model most and can "
+                    "be seen in flat areas; custom takes limit and linf below.",
+                ),
+                advanced(
+                    io.Float.Input(
+                        "limit",
+                        default=0.05,
+                        min=0.001,
+                        max=1.0,
+                        step=0.005,
+                        round=0.001,
+                        tooltip="For custom: the largest perceptual difference allowed, on the "
+                        "scale of the metric below. The paper uses 0.05.",
+                    )
+                ),
+                advanced(
+                    io.Float.Input(
+                        "linf",
+                        default=6.0,
+                        min=0.0,
+                        max=255.0,
+                        step=1.0,
+                        round=0.1,
+                        tooltip="For custom: the most that any pixel may change, in grey levels of "
+                        "255. Around 4 is hard to see, 10 can be seen. 0 sets no such cap.",
+                    )
+                ),
+                advanced(
+                    io.Combo.Input(
+                        "metric",
+                        options=["auto", *PERCEPTUAL_METRICS, "none"],
+                        default="auto",
+                        tooltip="How the difference that an eye would see is measured. auto takes "
+                        "lpips-alex where its weights are on this computer, else st-lpips-alex, "
+                        "which needs no download.",
+                    )
+                ),
+                advanced(
+                    io.Float.Input(
+                        "alpha",
+                        default=20.0,
+                        min=0.0,
+                        max=10000.0,
+                        step=1.0,
+                        tooltip="For the method 'paper' only: how heavily exceeding the limit "
+                        "weighs while it optimises.",
+                    )
+                ),
+            ],
+            outputs=[BudgetSocket.Output("budget", display_name="budget")],
+        )
+
+    @classmethod
+    def execute(cls, preset: str, limit: float, linf: float, metric: str, alpha: float) -> Any:
+        spread = PRESETS["default"].sight if linf else None
+        custom = Budget(limit=limit, linf=linf / LEVELS if linf else None, sight=spread)
+        chosen = PRESETS.get(preset, custom)
+        return io.NodeOutput(replace(chosen, metric=metric, alpha=alpha))
+
+
+class CloakOptimize(io.ComfyNode):
+    """δ: the cloak."""
+
+    @classmethod
+    def define_schema(cls) -> Any:
+        return io.Schema(
+            node_id="GlazeCloakOptimize",
+            display_name="Cloak (Glaze)",
+            category=CATEGORY,
+            description="Changes the picture, within the budget, so that a model sees the "
+            "redrawn one. Every picture of a batch is cloaked by itself.",
+            inputs=[
+                io.Image.Input("image", tooltip="The pictures to cloak."),
+                io.Image.Input(
+                    "styled", tooltip="The same pictures redrawn in the target style, same size."
+                ),
+                encoder_input(
+                    tooltip="The VAE of the model you worry about, straight from its checkpoint."
+                ),
+                BudgetSocket.Input("budget", tooltip="How much may change."),
+                io.Mask.Input(
+                    "keep_clear",
+                    optional=True,
+                    tooltip="White where not a single pixel may change. Leave it empty to let the "
+                    "whole picture change.",
+                ),
+                io.Combo.Input(
+                    "method",
+                    options=list(METHODS),
+                    default="fast",
+                    tooltip="fast reaches nearly the same in a tenth of the time; paper is the "
+                    "published one.",
+                ),
+                io.Int.Input(
+                    "steps",
+                    default=0,
+                    min=0,
+                    max=10000,
+                    tooltip="More steps lead further and take longer. 0: the usual number.",
+                ),
+                io.Combo.Input(
+                    "robustness",
+                    options=list(ROBUSTNESS),
+                    default="none",
+                    tooltip="How much of what websites and mimics do to a picture (resizing, JPEG, "
+                    "noise) the cloak is trained to survive.",
+                ),
+                advanced(
+                    io.Int.Input(
+                        "seed",
+                        default=0,
+                        min=0,
+                        max=2**32 - 1,
+                        control_after_generate=False,
+                        tooltip="The same seed gives the same cloak.",
+                    )
+                ),
+                TargetStyleSocket.Input(
+                    "target_style",
+                    optional=True,
+                    tooltip="Only for the report: which style the redrawn picture is in.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output("cloaked", display_name="cloaked"),
+                CloakSocket.Output("cloak", display_name="cloak"),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        image: Tensor,
+        styled: Tensor,
+        encoder: Any,
+        budget: Budget,
+        method: str,
+        steps: int,
+        robustness: str,
+        seed: int,
+        keep_clear: Tensor | None = None,
+        target_style: ChosenStyle | None = None,
+    ) -> Any:
+        pictures, redrawn = (
+            to_grid(to_images(image)),
+            to_grid(to_images(styled)),
+        )  # as files hold them
+        settings = CloakSettings(method, steps, seed, robustness, _preset_of(budget))
+        masks = None if keep_clear is None else to_masks(keep_clear, pictures)
+        node_id = cls.hidden.unique_id if cls.hidden else None
+        cloaks = _cloak_each(pictures, redrawn, encoder, budget, settings, masks, node_id)
+        batch = CloakedBatch(pictures, redrawn, cloaks, encoder, target_style)
+        return io.NodeOutput(from_images(torch.cat([cloak.images for cloak in cloaks])), batch)
+
+
+def _preset_of(budget: Budget) -> str:
+    """The name of the preset that a budget has the numbers of."""
+    numbers = {(preset.limit, preset.linf): name for name, preset in PRESETS.items()}
+    return numbers.get((budget.limit, budget.linf), "custom")
+
+
+def _cloak_each(
+    pictures: Tensor,
+    styled: Tensor,
+    encoder: Any,
+    budget: Budget,
+    settings: CloakSettings,
+    masks: Tensor | None,
+    node_id: str | None,
+) -> tuple[Cloak, ...]:
+    """One picture after the other, so that none depends on its neighbours in a batch."""
+    if styled.shape != pictures.shape:
+        raise ValueError(
+            f"'styled' must have the pictures' number and size, {tuple(pictures.shape)}, but it "
+            f"has {tuple(styled.shape)}; wire the Style Transfer of the same pictures to it."
+        )
+    live = LiveRun(node_id, len(pictures), None if budget.metric == "none" else budget.limit)
+
+    def cloak_all(phi: Encoder, metric: PerceptualMetric | None) -> tuple[Cloak, ...]:
+        cloaks = []
+        for number, (picture, target) in enumerate(zip(each(pictures), each(styled), strict=True)):
+            live.picture = number + 1
+            mask = None if masks is None else masks[number : number + 1]
+            cloak = optimize_cloak(
+                picture, target, phi, budget, settings, live.on_step, keep_clear=mask, metric=metric
+            )
+            cloaks.append(replace(cloak, images=cloak.images.cpu()))
+        return tuple(cloaks)
+
+    height, width = pictures.shape[-2:]
+    return with_encoder(encoder, budget.metric, (height, width), cloak_all)
+
+
+NODES = [LoadEncoder, CombineEncoders, LPIPSBudget, CloakOptimize]

@@ -1,0 +1,119 @@
+"""The host's folders: pictures to load, places to save to, style banks and VAE files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import folder_paths
+
+from ...comfy_glaze.artwork import SUFFIXES, ArtworkError
+
+STYLE_BANKS = "glaze_style_banks"
+folder_paths.add_model_folder_path(
+    STYLE_BANKS, os.path.join(folder_paths.models_dir, STYLE_BANKS), is_default=True
+)
+
+
+def picture_sources() -> list[str]:
+    """What can be loaded: pictures in the input folder, and folders in input and output.
+
+    Folders end with a slash; those of the output folder carry the host's mark ``[output]``.
+    """
+    top = Path(folder_paths.get_input_directory())
+    pictures = sorted(path.name for path in _entries(top) if path.suffix.lower() in SUFFIXES)
+    folders = [f"{name}/" for name in _folders(top)]
+    made = [f"{name}/ [output]" for name in _folders(Path(folder_paths.get_output_directory()))]
+    return [*pictures, *folders, *made]
+
+
+def _entries(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return [path for path in folder.iterdir() if not path.name.startswith(".")]
+
+
+def _folders(top: Path, depth: int = 2) -> Iterator[str]:
+    """The folder itself as a dot, then those inside it, as relative names."""
+    yield "."
+    within = [top]
+    for _ in range(depth):
+        within = sorted(path for one in within for path in _entries(one) if path.is_dir())
+        yield from (path.relative_to(top).as_posix() for path in within)
+
+
+def source_path(source: str) -> Path:
+    """The file or folder that a source means.
+
+    Raises:
+        ArtworkError: there is none, or it lies outside the host's folders.
+    """
+    name, folder = folder_paths.annotated_filepath(source)
+    top = Path(folder or folder_paths.get_input_directory()).resolve()
+    path = Path(top, name.strip()).resolve()
+    if not path.is_relative_to(top):
+        raise ArtworkError(f"{source}: expected a picture or folder inside {top.name}.")
+    if not path.exists():
+        raise ArtworkError(f"{source}: expected a picture or folder in {top.name}, but got none.")
+    return path
+
+
+def style_bank_names() -> list[str]:
+    """Style bank files under models/glaze_style_banks."""
+    names = folder_paths.get_filename_list(STYLE_BANKS)
+    return sorted(name for name in names if name.endswith(".safetensors"))
+
+
+def style_bank_path(name: str) -> Path:
+    """The file of a bank from :func:`style_bank_names`."""
+    return Path(folder_paths.get_full_path_or_raise(STYLE_BANKS, name))
+
+
+def picture_folders() -> list[str]:
+    """Those of :func:`picture_sources` that are folders."""
+    return [source for source in picture_sources() if source.removesuffix(" [output]")[-1] == "/"]
+
+
+def new_style_bank(name: str) -> Path:
+    """Where a bank of this name goes, under models/glaze_style_banks.
+
+    Raises:
+        ArtworkError: the name would lead elsewhere.
+    """
+    if not name.isprintable() or name != Path(name).name or name in ("", ".", ".."):
+        raise ArtworkError(f"Expected a plain name for the style bank, but got {name!a:.60}.")
+    return Path(folder_paths.models_dir, STYLE_BANKS, f"{name}.safetensors")
+
+
+def vae_names() -> list[str]:
+    """VAE files of the host; others than .safetensors can run code when they are read."""
+    names = folder_paths.get_filename_list("vae")
+    return sorted(name for name in names if name.endswith(".safetensors"))
+
+
+def vae_path(name: str) -> str:
+    """The file of a VAE from :func:`vae_names`."""
+    found: str = folder_paths.get_full_path_or_raise("vae", name)
+    return found
+
+
+def next_output(prefix: str, height: int, width: int) -> tuple[Path, str, int, str]:
+    """Where the host would save next: the folder, the name, its number, and the folder's name below
+    the output folder."""
+    folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
+        prefix, folder_paths.get_output_directory(), width, height
+    )
+    return Path(folder), name, counter, subfolder
+
+
+def output_folder() -> Path:
+    """The host's folder for results."""
+    return Path(folder_paths.get_output_directory())
+
+
+def temp_folder() -> Path:
+    """The host's folder for what only the page needs, emptied at each start."""
+    folder = Path(folder_paths.get_temp_directory())
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

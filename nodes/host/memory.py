@@ -1,0 +1,125 @@
+"""Memory: what the host loads for a cloak, what it makes room for, and running out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
+from typing import Any, TypeVar
+
+import comfy.model_management as mm
+import comfy.model_patcher
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+T = TypeVar("T")
+
+_RECOMPUTE: ContextVar[bool] = ContextVar("recompute", default=False)
+
+
+def recomputed(forward: Callable[..., Any]) -> Callable[..., Any]:
+    """A block's forward that, inside :func:`at_work`, may be computed twice instead of kept.
+
+    This halves what a backward pass through a KL encoder keeps, for a fifth more time, and changes
+    no bit of the gradient.
+    """
+
+    def forward_or_twice(*inputs: Any, **options: Any) -> Any:
+        if _RECOMPUTE.get() and torch.is_grad_enabled():
+            return checkpoint(
+                forward, *inputs, use_reentrant=False, preserve_rng_state=False, **options
+            )
+        return forward(*inputs, **options)
+
+    return forward_or_twice
+
+
+def patcher_of(net: nn.Module, device: torch.device) -> Any:
+    """What the host loads, offloads and counts a network of ours by.
+
+    Always the plain kind: the newest hosts' dynamic kind pages weights out between operations,
+    where autograd would still need them.
+    """
+    return comfy.model_patcher.ModelPatcher(
+        net, load_device=device, offload_device=mm.vae_offload_device()
+    )
+
+
+@contextmanager
+def at_work(
+    patchers: Sequence[Any], device: torch.device, activations: float, recompute: bool
+) -> Iterator[None]:
+    """Networks of ours on the device, with room for their activations; given back afterwards.
+
+    Loading happens in inference mode, because the host may move modules of its own to make room,
+    and those break when they are moved outside it.  Ours come out as inference tensors wherever
+    they moved, so they are made normal ones again.
+    """
+    token = _RECOMPUTE.set(recompute)
+    on_device = getattr(mm, "cuda_device_context", lambda device: nullcontext())
+    try:
+        with torch.inference_mode():
+            if patchers:
+                mm.load_models_gpu(
+                    list(patchers), memory_required=activations, force_full_load=True
+                )
+        for patcher in patchers:
+            _make_normal(patcher.model, device)
+        with on_device(device):
+            yield
+    finally:
+        _RECOMPUTE.reset(token)
+        with torch.inference_mode():
+            _unload(patchers, device)
+
+
+@torch.inference_mode(False)
+@torch.no_grad()
+def _make_normal(net: nn.Module, device: torch.device) -> None:
+    """Replace what cannot take part in a backward pass, or was left elsewhere, by copies."""
+    for module in net.modules():
+        for name, weight in module._parameters.items():
+            if weight is not None and _must_go(weight, device):
+                copy = weight.detach().to(device, copy=True)
+                module._parameters[name] = nn.Parameter(copy, requires_grad=False)
+        for name, buffer in module._buffers.items():
+            if buffer is not None and _must_go(buffer, device):
+                module._buffers[name] = buffer.detach().to(device, copy=True)
+
+
+def _must_go(value: Tensor, device: torch.device) -> bool:
+    return value.is_inference() or value.device != device
+
+
+def _unload(patchers: Sequence[Any], device: torch.device) -> None:
+    others = [loaded for loaded in mm.current_loaded_models if loaded.model not in patchers]
+    if len(others) < len(mm.current_loaded_models):
+        mm.free_memory(1e30, device, keep_loaded=others)
+
+
+def should_recompute(device: torch.device, activations: float) -> bool:
+    """Whether to save memory from the start: on CPUs, where running out of it ends the host, and
+    where the free memory is not half as much again as will be needed."""
+    return device.type == "cpu" or 1.5 * activations > mm.get_free_memory(device)
+
+
+def with_less_memory(run: Callable[[bool], T], recompute: bool) -> T:
+    """Run; after running out of memory once more, with blocks computed twice.
+
+    A second failure is the host's to handle: it unloads all models and says so.
+    """
+    try:
+        return run(recompute)
+    except mm.InterruptProcessingException:  # an Exception in older hosts
+        raise
+    except Exception as error:
+        if recompute or not _is_out_of_memory(error):
+            raise
+    mm.soft_empty_cache()  # here, where the failed run's tensors are gone with their traceback
+    return run(True)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    is_oom: Callable[[Exception], bool] | None = getattr(mm, "is_oom", None)
+    return is_oom(error) if is_oom else isinstance(error, mm.OOM_EXCEPTION)

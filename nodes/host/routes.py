@@ -1,0 +1,41 @@
+"""What the page asks for by itself: the styles of a bank, and a picture of each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+from server import PromptServer
+
+from ..style import bank_of
+
+
+def register() -> None:
+    """Add the routes to the host's server, if there is one."""
+    server = getattr(PromptServer, "instance", None)
+    if server is None:
+        return
+    server.routes.get("/comfy_glaze/styles")(_styles)
+    server.routes.get("/comfy_glaze/thumbnail")(_thumbnail)
+
+
+async def _styles(request: Any) -> Any:
+    """The styles of the bank named by ``bank``, as the combo of Load Style Bank names it."""
+    try:
+        bank = bank_of(request.query.get("bank", ""))
+    except ValueError as error:
+        return web.json_response({"error": str(error)}, status=404)
+    return web.json_response(bank.listing())
+
+
+async def _thumbnail(request: Any) -> Any:
+    """The picture of one style, as WebP."""
+    try:
+        picture = bank_of(request.query.get("bank", "")).thumbnail(request.query.get("style", ""))
+    except ValueError:
+        picture = None
+    if picture is None:
+        return web.Response(status=404)
+    return web.Response(
+        body=picture, content_type="image/webp", headers={"Cache-Control": "max-age=86400"}
+    )

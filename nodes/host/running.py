@@ -1,0 +1,94 @@
+"""While a cloak is optimised: progress, a live preview, numbers for the chart, and Stop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import comfy.model_management as mm
+import comfy.utils
+import numpy as np
+from PIL import Image
+from server import PromptServer
+from torch import Tensor
+
+from ...comfy_glaze.cloak import CloakStep
+from ...comfy_glaze.images import LEVELS
+
+STEP_EVENT = "comfy_glaze.step"
+_NUMBERS_EVERY, _PREVIEW_EVERY = 0.1, 0.5  # seconds
+_PREVIEW_SIDE = 512  # px
+
+
+@dataclass(eq=False)
+class LiveRun:
+    """What the page shows of one node while it optimises pictures, one after the other.
+
+    Attributes:
+        node_id: of the node in the graph.
+        pictures: how many there are; ``picture`` is the one at work, from 1.
+        limit: the perceptual limit, or None without one.
+    """
+
+    node_id: str | None
+    pictures: int
+    limit: float | None
+    picture: int = 1
+    _started: float = field(default_factory=time.monotonic)
+    _numbers_sent: float = float("-inf")
+    _preview_sent: float = float("-inf")
+    _bar: Any = None
+
+    def on_step(self, step: CloakStep) -> None:
+        """After each step; raises the host's own exception once the user has pressed Stop."""
+        mm.throw_exception_if_processing_interrupted()
+        now = time.monotonic()
+        last = self.picture == self.pictures and step.step == step.steps
+        done = (self.picture - 1) * step.steps + step.step
+        if self._bar is None:
+            self._bar = comfy.utils.ProgressBar(self.pictures * step.steps, node_id=self.node_id)
+        preview = None
+        if last or now - self._preview_sent >= _PREVIEW_EVERY:
+            preview, self._preview_sent = ("JPEG", _as_pil(step.preview()), _PREVIEW_SIDE), now
+        self._bar.update_absolute(done, self.pictures * step.steps, preview)
+        if done == 1 or last or now - self._numbers_sent >= _NUMBERS_EVERY:
+            self._send(step, done, now - self._started)
+            self._numbers_sent = now
+
+    def _send(self, step: CloakStep, done: int, seconds: float) -> None:
+        server = getattr(PromptServer, "instance", None)
+        if server is None:
+            return
+        left = self.pictures * step.steps - done
+        numbers = {
+            "node": str(self.node_id),
+            "step": step.step,
+            "steps": step.steps,
+            "picture": self.picture,
+            "pictures": self.pictures,
+            "shift": 1 - float(step.feature_distance[0]),
+            "perceptual": float(step.perceptual[0]) if self.limit is not None else None,
+            "limit": self.limit,
+            "seconds_left": seconds / done * left if done > 1 else None,
+        }
+        server.send_sync(STEP_EVENT, numbers, server.client_id)
+
+
+def progress(node_id: str | None) -> Callable[[int, int], None]:
+    """A plain progress bar for a node, to be called with (done, all)."""
+    bars: list[Any] = []
+
+    def on_progress(done: int, of: int) -> None:
+        mm.throw_exception_if_processing_interrupted()
+        if not bars:
+            bars.append(comfy.utils.ProgressBar(of, node_id=node_id))
+        bars[0].update_absolute(done, of)
+
+    return on_progress
+
+
+def _as_pil(images: Tensor) -> Image.Image:
+    levels = (images[0].clamp(0, 1) * LEVELS).round().byte().permute(1, 2, 0)
+    return Image.fromarray(np.ascontiguousarray(levels.cpu().numpy()))

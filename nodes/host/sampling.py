@@ -1,0 +1,83 @@
+"""Ω by the host: the wired model, text encoder and VAE, through the host's own sampling."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import comfy.sample
+import comfy.samplers
+import comfy.utils
+import latent_preview
+from torch import Tensor
+
+from ...comfy_glaze.images import resize, size_with_short_side
+from ...comfy_glaze.style_bank import Style
+from ...comfy_glaze.style_transfer import StyleTransfer, StyleTransferError
+
+SAMPLERS: list[str] = list(comfy.samplers.KSampler.SAMPLERS)
+SCHEDULERS: list[str] = list(comfy.samplers.KSampler.SCHEDULERS)
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """The host's settings for img2img, under the host's names."""
+
+    steps: int
+    cfg: float
+    denoise: float
+    sampler: str
+    scheduler: str
+    short_side: int
+
+
+def img2img(model: Any, clip: Any, vae: Any, sampling: Sampling) -> StyleTransfer:
+    """Ω from what is wired.
+
+    Raises:
+        StyleTransferError: a socket is empty; its sentence names it.
+    """
+    wired = {"model": model, "clip": clip, "vae": vae}
+    missing = [name for name, value in wired.items() if value is None]
+    if missing:
+        raise StyleTransferError(
+            f"To redraw with your checkpoint, wire model, clip and vae: {' and '.join(missing)} "
+            "brings nothing. To use the small built-in engine instead, wire none of the three."
+        )
+
+    def redraw(image: Tensor, style: Style, seed: int) -> Tensor:
+        return _sample(model, clip, vae, sampling, image, style, seed)
+
+    return StyleTransfer("checkpoint's", redraw, lambda style: True)
+
+
+def _sample(
+    model: Any, clip: Any, vae: Any, sampling: Sampling, image: Tensor, style: Style, seed: int
+) -> Tensor:
+    """One picture (1, 3, H, W) in [0, 1], redrawn at the size that the model works at."""
+    positive, negative = (
+        clip.encode_from_tokens_scheduled(clip.tokenize(text)) for text in (style.prompt, "")
+    )
+    block = max(int(vae.spacial_compression_encode()), 8)
+    height, width = size_with_short_side(image.shape[-2], image.shape[-1], sampling.short_side)
+    height, width = (max(block, side // block * block) for side in (height, width))
+    small = resize(image, height, width).clamp(0, 1)
+    latent = comfy.sample.fix_empty_latent_channels(model, vae.encode(small.movedim(1, -1)))
+    drawn = comfy.sample.sample(
+        model,
+        comfy.sample.prepare_noise(latent, seed),
+        sampling.steps,
+        sampling.cfg,
+        sampling.sampler,
+        sampling.scheduler,
+        positive,
+        negative,
+        latent,
+        denoise=sampling.denoise,
+        callback=latent_preview.prepare_callback(model, sampling.steps),
+        disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
+        seed=seed,
+    )
+    pictures = vae.decode(drawn)  # (1, H, W, 3), or (1, frames, H, W, 3) from video kinds
+    picture: Tensor = pictures.reshape(-1, *pictures.shape[-3:])[:1, ..., :3]
+    return picture.movedim(-1, 1).float().cpu().clamp(0, 1)

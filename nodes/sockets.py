@@ -1,0 +1,128 @@
+"""Each custom socket once, with what it carries from node to node."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..comfy_glaze.cloak import Cloak
+from ..comfy_glaze.target_style import TargetStyle
+
+CATEGORY = "Glaze"
+
+StyleBankSocket = io.Custom("GLAZE_STYLE_BANK")  # a StyleBank, or BUILT_IN
+TargetStyleSocket = io.Custom("GLAZE_TARGET_STYLE")  # a ChosenStyle
+BudgetSocket = io.Custom("GLAZE_BUDGET")  # a Budget
+EncoderSocket = io.Custom("GLAZE_ENCODER")  # an Encoder, one of the host's VAEs, or an Ensemble
+CloakSocket = io.Custom("GLAZE_CLOAK")  # a CloakedBatch
+ArtworkSocket = io.Custom("GLAZE_ARTWORK")  # an Artwork
+
+BUILT_IN = "built in"
+"""The bank that is made for whatever encoder asks for it."""
+
+
+def encoder_input(id: str = "encoder", **options: Any) -> Any:
+    """An input for Φ, which takes the checkpoint's own VAE as well."""
+    return io.MultiType.Input(id, types=[io.Vae, EncoderSocket], **options)
+
+
+def advanced(widget: Any) -> Any:
+    """Fold a widget away where the host can; others show it like the rest."""
+    widget.advanced = True
+    return widget
+
+
+def style_filters() -> list[Any]:
+    """Widgets that leave styles out."""
+    return [
+        io.String.Input(
+            "genres",
+            default="",
+            tooltip="Only styles of these genres, with commas between them (Rococo, Cubism); "
+            "empty for all.",
+        ),
+        io.Boolean.Input(
+            "without_living",
+            default=False,
+            tooltip="Leave out painters who may be living: all for whom no year of death "
+            "was found.",
+        ),
+    ]
+
+
+def listed(text: str) -> list[str]:
+    """The parts of a text with commas."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+@dataclass(frozen=True, eq=False)
+class ChosenStyle:
+    """T, and the seed that drew it, for the report."""
+
+    target: TargetStyle
+    style_seed: int
+
+
+@dataclass(frozen=True, eq=False)
+class Ensemble:
+    """Several encoders to be led at once: (an encoder or one of the host's VAEs, its weight)."""
+
+    members: tuple[tuple[Any, float], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class CloakedBatch:
+    """What saving needs to know about a batch of cloaked pictures.
+
+    Attributes:
+        originals, styled: images (B, 3, H, W) in [0, 1].
+        cloaks: one per picture.
+        encoder: what came in through the encoder's socket.
+        chosen: T, where it was wired.
+    """
+
+    originals: Tensor
+    styled: Tensor
+    cloaks: tuple[Cloak, ...]
+    encoder: Any
+    chosen: ChosenStyle | None
+
+
+def to_images(image: Tensor) -> Tensor:
+    """The host's pictures (B, H, W, 3 or 4) as the library's (B, 3, H, W)."""
+    return image[..., :3].movedim(-1, 1).float()
+
+
+def each(images: Tensor) -> list[Tensor]:
+    """The pictures of a batch (B, 3, H, W), one by one, (1, 3, H, W) each."""
+    return [images[number : number + 1] for number in range(len(images))]
+
+
+def from_images(images: Tensor) -> Tensor:
+    """The library's pictures (B, 3, H, W) as the host's (B, H, W, 3)."""
+    return images.movedim(1, -1).contiguous().cpu()
+
+
+def to_masks(mask: Tensor, images: Tensor) -> Tensor:
+    """The host's mask (H, W) or (B, H, W) for pictures (B, 3, H, W), as (B, 1, H, W).
+
+    One mask serves all pictures of a batch.  The host's stand-in for "no mask", 64 × 64 of zeros,
+    covers nothing at any size.
+
+    Raises:
+        ValueError: another size or number than the pictures'.
+    """
+    masks = mask.reshape(-1, 1, *mask.shape[-2:]).float()
+    size = tuple(images.shape[-2:])
+    if tuple(masks.shape[-2:]) != size and not bool(masks.any()):
+        masks = torch.zeros(1, 1, *size)
+    if tuple(masks.shape[-2:]) != size or len(masks) not in (1, len(images)):
+        raise ValueError(
+            f"The mask at 'keep_clear' must be {size[1]} × {size[0]} like the pictures, but it is "
+            f"{masks.shape[-1]} × {masks.shape[-2]} ({len(masks)} for {len(images)} pictures)."
+        )
+    return masks.expand(len(images), -1, -1, -1)

@@ -1,0 +1,56 @@
+"""A custom node folder of its own, put beside the pack: looks into the host for the tests."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import threading
+from typing import Any
+
+import comfy.model_management as mm
+import torch
+from aiohttp import web
+from server import PromptServer
+
+
+def _tensors() -> int:
+    """Bytes of all tensors alive, storages counted once."""
+    gc.collect()
+    storages = {}
+    for thing in gc.get_objects():
+        if issubclass(type(thing), torch.Tensor):
+            storage = thing.untyped_storage()
+            storages[storage.data_ptr()] = storage.nbytes()
+    return sum(storages.values())
+
+
+@PromptServer.instance.routes.get("/probe")
+async def _probe(request: Any) -> Any:
+    return web.json_response(
+        {
+            "loaded": sorted(type(patcher.model).__name__ for patcher in mm.loaded_models()),
+            "tensor_bytes": _tensors(),
+            "threads": sorted(thread.name for thread in threading.enumerate()),
+        }
+    )
+
+
+class ProbeHash:
+    """A picture, or what ``vae.encode`` gives for it, as a hash of its bytes."""
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        fresh = ("INT", {"default": 0})  # another number runs it again
+        return {"required": {"image": ("IMAGE",), "fresh": fresh}, "optional": {"vae": ("VAE",)}}
+
+    RETURN_TYPES = ()
+    OUTPUT_NODE = True
+    FUNCTION = "run"
+
+    def run(self, image: Any, fresh: int, vae: Any = None) -> Any:
+        values = image if vae is None else vae.encode(image[..., :3])
+        values = values.float().cpu().contiguous()
+        return {"ui": {"hash": [hashlib.sha256(values.numpy().tobytes()).hexdigest()]}}
+
+
+NODE_CLASS_MAPPINGS = {"ProbeHash": ProbeHash}

@@ -1,0 +1,181 @@
+"""Φ from the host's VAEs, inside this process: features, gradients, and what is left behind."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import importlib.util
+import sys
+import warnings
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from diffusers import AutoencoderKL, AutoencoderTiny
+from torch import Tensor
+
+from ..conftest import smooth_picture
+from .checkpoint import kl_vae, tiny_vae_weights
+from .conftest import ROOT
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # the host's own
+NAME = "a_pack_by_path"
+Weights = dict[str, Tensor]
+
+
+@pytest.fixture(scope="session")
+def pack(host_path: Path) -> ModuleType:
+    """The pack's host adapters, loaded by path as the host does it, beside the host's modules."""
+    sys.path.insert(0, str(host_path))
+    sys.modules.pop("nodes", None)  # of this repository; the host has a module of that name
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        importlib.import_module("comfy.cli_args").args.cpu = True
+        spec = importlib.util.spec_from_file_location(
+            NAME, ROOT / "__init__.py", submodule_search_locations=[str(ROOT)]
+        )
+        assert spec is not None
+        assert spec.loader is not None
+        sys.modules[NAME] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[NAME])
+        return importlib.import_module(f"{NAME}.nodes.host.encoders")
+
+
+def _kl(**options: Any) -> Weights:
+    torch.manual_seed(0)
+    levels = len(options["block_out_channels"])
+    model = AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * levels,
+        up_block_types=("UpDecoderBlock2D",) * levels,
+        layers_per_block=2,
+        **options,
+    )
+    return dict(model.state_dict())
+
+
+def _tiny_sixteen() -> Weights:
+    torch.manual_seed(0)
+    weights = {"vae_scale": torch.ones(()), "vae_shift": torch.zeros(())}
+    for key, value in AutoencoderTiny(latent_channels=16).state_dict().items():
+        half, _, number, rest = key.split(".", 3)
+        weights[f"taesd_{half}.{int(number) + (half == 'decoder')}.{rest}"] = value
+    return weights
+
+
+def _wan() -> Weights:
+    vae = importlib.import_module("comfy.ldm.wan.vae")
+    torch.manual_seed(0)
+    with torch.inference_mode(False):
+        model = vae.WanVAE(
+            dim=96,
+            z_dim=16,
+            dim_mult=[1, 2, 4, 4],
+            num_res_blocks=2,
+            attn_scales=[],
+            temperal_downsample=[False, True, True],
+            dropout=0.0,
+        )
+        for weight in model.parameters():  # the host leaves them as they lie in memory
+            spread = 0.02 if weight[0].numel() > 1 else 0.0
+            torch.nn.init.normal_(weight, 0.0 if spread else 1.0, spread)
+    return dict(model.state_dict())
+
+
+KINDS: dict[str, Callable[[], Weights]] = {
+    "SD 1, SD 2, SDXL": lambda: dict(kl_vae().state_dict()),
+    "SD 3, Flux": lambda: _kl(
+        block_out_channels=(128, 256, 512, 512),
+        latent_channels=16,
+        use_quant_conv=False,
+        use_post_quant_conv=False,
+    ),
+    "TAESD": tiny_vae_weights,
+    "TAEF1": _tiny_sixteen,
+    "Wan": _wan,
+}
+
+
+@torch.inference_mode()
+def host_vae(weights: Weights) -> Any:
+    """A VAE as the host's loaders make it."""
+    sd = importlib.import_module("comfy.sd")
+    return sd.VAE(sd=dict(weights), dtype=torch.float32)
+
+
+@torch.inference_mode()
+def encoded(vae: Any, picture: Tensor) -> Tensor:
+    features: Tensor = vae.encode(picture.movedim(1, -1))
+    return features[:, :, 0] if features.ndim == 5 else features
+
+
+def gradient_through_a_fresh_copy(weights: Weights, picture: Tensor) -> Tensor:
+    """The plain way, on a VAE that is nobody's: the sum of squared features, to the pixels."""
+    with torch.inference_mode(False), torch.enable_grad():
+        sd = importlib.import_module("comfy.sd")
+        fresh = sd.VAE(sd={k: v.clone() for k, v in weights.items()}, dtype=torch.float32)
+        pixels = picture.clone().requires_grad_()
+        inputs = fresh.process_input(pixels)
+        if fresh.latent_dim == 3:
+            inputs = inputs[:, :, None]
+        features = fresh.first_stage_model.encode(inputs)
+        (gradient,) = torch.autograd.grad(features.square().sum(), pixels)
+        return gradient
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_features_gradients_and_the_users_vae(pack: ModuleType, kind: str) -> None:
+    weights, picture = KINDS[kind](), smooth_picture(64, 72)
+    vae = host_vae(weights)
+    before = encoded(vae, picture)
+    with torch.inference_mode():
+        hosted = pack.hosted_encoder(vae)
+        assert torch.equal(hosted.encoder(picture), before)
+    expected = gradient_through_a_fresh_copy(weights, picture)
+
+    for recompute in (False, True):
+
+        def gradient(phi: Any, metric: None) -> Tensor:
+            with torch.inference_mode(False), torch.enable_grad():
+                pixels = picture.clone().requires_grad_()
+                return torch.autograd.grad(phi(pixels).square().sum(), pixels)[0]
+
+        memory = sys.modules[f"{NAME}.nodes.host.memory"]
+        with torch.inference_mode():
+            device = hosted.encoder.device
+            with memory.at_work(hosted.patchers, device, 0, recompute):
+                found = gradient(hosted.encoder, None)
+        error = (found - expected).norm() / expected.norm()
+        assert float(error) <= 1e-5, f"recompute={recompute}"
+
+    assert torch.equal(encoded(vae, picture), before)
+    assert importlib.import_module("comfy.model_management").loaded_models() == [vae.patcher]
+    copy = weakref.ref(hosted)
+    del vae, hosted
+    gc.collect()
+    assert copy() is None
+
+
+def test_a_kind_without_features_is_refused_by_name(pack: ModuleType) -> None:
+    vae = host_vae({"pixel_space_vae": torch.ones(())})
+    with torch.inference_mode(), pytest.raises(ValueError, match="PixelspaceConversionVAE"):
+        pack.hosted_encoder(vae)
+
+
+def test_the_same_encoder_has_one_fingerprint_in_library_and_host(
+    pack: ModuleType, tmp_path: Path
+) -> None:
+    library = importlib.import_module(f"{NAME}.comfy_glaze.encoders")
+    AutoencoderTiny().save_pretrained(tmp_path)
+    own = library.load_encoder(str(tmp_path))
+    weights = dict(AutoencoderTiny.from_pretrained(tmp_path).state_dict())
+    renamed = {"vae_scale": torch.ones(()), "vae_shift": torch.zeros(())}
+    for key, value in weights.items():
+        half, _, number, rest = key.split(".", 3)
+        renamed[f"taesd_{half}.{int(number) + (half == 'decoder')}.{rest}"] = value
+    with torch.inference_mode():
+        hosted = pack.hosted_encoder(host_vae(renamed)).encoder
+    assert hosted.fingerprint == own.fingerprint

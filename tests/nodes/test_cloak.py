@@ -1,0 +1,271 @@
+"""Encoders, budgets and the cloak, through the nodes, on a host that breaks what it may."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from dataclasses import asdict
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from comfy_glaze.budget import PRESETS
+
+from .conftest import Pack, host_picture
+from .stand_ins import VAE, Interrupt, OutOfMemory, host_vae
+
+
+def cloak(pack: Pack, encoder: Any, hidden: Any = None, **inputs: Any) -> Any:
+    given = {
+        "image": host_picture(),
+        "styled": host_picture(seed=1),
+        "budget": pack.run("GlazeLPIPSBudget", metric="st-lpips-alex").args[0],
+        "steps": 3,
+    }
+    return pack.run("GlazeCloakOptimize", hidden, encoder=encoder, **(given | inputs))
+
+
+def state(vae: VAE) -> dict[str, Any]:
+    return {key: (value.clone(), value.is_inference()) for key, value in vae.get_sd().items()}
+
+
+def assert_untouched(vae: VAE, before: dict[str, Any]) -> None:
+    for key, (value, was_inference) in state(vae).items():
+        assert torch.equal(value, before[key][0])
+        assert was_inference == before[key][1]
+
+
+def test_a_vae_of_the_host_leads_a_cloak_and_stays_as_it_was(pack: Pack) -> None:
+    vae = host_vae()
+    before = state(vae)
+    image, batch = cloak(pack, vae).args
+    measures = batch.cloaks[0].measures[0]
+    assert measures.shift_512 > 0
+    assert 0 < measures.linf <= PRESETS["default"].linf + 1e-6
+    assert measures.perceptual <= 0.05
+    assert image.shape == (1, 64, 64, 3)
+    assert_untouched(vae, before)
+    assert pack.memory.current_loaded_models == []
+
+
+def test_features_are_those_of_the_hosts_encode(pack: Pack) -> None:
+    vae, picture = host_vae(), host_picture(64, 96)
+    encoder = pack.module("nodes.host.encoders").hosted_encoder(vae).encoder
+    with torch.inference_mode():
+        assert torch.equal(encoder(picture.movedim(-1, 1)), vae.encode(picture))
+
+
+def test_the_copy_is_made_once_and_goes_with_its_vae(pack: Pack) -> None:
+    encoders = pack.module("nodes.host.encoders")
+    vae = host_vae()
+    hosted = encoders.hosted_encoder(vae)
+    assert encoders.hosted_encoder(vae) is hosted
+    assert encoders.hosted_encoder(host_vae(seed=1)).encoder.fingerprint != (
+        hosted.encoder.fingerprint
+    )
+    copy = weakref.ref(hosted)
+    del vae, hosted
+    gc.collect()
+    assert copy() is None
+
+
+def test_a_vae_without_features_is_refused_by_its_name(pack: Pack) -> None:
+    vae = host_vae()
+    type(vae.first_stage_model).__name__ = "PixelspaceConversionVAE"
+    try:
+        with pytest.raises(ValueError, match=r"'encoder' is a PixelspaceConversionVAE"):
+            cloak(pack, vae)
+    finally:
+        type(vae.first_stage_model).__name__ = "SmallVAE"
+    sound = host_vae()
+    sound.latent_dim = 1
+    with pytest.raises(ValueError, match="it is not for pictures"):
+        cloak(pack, sound)
+    with pytest.raises(ValueError, match="'encoder' needs a VAE"):
+        cloak(pack, None)
+
+
+def test_stop_ends_the_run_at_the_next_step_and_leaves_nothing_loaded(pack: Pack) -> None:
+    vae = host_vae()
+    before = state(vae)
+    pack.memory.stop_after = 2
+    with pytest.raises(Interrupt):
+        cloak(pack, vae, steps=50)
+    steps = [data["step"] for event, data, _ in pack.server.sent if event == "comfy_glaze.step"]
+    assert max(steps) <= 2
+    assert pack.memory.current_loaded_models == []
+    assert_untouched(vae, before)
+
+
+def test_a_failed_run_leaves_nothing_loaded(pack: Pack) -> None:
+    with pytest.raises(ValueError, match="keep_clear covers it all"):
+        cloak(pack, host_vae(), keep_clear=torch.ones(1, 64, 64))
+    assert pack.memory.current_loaded_models == []
+
+
+def test_the_page_receives_the_steps_it_was_promised(pack: Pack) -> None:
+    hidden = SimpleNamespace(unique_id="7:3")
+    batch = {"image": host_picture(batch=2), "styled": host_picture(seed=1, batch=2)}
+    cloak(pack, host_vae(), hidden, **batch)
+    events = [data for event, data, to in pack.server.sent if to == "page"]
+    assert set(events[0]) == {
+        "node",
+        "step",
+        "steps",
+        "picture",
+        "pictures",
+        "shift",
+        "perceptual",
+        "limit",
+        "seconds_left",
+    }
+    assert events[0] | {"shift": 0, "perceptual": 0} == {
+        "node": "7:3",
+        "step": 1,
+        "steps": 3,
+        "picture": 1,
+        "pictures": 2,
+        "shift": 0,
+        "perceptual": 0,
+        "limit": 0.05,
+        "seconds_left": None,
+    }
+    assert (events[-1]["step"], events[-1]["picture"], events[-1]["seconds_left"]) == (3, 2, 0)
+
+
+def test_steps_in_between_are_sent_ten_times_a_second_at_most(
+    pack: Pack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = pack.module("nodes.host.running")
+    clock = iter(step * 0.04 for step in range(100))
+    monkeypatch.setattr(running.time, "monotonic", lambda: next(clock))
+    live = running.LiveRun("1", 1, None)
+    for number in range(1, 21):
+        step = SimpleNamespace(
+            step=number,
+            steps=20,
+            feature_distance=torch.tensor([0.5]),
+            perceptual=torch.zeros(1),
+            preview=lambda: torch.zeros(1, 3, 8, 8),
+        )
+        live.on_step(step)
+    sent = [data["step"] for _, data, _ in pack.server.sent]
+    assert sent == [1, 4, 7, 10, 13, 16, 19, 20]
+    assert pack.server.sent[0][1]["perceptual"] is None
+
+
+def test_each_picture_of_a_batch_is_cloaked_as_if_alone(pack: Pack) -> None:
+    pictures, styled = host_picture(batch=2), host_picture(seed=1, batch=2)
+    vae = host_vae()
+    together, _ = cloak(pack, vae, image=pictures, styled=styled).args
+    alone, _ = cloak(pack, vae, image=pictures[1:], styled=styled[1:]).args
+    assert torch.equal(together[1:], alone)
+
+
+def test_masked_pixels_stay_and_the_rest_moves(pack: Pack) -> None:
+    mask = torch.zeros(64, 64)
+    mask[:, :32] = 1
+    image, _ = cloak(pack, host_vae(), keep_clear=mask).args
+    assert torch.equal(image[:, :, :32], host_picture()[:, :, :32])
+    assert not torch.equal(image[:, :, 32:], host_picture()[:, :, 32:])
+    no_mask = torch.zeros(1, 32, 32)  # the host's way to say so
+    assert cloak(pack, host_vae(), keep_clear=no_mask).args[0].shape == (1, 64, 64, 3)
+    with pytest.raises(ValueError, match="'keep_clear' must be 64 × 64"):
+        cloak(pack, host_vae(), keep_clear=torch.ones(1, 32, 32))
+
+
+def test_pictures_between_grey_levels_are_cloaked_as_files_will_hold_them(pack: Pack) -> None:
+    with torch.inference_mode():
+        between = host_picture() * 0.9 + 0.0123
+    image, batch = cloak(pack, host_vae(), image=between).args
+    assert torch.equal(image, (image * 255).round() / 255)
+    assert batch.cloaks[0].measures[0].linf <= PRESETS["default"].linf + 1e-6
+
+
+def test_another_size_of_styled_is_named(pack: Pack) -> None:
+    with pytest.raises(ValueError, match="'styled' must have"):
+        cloak(pack, host_vae(), styled=host_picture(72, 64))
+
+
+def test_presets_and_custom_budgets(pack: Pack) -> None:
+    for name, preset in PRESETS.items():
+        (budget,) = pack.run("GlazeLPIPSBudget", preset=name, limit=0.9, linf=99.0).args
+        assert asdict(budget) == asdict(preset)
+    custom = pack.run("GlazeLPIPSBudget", preset="custom", limit=0.2, linf=0.0, metric="none")
+    assert (custom.args[0].limit, custom.args[0].linf) == (0.2, None)
+    _, batch = cloak(pack, host_vae(), budget=custom.args[0]).args
+    assert batch.cloaks[0].settings.preset == "custom"
+    assert batch.cloaks[0].measures[0].perceptual is None
+
+
+def test_combined_encoders_are_led_together(pack: Pack) -> None:
+    first, second = host_vae(), host_vae(seed=1)
+    (combined,) = pack.run(
+        "GlazeCombineEncoders", encoder_1=first, encoder_3=second, weight_3=0.5
+    ).args
+    _, batch = cloak(pack, combined).args
+    assert batch.cloaks[0].measures[0].shift_512 > 0
+    (only,) = pack.run("GlazeCombineEncoders", encoder_1=first, encoder_2=second, weight_2=0.0).args
+    assert len(only.members) == 1
+    with pytest.raises(ValueError, match="weight above 0"):
+        pack.run("GlazeCombineEncoders", encoder_1=first, weight_1=0.0)
+
+
+def test_running_out_of_memory_is_retried_once_with_less(pack: Pack) -> None:
+    memory = pack.module("nodes.host.memory")
+    asked: list[bool] = []
+
+    def fails_first(recompute: bool) -> str:
+        asked.append(recompute)
+        if not recompute:
+            raise OutOfMemory
+        return "done"
+
+    assert memory.with_less_memory(fails_first, recompute=False) == "done"
+    assert asked == [False, True]
+
+    def fails_always(recompute: bool) -> str:
+        raise OutOfMemory
+
+    with pytest.raises(OutOfMemory):
+        memory.with_less_memory(fails_always, recompute=False)
+
+
+def test_stop_is_never_taken_for_a_lack_of_memory(
+    pack: Pack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class OlderInterrupt(Exception):
+        pass
+
+    monkeypatch.setattr(pack.memory, "InterruptProcessingException", OlderInterrupt)
+    monkeypatch.setattr(pack.memory, "OOM_EXCEPTION", Exception)
+    asked: list[bool] = []
+
+    def stopped(recompute: bool) -> None:
+        asked.append(recompute)
+        raise OlderInterrupt
+
+    with pytest.raises(OlderInterrupt):
+        pack.module("nodes.host.memory").with_less_memory(stopped, recompute=False)
+    assert asked == [False]
+
+
+def test_blocks_computed_twice_give_the_same_gradient(pack: Pack) -> None:
+    memory = pack.module("nodes.host.memory")
+    calls: list[bool] = []
+
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        calls.append(True)
+        return (x * 3).sin()
+
+    block = memory.recomputed(forward)
+    x = torch.linspace(0, 1, 5, requires_grad=True)
+    cpu = torch.device("cpu")
+    gradients = []
+    for recompute in (False, True):
+        with memory.at_work([], cpu, 0, recompute):
+            gradients.append(torch.autograd.grad(block(x).sum(), x)[0])
+    assert torch.equal(*gradients)
+    assert len(calls) == 1 + 2

@@ -1,0 +1,177 @@
+"""What the host sees of the pack before anything runs."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import logging
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from .conftest import NAME, ROOT, Pack
+
+HOST_MODULES = {"comfy", "folder_paths", "server", "latent_preview", "execution", "aiohttp"}
+
+# Frozen: shared workflows store a node's widgets by position, and wires by the sockets' names.
+WIDGETS: dict[str, list[tuple[str, Any]]] = {
+    "GlazeLoadArtwork": [("source", None), ("first", 1), ("last", 0)],
+    "GlazeLoadEncoder": [("name", "embedded (rehearsal only)")],
+    "GlazeCombineEncoders": [(f"weight_{number}", 1.0) for number in (1, 2, 3, 4)],
+    "GlazeLoadStyleBank": [("bank", "built in"), ("genres", ""), ("without_living", False)],
+    "GlazeBuildStyleBank": [
+        ("styles", "wikiart"),
+        ("images", "none: draw them"),
+        ("name", "my-styles"),
+        ("genres", ""),
+        ("without_living", False),
+        ("per_style", 6),
+        ("steps", 20),
+        ("cfg", 7.5),
+        ("denoise", 0.7),
+        ("short_side", 512),
+    ],
+    "GlazeSelectTargetStyle": [
+        ("style", "auto"),
+        ("artist", ""),
+        ("low", 50.0),
+        ("high", 75.0),
+        ("style_seed", 0),
+    ],
+    "GlazeStyleTransfer": [
+        ("steps", 30),
+        ("cfg", 7.5),
+        ("denoise", 0.5),
+        ("sampler", "euler"),
+        ("scheduler", "normal"),
+        ("seed", 0),
+        ("short_side", 768),
+    ],
+    "GlazeLPIPSBudget": [
+        ("preset", "default"),
+        ("limit", 0.05),
+        ("linf", 6.0),
+        ("metric", "auto"),
+        ("alpha", 20.0),
+    ],
+    "GlazeCloakOptimize": [("method", "fast"), ("steps", 0), ("robustness", "none"), ("seed", 0)],
+    "GlazeSaveCloaked": [
+        ("filename_prefix", "cloaked/%name%"),
+        ("format", "same"),
+        ("quality", 95),
+        ("metadata", False),
+    ],
+}
+SOCKETS: dict[str, tuple[str, str]] = {
+    "GlazeLoadArtwork": ("", "image keep_clear artwork"),
+    "GlazeLoadEncoder": ("", "encoder"),
+    "GlazeCombineEncoders": ("encoder_1 encoder_2 encoder_3 encoder_4", "encoder"),
+    "GlazeLoadStyleBank": ("", "style_bank"),
+    "GlazeBuildStyleBank": ("encoder model clip vae contents", "style_bank"),
+    "GlazeSelectTargetStyle": ("style_bank images encoder", "target_style"),
+    "GlazeStyleTransfer": ("image target_style model clip vae", "styled"),
+    "GlazeLPIPSBudget": ("", "budget"),
+    "GlazeCloakOptimize": ("image styled encoder budget keep_clear target_style", "cloaked cloak"),
+    "GlazeSaveCloaked": ("images cloak artwork", ""),
+}
+_WIDGET_KINDS = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
+
+
+@pytest.mark.parametrize("node_id", WIDGETS)
+def test_interface_is_frozen(pack: Pack, node_id: str) -> None:
+    schema = pack.nodes[node_id].define_schema()
+    widgets = [one for one in schema.inputs if one.kind in _WIDGET_KINDS]
+    assert [(one.id, one.options.get("default")) for one in widgets] == WIDGETS[node_id]
+    sockets = [one.id for one in schema.inputs if one not in widgets]
+    assert (sockets, [one.id for one in schema.outputs]) == tuple(
+        part.split() for part in SOCKETS[node_id]
+    )
+
+
+@pytest.mark.parametrize("node_id", WIDGETS)
+def test_every_host_takes_the_schema_and_people_can_read_it(pack: Pack, node_id: str) -> None:
+    schema = pack.nodes[node_id].define_schema()
+    ids = [one.id for one in schema.inputs], [one.id for one in schema.outputs]
+    assert not set(ids[0]) & set(ids[1]), "0.3.64 refuses an output with an input's id"
+    assert all(one.options.get("display_name") for one in schema.outputs)
+    assert all(len(one.options["tooltip"]) > 15 for one in schema.inputs)
+    assert schema.category == "Glaze"
+    for one in schema.inputs:
+        if one.kind in ("INT", "FLOAT"):
+            options = one.options
+            assert options["min"] <= options["default"] <= options["max"]
+
+
+def test_a_seed_stays_until_the_user_changes_it(pack: Pack) -> None:
+    seeds = [
+        one
+        for node in pack.nodes.values()
+        for one in node.define_schema().inputs
+        if one.id.endswith("seed")
+    ]
+    assert len(seeds) == 3
+    assert all(one.options["control_after_generate"] is False for one in seeds)
+
+
+def test_the_root_imports_nothing_by_itself(pack: Pack) -> None:
+    loaded = [name for name in sys.modules if name.startswith(f"{NAME}.")]
+    assert loaded == []
+    assert (ROOT / sys.modules[NAME].WEB_DIRECTORY).parent == ROOT
+
+
+def test_all_nodes_are_handed_over(pack: Pack) -> None:
+    extension = asyncio.run(sys.modules[NAME].comfy_entrypoint())
+    handed = asyncio.run(extension.get_node_list())
+    assert {node.define_schema().node_id for node in handed} == set(WIDGETS)
+
+
+def test_a_missing_package_costs_only_what_needs_it(
+    pack: Pack, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    entry = pack.module("nodes.entry")
+    monkeypatch.setitem(sys.modules, f"{NAME}.comfy_glaze.builtin_bank", None)
+    monkeypatch.delitem(sys.modules, f"{NAME}.nodes.style", raising=False)
+    with caplog.at_level(logging.WARNING):
+        handed = asyncio.run(entry.GlazeExtension().get_node_list())
+    assert "GlazeLPIPSBudget" in {node.define_schema().node_id for node in handed}
+    assert "GlazeLoadStyleBank" not in {node.define_schema().node_id for node in handed}
+    assert "pip install" in caplog.text
+
+
+def test_only_the_host_folder_knows_the_host() -> None:
+    for path in [*(ROOT / "nodes").glob("*.py"), *(ROOT / "comfy_glaze").rglob("*.py")]:
+        imported = {name.split(".")[0] for name in _absolute_imports(path)}
+        assert not imported & HOST_MODULES, path.name
+        if path.is_relative_to(ROOT / "comfy_glaze"):
+            assert "comfy_api" not in imported, path.name
+
+
+def _absolute_imports(path: Path) -> list[str]:
+    found: list[str] = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            found.append(str(node.module))
+    return found
+
+
+def test_the_page_lists_styles_by_the_banks_name_alone(pack: Pack) -> None:
+    pytest.importorskip("aiohttp")
+    routes = pack.module("nodes.host.routes")
+    routes.register()
+
+    def ask(path: str, **query: str) -> Any:
+        return asyncio.run(pack.server.handlers[path](SimpleNamespace(query=query)))
+
+    listed = ask("/comfy_glaze/styles", bank="built in")
+    assert listed.status == 200
+    assert b'"thumbnail"' in listed.body
+    secret = pack.base / "secret.safetensors"
+    secret.write_bytes(b"")
+    for bank in (str(secret), "../secret.safetensors", ""):
+        assert ask("/comfy_glaze/styles", bank=bank).status == 404
+        assert ask("/comfy_glaze/thumbnail", bank=bank, style="x").status == 404

@@ -1,0 +1,110 @@
+"""What people read about the nodes is about these nodes: languages, help pages, workflows."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import ROOT, Pack
+
+LANGUAGES = sorted(path.name for path in (ROOT / "locales").iterdir())
+PAGES = ROOT / "web/docs"
+WORKFLOWS = sorted((ROOT / "workflows").glob("*.json"))
+
+
+def read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def own_texts(pack: Pack) -> dict[str, Any]:
+    """Every node's texts in the host's layout for languages, from the schemas."""
+    texts = {}
+    for node_id, node in pack.nodes.items():
+        schema = node.define_schema()
+        outputs = {}
+        for index, output in enumerate(schema.outputs):
+            outputs[str(index)] = {"name": output.options["display_name"]}
+            if tooltip := output.options.get("tooltip"):
+                outputs[str(index)]["tooltip"] = tooltip
+        texts[node_id] = {
+            "display_name": schema.display_name,
+            "description": schema.description,
+            "inputs": {
+                socket.id: {"name": socket.id, "tooltip": socket.options["tooltip"]}
+                for socket in schema.inputs
+            },
+            "outputs": outputs,
+        }
+    return texts
+
+
+def keys_of(texts: Any, path: tuple[str, ...] = ()) -> set[tuple[str, ...]]:
+    if not isinstance(texts, dict):
+        return {path}
+    return {path}.union(*(keys_of(value, (*path, key)) for key, value in texts.items()))
+
+
+def test_english_is_what_the_schemas_say(pack: Pack) -> None:
+    """`python -m docs.node_texts` writes the file anew."""
+    assert read(ROOT / "locales/en/nodeDefs.json") == own_texts(pack)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_language_says_everything(pack: Pack, language: str) -> None:
+    texts = read(ROOT / f"locales/{language}/nodeDefs.json")
+    assert keys_of(texts) == keys_of(own_texts(pack))
+    assert all(text.strip() for node in texts.values() for text in (node["description"],))
+
+
+def test_every_node_has_a_page_that_explains_each_input_and_output(pack: Pack) -> None:
+    for node_id, node in pack.nodes.items():
+        schema = node.define_schema()
+        text = (PAGES / f"{node_id}.md").read_text(encoding="utf-8")
+        named = set(re.findall(r"`(\w+)`", text))
+        for first, last in re.findall(r"`(\w+_1)` … `(\w+_4)`", text):
+            named |= {first[:-1] + str(number) for number in range(1, int(last[-1]) + 1)}
+        explained = {part.id for part in schema.inputs}
+        explained |= {output.options["display_name"] for output in schema.outputs}
+        assert explained <= named, (node_id, explained - named)
+        for heading in ("## Inputs", "## Limits"):
+            assert heading in text, node_id
+
+
+def test_every_page_has_a_small_picture(pack: Pack) -> None:
+    for node_id in pack.nodes:
+        text = (PAGES / f"{node_id}.md").read_text(encoding="utf-8")
+        (picture,) = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text)
+        assert 0 < (PAGES / picture).stat().st_size <= 200_000, picture
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
+def test_a_workflow_fits_the_nodes(pack: Pack, workflow: Path) -> None:
+    """Every socket and every number of widget values is one that the nodes have."""
+    graph, texts = read(workflow), own_texts(pack)
+    ours = [node for node in graph["nodes"] if node["type"].startswith("Glaze")]
+    assert ours
+    for node in ours:
+        inputs = texts[node["type"]]["inputs"]
+        outputs = texts[node["type"]]["outputs"].values()
+        sockets = {socket["name"] for socket in node["inputs"]}
+        assert sockets <= inputs.keys(), node["type"]
+        assert [out["name"] for out in node["outputs"]] == [out["name"] for out in outputs]
+        uploads = node["widgets_values"][-1:] == ["image"]  # the button beside the files' names
+        assert len(node["widgets_values"]) - uploads == len(inputs) - len(sockets), node["type"]
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
+def test_a_workflow_is_explained_and_has_its_pictures(workflow: Path) -> None:
+    graph = read(workflow)
+    assert graph["groups"]
+    assert any(node["type"] == "MarkdownNote" for node in graph["nodes"])
+    assert 0 < workflow.with_suffix(".jpg").stat().st_size <= 200_000
+    page = (ROOT / "docs/workflows.md").read_text(encoding="utf-8")
+    assert f"## {workflow.stem}" in page
+    shot = f"workflows/{workflow.stem}.webp"
+    assert f"({shot.replace(' ', '%20')})" in page
+    assert 0 < (ROOT / "docs" / shot).stat().st_size <= 300_000

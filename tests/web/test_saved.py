@@ -1,0 +1,224 @@
+"""Before and after: the divider, the zoom, the pager, and the measures in plain words."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+REPORT: dict[str, Any] = {
+    "rehearsal": False,
+    "target_style": {"name": "Magenta ink wash", "genre": "Pop Art", "artist": None},
+    "settings": {"linf": 6 / 255, "limit": 0.05, "metric": "lpips-alex"},
+    "perceptual": {"metric": "lpips-alex", "limit": 0.05, "value": 0.0154},
+    "linf": 6 / 255,
+    "psnr": 33.21,
+    "shift": {"512": 0.543, "native": 0.501},
+}
+LOSSY = {
+    "perceptual": {"metric": "lpips-alex", "limit": 0.05, "value": 0.0201},
+    "linf": 19 / 255,
+    "psnr": 31.8,
+    "shift": {"512": 0.512, "native": 0.466},
+}
+
+
+def saved(count: int = 1, **changes: Any) -> list[dict[str, Any]]:
+    return [
+        {
+            "file": {"filename": f"cloaked_{n}.png", "subfolder": "portfolio", "type": "output"},
+            "original": {"filename": f"original_{n}.png", "subfolder": "", "type": "temp"},
+            "measures": REPORT,
+            "note": "",
+        }
+        | changes
+        for n in range(1, count + 1)
+    ]
+
+
+def mount(widget_page: Any, entries: list[dict[str, Any]], **options: Any) -> Any:
+    widget_page.mount(
+        f"""import {{ createSaved }} from "/web/saved.mjs";
+        window.saved = createSaved((file) => `/pictures/${{file.filename}}`);
+        place.append(saved.element);
+        saved.show({json.dumps(entries)});""",
+        **options,
+    )
+    return widget_page.page
+
+
+def divider(page: Any) -> Any:
+    return page.get_by_role("slider")
+
+
+def shown_percent(page: Any) -> int:
+    return int(divider(page).get_attribute("aria-valuenow"))
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_it_shows_both_pictures_and_what_was_measured(
+    widget_page: Any, colours: Any, theme: str
+) -> None:
+    page = mount(widget_page, saved(), theme=theme)
+    table = page.get_by_role("table").inner_text()
+    assert "0.54" in table
+    assert "0.50 in close-up tiles" in table
+    assert "0.015" in table
+    assert "of 0.05 allowed" in table
+    assert "of 6 levels allowed" in table
+    assert "33.2 dB" in table
+    assert "Magenta ink wash" in page.get_by_text("Led towards").locator("..").inner_text()
+    assert page.get_by_text("Rehearsal").count() == 0
+    assert colours(widget_page.screenshot(f"saved-{theme}")) > 5000
+
+
+def test_before_a_run_it_says_what_will_come(widget_page: Any) -> None:
+    page = mount(widget_page, [])
+    assert page.get_by_text("appear here after a run").is_visible()
+    assert not divider(page).is_visible()
+
+
+def test_the_divider_by_mouse(widget_page: Any) -> None:
+    page = mount(widget_page, saved())
+    assert shown_percent(page) == 50
+    stage = page.locator(".glaze-stage").bounding_box()
+    picture = page.locator(".glaze-frame").bounding_box()
+    y = stage["y"] + stage["height"] / 2
+    page.mouse.move(picture["x"] + picture["width"] * 0.5, y)
+    page.mouse.down()
+    page.mouse.move(picture["x"] + picture["width"] * 0.25, y, steps=3)
+    assert shown_percent(page) == 25
+    page.mouse.move(0, y)  # beyond the picture
+    page.mouse.up()
+    assert shown_percent(page) == 0
+    page.mouse.click(picture["x"] + picture["width"] * 0.75, y)
+    assert shown_percent(page) == 75
+
+
+def test_the_divider_cuts_the_cloaked_picture(widget_page: Any) -> None:
+    page = mount(widget_page, saved())
+    divider(page).focus()
+    page.keyboard.press("Home")
+    whole = page.locator(".glaze-stage").screenshot()
+    page.keyboard.press("End")
+    assert page.locator(".glaze-stage").screenshot() != whole
+    clip = page.locator(".glaze-after").evaluate("image => image.style.clipPath")
+    width = page.locator(".glaze-frame").evaluate("frame => frame.clientWidth")
+    assert float(clip.split()[-1].rstrip("px)")) == pytest.approx(width, abs=1)
+
+
+def test_the_divider_by_keyboard(widget_page: Any) -> None:
+    page = mount(widget_page, saved())
+    divider(page).focus()
+    for key, percent in [
+        ("ArrowRight", 52),
+        ("ArrowLeft", 50),
+        ("ArrowUp", 52),
+        ("ArrowDown", 50),
+        ("PageUp", 60),
+        ("PageDown", 50),
+        ("Home", 0),
+        ("End", 100),
+    ]:
+        page.keyboard.press(key)
+        assert shown_percent(page) == percent, key
+    assert divider(page).get_attribute("aria-valuetext") == "100% original"
+
+
+@pytest.mark.parametrize("host_zoom", [1, 0.5])
+def test_a_hundred_percent_is_the_screens_pixels(widget_page: Any, host_zoom: float) -> None:
+    page = mount(widget_page, saved())
+    page.locator("#place").evaluate(f"e => e.style.transform = 'scale({host_zoom})'")
+    page.get_by_role("button", name="100%").click()
+    frame = page.locator(".glaze-frame")
+    assert frame.bounding_box()["width"] == pytest.approx(640, abs=1)
+    before = frame.bounding_box()["x"]
+    stage = page.locator(".glaze-stage").bounding_box()
+    page.mouse.move(stage["x"] + 20, stage["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(stage["x"] - 20, stage["y"] + 20)
+    page.mouse.up()
+    assert frame.bounding_box()["x"] == pytest.approx(before - 40, abs=1)
+    assert shown_percent(page) == 50
+    divider(page).focus()
+    page.keyboard.press("Shift+ArrowLeft")
+    assert frame.bounding_box()["x"] == pytest.approx(before - 40 + 40 * host_zoom, abs=1)
+    page.get_by_role("button", name="Fit").click()
+    assert frame.bounding_box()["width"] <= stage["width"]
+
+
+def test_several_files_have_a_pager(widget_page: Any) -> None:
+    page = mount(widget_page, saved(3))
+    assert page.get_by_text("1 of 3").is_visible()
+    page.get_by_role("button", name="Next picture").click()
+    assert page.get_by_text("2 of 3").is_visible()
+    link = page.get_by_role("link", name="Download")
+    assert link.get_attribute("download") == "cloaked_2.png"
+    assert link.get_attribute("href").endswith("cloaked_2.png")
+    assert "original_2.png" in page.locator(".glaze-before").get_attribute("src")
+    page.get_by_role("button", name="Previous picture").focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Enter")
+    assert page.get_by_text("3 of 3").is_visible()
+
+
+def test_one_file_has_no_pager(widget_page: Any) -> None:
+    page = mount(widget_page, saved())
+    assert page.get_by_role("button", name="Next picture").count() == 0
+
+
+def test_the_large_view_opens_and_closes_by_keyboard(widget_page: Any) -> None:
+    page = mount(widget_page, saved())
+    page.get_by_role("button", name="Large").focus()
+    page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog")
+    assert dialog.is_visible()
+    page.keyboard.press("PageUp")
+    assert int(dialog.get_by_role("slider").get_attribute("aria-valuenow")) == 60
+    widget_page.screenshot("saved-large")
+    page.keyboard.press("Escape")
+    assert page.locator("dialog").count() == 0
+
+
+def test_a_lossy_file_shows_both_measures(widget_page: Any) -> None:
+    page = mount(widget_page, saved(measures=REPORT | {"encoded": LOSSY}))
+    assert page.get_by_role("columnheader").all_inner_texts() == ["Before saving", "In the file"]
+    row = page.get_by_role("row").filter(has_text="Largest change")
+    assert [cell.split()[0] for cell in row.get_by_role("cell").all_inner_texts()] == ["6", "19"]
+    widget_page.screenshot("saved-lossy")
+
+
+def test_a_rehearsal_and_a_note_are_said(widget_page: Any) -> None:
+    note = "A node in between changed the pixels, so this was measured anew."
+    page = mount(widget_page, saved(measures=REPORT | {"rehearsal": True}, note=note))
+    assert page.get_by_text("guards nothing yet").is_visible()
+    assert page.get_by_text(note).is_visible()
+    widget_page.screenshot("saved-rehearsal")
+
+
+def test_without_an_original_only_the_cloaked_picture_is_shown(widget_page: Any) -> None:
+    page = mount(widget_page, saved(original=None))
+    assert page.get_by_text("The original is not at hand").is_visible()
+    assert divider(page).count() == 0
+
+
+def test_a_file_that_is_gone_is_said(widget_page: Any) -> None:
+    gone = {"filename": "gone.png", "subfolder": "", "type": "output"}
+    page = mount(widget_page, saved(file=gone))
+    assert page.get_by_role("alert").is_visible()
+    assert "404" in widget_page.complaints.pop()
+
+
+def test_measures_without_target_or_limit(widget_page: Any) -> None:
+    bare = REPORT | {
+        "target_style": None,
+        "settings": {"linf": None},
+        "perceptual": {"metric": "none", "limit": None, "value": None},
+        "psnr": None,
+    }
+    page = mount(widget_page, saved(measures=bare))
+    table = page.get_by_role("table").inner_text()
+    assert "of 255 levels" in table
+    assert "Visible change" not in table
+    assert "PSNR" not in table

@@ -1,0 +1,183 @@
+// What the host's page loads: hangs the widgets on the nodes and feeds them the host's events.
+
+import { app } from "../../scripts/app.js";
+import { api } from "../../scripts/api.js";
+import { createChart } from "./chart.mjs";
+import { guard, loadStyles } from "./dom.mjs";
+import { createGallery } from "./gallery.mjs";
+import { createSaved } from "./saved.mjs";
+import { speak, say } from "./words.mjs";
+
+const SETUPS = {
+  GlazeCloakOptimize: setUpChart,
+  GlazeSaveCloaked: setUpSaved,
+  GlazeSelectTargetStyle: setUpGallery,
+  GlazeLoadStyleBank: setUpBank,
+};
+
+const charts = new Map(); // node -> chart
+const galleries = new Map(); // node -> () => void, looks anew at what is wired
+
+app.registerExtension({
+  name: "comfy_glaze",
+  init() {
+    loadStyles();
+    speak(app.ui.settings.getSettingValue("Comfy.Locale"));
+    api.addEventListener("comfy_glaze.step", ({ detail }) => chartOf(detail.node)?.step(detail));
+    api.addEventListener("execution_success", () => charts.forEach((chart) => chart.finish()));
+    for (const end of ["execution_interrupted", "execution_error"])
+      api.addEventListener(end, () => charts.forEach((chart) => chart.stop()));
+    api.addEventListener("executing", ({ detail }) => finishOthers(detail));
+  },
+  nodeCreated(node) {
+    SETUPS[node.comfyClass]?.(node);
+  },
+  afterConfigureGraph() {
+    galleries.forEach((look) => look());
+  },
+});
+
+/** The node that an event names: "7", or "3:7" for node 7 inside the subgraph of node 3. */
+function nodeOf(id) {
+  let graph = app.rootGraph ?? app.graph;
+  let node = null;
+  for (const part of String(id).split(":")) {
+    node = (graph?.nodes ?? []).find((candidate) => String(candidate.id) === part);
+    graph = node?.subgraph;
+  }
+  return node;
+}
+
+const chartOf = (id) => charts.get(nodeOf(id));
+
+/** Once another node executes, the charts of those before it are complete. */
+function finishOthers(id) {
+  if (id === null || id === undefined) return;
+  const current = nodeOf(id?.node ?? id);
+  charts.forEach((chart, node) => {
+    if (node !== current) chart.finish();
+  });
+}
+
+/** Add an element below the node's own widgets; it holds no value of its own. */
+function addElement(node, name, element, minHeight) {
+  const widget = node.addDOMWidget(name, "GLAZE", element, {
+    serialize: false,
+    hideOnZoom: false,
+    getMinHeight: minHeight,
+    getValue: () => "",
+    setValue: () => {},
+  });
+  widget.serialize = false;
+  return widget;
+}
+
+/** Call `then` after a node's or widget's own method. */
+function after(owner, method, then) {
+  const original = owner[method];
+  owner[method] = function (...values) {
+    const result = original?.apply(this, values);
+    then(...values);
+    return result;
+  };
+}
+
+/** Let a node be as tall as its widgets want, never smaller than a person made it. */
+function fit(node) {
+  const wanted = node.computeSize();
+  node.setSize([Math.max(node.size[0], wanted[0]), Math.max(node.size[1], wanted[1])]);
+  node.graph?.setDirtyCanvas(true, true);
+}
+
+const widgetOf = (node, name) => node.widgets?.find((widget) => widget.name === name);
+const inputOf = (node, name) => node.inputs?.find((input) => input.name === name);
+
+function setUpChart(node) {
+  const chart = createChart();
+  charts.set(node, chart);
+  after(node, "onRemoved", () => charts.delete(node));
+  addElement(node, "cloak_chart", guard(chart.element), () => 160);
+}
+
+function setUpSaved(node) {
+  // The host would show the saved files once more below the slider.
+  node.hideOutputImages = true;
+  Object.defineProperty(node, "imgs", { get: () => undefined, set: () => {} });
+  const saved = createSaved((file) => api.apiURL(`/view?${new URLSearchParams(file)}`));
+  let filled = false;
+  addElement(node, "before_after", saved.element, () => (filled ? 420 : 60));
+  after(node, "onExecuted", (output) => {
+    if (!output?.glaze) return;
+    filled = output.glaze.length > 0;
+    saved.show(output.glaze);
+    fit(node);
+  });
+}
+
+function setUpBank(node) {
+  const bank = widgetOf(node, "bank");
+  if (bank) after(bank, "callback", () => galleries.forEach((look) => look()));
+}
+
+/** The name of the bank behind a wire; null where it does not come from a LoadStyleBank. */
+function wiredBank(node) {
+  let input = inputOf(node, "style_bank");
+  for (let hops = 0; hops < 20; hops++) {
+    const link = input?.link;
+    const source = link === null || link === undefined ? null : node.graph?.getLink?.(link) ?? node.graph?.links?.[link];
+    const origin = source ? node.graph.getNodeById(source.origin_id) : null;
+    if (!origin) return null;
+    if (origin.comfyClass === "GlazeLoadStyleBank") return widgetOf(origin, "bank")?.value ?? null;
+    if (origin.type !== "Reroute") return null;
+    input = origin.inputs[0];
+  }
+  return null;
+}
+
+function setUpGallery(node) {
+  const style = widgetOf(node, "style");
+  if (!style) return;
+  let bank; // the one whose styles are shown; undefined before the first look
+
+  const address = (path, values) => `/comfy_glaze/${path}?${new URLSearchParams(values)}`;
+  const gallery = createGallery(
+    (name) => {
+      style.value = name;
+      style.callback?.(name, app.canvas, node);
+      node.graph?.change?.();
+      node.graph?.setDirtyCanvas(true, true);
+    },
+    (name) => api.apiURL(address("thumbnail", { bank, style: name })),
+  );
+  addElement(node, "gallery", gallery.element, () => 260);
+  after(style, "callback", (value) => gallery.setValue(String(value)));
+
+  async function look() {
+    gallery.setValue(String(style.value));
+    gallery.setLocked((inputOf(node, "style")?.link ?? null) !== null);
+    const wired = wiredBank(node);
+    if (wired === bank) return;
+    bank = wired;
+    if (bank === null) return gallery.setStyles(null);
+    gallery.setTrouble(say("gallery.loading"));
+    try {
+      const response = await api.fetchApi(address("styles", { bank }));
+      const styles = await response.json().catch(() => ({ error: response.statusText }));
+      if (!response.ok) throw new Error(styles.error);
+      if (wired === bank) gallery.setStyles(styles);
+    } catch (error) {
+      if (wired === bank) gallery.setTrouble(say("gallery.failed", { reason: error.message }));
+    }
+  }
+
+  galleries.set(node, look);
+  after(node, "onRemoved", () => galleries.delete(node));
+  after(node, "onConfigure", () => queueMicrotask(look));
+  after(node, "onConnectionsChange", () => queueMicrotask(look));
+  gallery.element.addEventListener("pointerenter", look);
+  gallery.element.addEventListener("focusin", look);
+  after(node, "onExecuted", (output) => {
+    if (output?.glaze_ranking) gallery.setRanking(output.glaze_ranking, output.glaze_chosen ?? []);
+  });
+  queueMicrotask(look);
+}

@@ -1,0 +1,113 @@
+// What SaveCloaked shows after a run: each saved file, before and after, and its measures.
+
+import { createCompare } from "./compare.mjs";
+import { el, guard } from "./dom.mjs";
+import { createMeasures } from "./measures.mjs";
+import { say } from "./words.mjs";
+
+/** A button of the toolbar. */
+function button(text, tip, onClick) {
+  return el("button", { type: "button", class: "glaze-button", title: tip, click: onClick }, text);
+}
+
+/**
+ * The saved files of one run.
+ *
+ * @param {(file: {filename, subfolder, type}) => string} addressOf where the host serves a file
+ */
+export function createSaved(addressOf) {
+  const compare = createCompare();
+  const idle = el("p", { class: "glaze-message" }, say("compare.idle"));
+  const note = el("p", { class: "glaze-note" });
+  const measures = el("div", { class: "glaze-scrolls glaze-below" });
+
+  const previous = button("‹", say("compare.previous"), () => turn(-1));
+  const next = button("›", say("compare.next"), () => turn(1));
+  const page = el("span", { class: "glaze-page", role: "status" });
+  const pager = el("span", { class: "glaze-group" }, previous, page, next);
+  const name = el("span", { class: "glaze-name" });
+  const zoom = button(say("compare.full"), say("compare.full.tip"), () => setFull(!compare.full));
+  const large = button(say("compare.large"), say("compare.large.tip"), openLarge);
+  const open = el("a", { class: "glaze-button", target: "_blank", rel: "noopener", title: say("compare.open.tip") }, say("compare.open"));
+  const download = el("a", { class: "glaze-button", title: say("compare.download.tip") }, say("compare.download"));
+  for (const [control, label] of [[previous, "compare.previous"], [next, "compare.next"]])
+    control.setAttribute("aria-label", say(label));
+
+  const toolbar = el("div", { class: "glaze-row glaze-tools" }, pager, name, el("span", { class: "glaze-group" }, zoom, large, open, download));
+  const shown = el("div", { class: "glaze-column", hidden: true }, toolbar, compare.element, note, measures);
+  const element = guard(
+    el("section", { class: "glaze glaze-saved", "aria-label": say("compare.label") }, idle, shown),
+  );
+
+  let entries = [];
+  let index = 0;
+
+  function setFull(full) {
+    compare.full = full;
+    zoom.textContent = say(full ? "compare.fit" : "compare.full");
+    zoom.title = say(full ? "compare.fit.tip" : "compare.full.tip");
+    zoom.setAttribute("aria-pressed", String(full));
+  }
+
+  function turn(by) {
+    index = (index + by + entries.length) % entries.length;
+    render();
+  }
+
+  function render() {
+    idle.hidden = entries.length > 0;
+    shown.hidden = entries.length === 0;
+    if (!entries.length) return;
+    const entry = entries[index];
+    const address = addressOf(entry.file);
+    compare.show(entry.original ? addressOf(entry.original) : null, address);
+    pager.hidden = entries.length < 2;
+    page.textContent = say("compare.page", { n: index + 1, total: entries.length });
+    const path = [entry.file.subfolder, entry.file.filename].filter(Boolean).join("/");
+    name.textContent = entry.file.filename;
+    name.title = path;
+    open.href = address;
+    download.href = address;
+    download.setAttribute("download", entry.file.filename);
+    note.textContent = [entry.note, entry.original ? null : say("compare.no.original")]
+      .filter(Boolean)
+      .join(" ");
+    note.hidden = !note.textContent;
+    measures.replaceChildren(...(entry.measures ? [createMeasures(entry.measures)] : []));
+  }
+
+  /** The same pictures over the whole window, free of the graph's zoom. */
+  function openLarge() {
+    const entry = entries[index];
+    const view = createCompare();
+    const toggle = button(say("compare.full"), say("compare.full.tip"), () => {
+      view.full = !view.full;
+      toggle.textContent = say(view.full ? "compare.fit" : "compare.full");
+      toggle.setAttribute("aria-pressed", String(view.full));
+    });
+    const close = button(say("compare.close"), say("compare.close"), () => dialog.close());
+    const dialog = guard(
+      el(
+        "dialog",
+        { class: "glaze glaze-large", "aria-label": say("compare.label"), close: () => dialog.remove() },
+        el("div", { class: "glaze-row glaze-tools" }, el("span", { class: "glaze-name" }, entry.file.filename), el("span", { class: "glaze-group" }, toggle, close)),
+        view.element,
+      ),
+    );
+    document.body.append(dialog);
+    dialog.showModal();
+    view.show(entry.original ? addressOf(entry.original) : null, addressOf(entry.file));
+    view.focus();
+  }
+
+  setFull(false);
+  return {
+    element,
+    /** Show what SaveCloaked reported: [{file, original, measures, note}]. */
+    show(saved) {
+      entries = saved;
+      index = 0;
+      render();
+    },
+  };
+}
