@@ -18,9 +18,9 @@ from torch import Tensor
 
 from .budget import Budget, Room, largest_inside
 from .encoders import Encoder
-from .images import LEVELS, resize, size_in_views, views_of
-from .measures import Comparison, Measures, ViewTarget
+from .measures import Comparison, Measures
 from .perceptual import PerceptualMetric, load_metric
+from .problem import Problem
 from .robustness import ROBUSTNESS, STEPS, seen_by_a_mimic
 from .visibility import colour_map, less_visible
 
@@ -102,96 +102,11 @@ class Cloak:
 OnStep = Callable[[CloakStep], None]
 
 
-@dataclass(frozen=True, eq=False)
-class _Problem:
-    """One optimisation: Eq. 2 on every view, and the set that δ must stay in.
-
-    Attributes:
-        comparison: the pictures at the size at which δ is optimised.
-        targets: one per view, the whole picture first.
-        budget: limit, α and the cap where it is one number.
-        cap: the L∞ cap in [0, 1] units, for all pixels or (B or 1, 3 or 1, h, w).
-        below, above: per pixel, how far δ may go down and up.
-    """
-
-    comparison: Comparison
-    targets: tuple[ViewTarget, ...]
-    budget: Budget
-    cap: float | Tensor
-    below: Tensor
-    above: Tensor
-
-    @classmethod
-    def of(cls, comparison: Comparison, room: Room, budget: Budget, views: int | None) -> _Problem:
-        """The problem on pictures whose short side is at most ``views`` views, or any.
-
-        Larger ones are scaled down: their δ is optimised there, and enlarged when it is done.
-        """
-        height, width = room.images.shape[-2:]
-        if views is not None:
-            height, width = size_in_views(height, width, views)
-        room, below, above = room.scaled_to(height, width)
-        if room.images is not comparison.original:
-            styled = resize(comparison.styled, height, width).clamp(0, 1)
-            comparison = Comparison.of(
-                room.images, styled, comparison.encoder, comparison.metric, comparison.objective
-            )
-        targets = comparison.keep(views_of(height, width))
-        cap = 16 / LEVELS if room.cap is None else room.cap
-        return cls(comparison, targets, budget, cap, below, above)
-
-    @property
-    def images(self) -> Tensor:
-        return self.comparison.original
-
-    @property
-    def weights(self) -> list[float]:
-        """Of the views: the whole picture counts as much as all native tiles together."""
-        tiles = len(self.targets) - 1
-        return [0.5] + tiles * [0.5 / tiles] if tiles else [1.0]
-
-    def distance(
-        self, seen: Tensor, target: ViewTarget, dtype: torch.dtype | None = None
-    ) -> Tensor:
-        """J of a view of x + δ, (B,): d / d₀, the first half of Eq. 2, for ``towards``.
-
-        Args:
-            seen: the view as it is, (B, 3, h, w); a mimic's changes would come before Φ here.
-            dtype: what Φ computes in; None for float32.
-        """
-        encoder = self.comparison.encoder
-        with torch.autocast(encoder.device.type, dtype, enabled=dtype is not None):
-            features = encoder(seen)
-        return target.value(features)
-
-    def perceptual(self, seen: Tensor, target: ViewTarget) -> Tensor:
-        """The metric's value of a view of x + δ, (B,): what the second half of Eq. 2 limits."""
-        if self.comparison.metric is None or target.reference is None:
-            return torch.zeros(len(seen), device=seen.device)
-        return self.comparison.metric.distance(target.reference, seen)
-
-    def project_(self, delta: Tensor) -> None:
-        """Clamp δ in place to the L∞ cap, the pixels' range, and the pixels left alone."""
-        with torch.no_grad():
-            torch.maximum(torch.minimum(delta, self.above), self.below, out=delta.data)
-
-    def random_start(self, seed: int) -> Tensor:
-        """Half a grey level of noise: δ = 0 is a stationary point of every perceptual metric.
-
-        Every picture of a batch starts alike, so that it is cloaked as it would be alone.
-        """
-        generator = torch.Generator().manual_seed(seed)
-        noise = torch.rand(1, *self.images.shape[1:], generator=generator) - 0.5
-        delta = (noise / LEVELS).to(self.images.device).expand_as(self.images).clone()
-        self.project_(delta)
-        return delta.requires_grad_()
-
-
 @dataclass(eq=False)
 class _Progress:
     """The latest values of every view, from which each step's report is made."""
 
-    problem: _Problem
+    problem: Problem
     steps: int
     on_step: OnStep | None
     distances: list[Tensor] = field(init=False)
@@ -227,7 +142,7 @@ class _Progress:
         )
 
 
-def _paper(problem: _Problem, settings: CloakSettings, progress: _Progress) -> Tensor:
+def _paper(problem: Problem, settings: CloakSettings, progress: _Progress) -> Tensor:
     """Eq. 2 as published: Adam on the soft hinge, every view in every step.
 
     Differs: after each step δ is clamped to the L∞ cap (where one is set) and to the pixels' range,
@@ -261,7 +176,7 @@ METRIC_EVERY, AIM = 2, 0.9  # turns of a view; share of the limit
 FIRST_MULTIPLIER, LARGEST_MULTIPLIER, GAIN = 0.25, 2.0, 0.35
 
 
-def _fast(problem: _Problem, settings: CloakSettings, progress: _Progress) -> Tensor:
+def _fast(problem: Problem, settings: CloakSettings, progress: _Progress) -> Tensor:
     """Sign descent with momentum and a falling step, on one view a step.
 
     The whole picture and the native tiles take turns, so that a step passes the same number of
@@ -287,7 +202,7 @@ def fast_dtype(device: torch.device) -> torch.dtype | None:
 
 
 def _descend(
-    problem: _Problem, settings: CloakSettings, progress: _Progress, dtype: torch.dtype | None
+    problem: Problem, settings: CloakSettings, progress: _Progress, dtype: torch.dtype | None
 ) -> tuple[Tensor, Tensor]:
     """The loop of :func:`_fast`: δ, and whether all gradients were finite.
 
@@ -357,13 +272,13 @@ class Method:
         views: the short side, in views, of the largest pictures on which it runs; None for any.
     """
 
-    run: Callable[[_Problem, CloakSettings, _Progress], Tensor]
+    run: Callable[[Problem, CloakSettings, _Progress], Tensor]
     steps: Callable[[int], int]
     views: int | None
 
 
 METHODS: dict[str, Method] = {
-    # at least four turns for every native tile of a large picture
+    # at least four turns for every tile of the largest pictures on which it runs
     "fast": Method(_fast, lambda views: 16 if views == 1 else max(40, 8 * (views - 1)), views=2),
     "paper": Method(_paper, lambda views: 500, views=None),
 }
@@ -412,7 +327,7 @@ def optimize_cloak(
     comparison = Comparison.of(images, styled, encoder, metric, objective)
     room = Room.of(images, budget, keep_clear)
     room.check()
-    problem = _Problem.of(comparison, room, budget, method.views)
+    problem = Problem.of(comparison, room, budget, method.views)
     own = method.steps(len(problem.targets)) * (STEPS if settings.robustness != "none" else 1)
     steps = settings.steps or own
     settings = replace(settings, steps=steps)
