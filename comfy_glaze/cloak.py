@@ -325,11 +325,12 @@ def optimize_cloak(
     if keep_clear is not None:
         keep_clear = _usable(keep_clear, encoder.device)
     comparison = Comparison.of(images, styled, encoder, metric, objective)
-    room = Room.of(images, budget, keep_clear)
+    robust = settings.robustness != "none"
+    sight = budget.sight.for_coarse_changes() if budget.sight and robust else budget.sight
+    room = Room.of(images, replace(budget, sight=sight), keep_clear)
     room.check()
     problem = Problem.of(comparison, room, budget, method.views)
-    own = method.steps(len(problem.targets)) * (STEPS if settings.robustness != "none" else 1)
-    steps = settings.steps or own
+    steps = settings.steps or method.steps(len(problem.targets)) * (STEPS if robust else 1)
     settings = replace(settings, steps=steps)
     progress = _Progress(problem, steps, on_step)
     delta = method.run(problem, settings, progress)

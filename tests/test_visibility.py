@@ -44,6 +44,8 @@ def test_lightness_step_agrees_with_the_library() -> None:
 def test_even_ground_gets_little_and_grain_gets_more() -> None:
     picture = half_flat()
     cap = cap_map(picture, 8 / LEVELS, SIGHT)[0, 0] * LEVELS
+    coarse = cap_map(picture, 8 / LEVELS, SIGHT.for_coarse_changes())[0, 0] * LEVELS
+    assert coarse[:, :40].unique().tolist() == [1]
     assert torch.equal(cap, cap.round())
     assert cap[:, :40].unique().tolist() == [2]  # 0.39 ΔE a level at middle grey
     assert cap[8:-8, 56:-8].min() >= 5
