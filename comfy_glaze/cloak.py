@@ -177,8 +177,9 @@ FIRST_MULTIPLIER, LARGEST_MULTIPLIER, GAIN = 0.25, 2.0, 0.35
 def _fast(problem: Problem, settings: CloakSettings, progress: _Progress) -> Tensor:
     """Sign descent with momentum and a falling step, on one view a step.
 
-    The whole picture and the native tiles take turns, so that a step passes the same number of
-    pixels through Φ for every size of picture.  The perceptual limit is a constraint with a
+    The whole picture and the tiles take turns, so that a step passes the same number of pixels
+    through Φ for every size of picture; every other turn of the whole scales it down by the softer
+    kernel, because a mimic may use either.  The perceptual limit is a constraint with a
     multiplier λ ≥ 0 for each view, which grows while the limit is exceeded and falls while it is
     not.  Both gradients are scaled to unit mean size before they are added: a little of the
     metric's, long before the limit is reached, turns δ into directions that the metric hardly sees,
@@ -216,15 +217,16 @@ def _descend(
     pulls: dict[int, Tensor] = {}  # the metric's unit gradient in each view, and when it is stale
     turns = [0] * len(problem.targets)
     for step in range(1, settings.steps + 1):
-        view = _turn(step, len(problem.targets))
+        view = _turn(step, len(problem.targets), every=3 if problem.is_copy else 2)
         target = problem.targets[view]
-        seen = target.view.of(images + delta)
+        measured = turns[view] % METRIC_EVERY == 0
+        seen = target.view.of(images + delta, soft=not measured)
         point = seen.detach().requires_grad_()
         shown = seen_by_a_mimic(point, robustness, settings.seed, step) if robustness else point
         distance = problem.distance(shown, target, dtype)
         direction = _unit_gradient(distance, point)
         finite = finite & direction.isfinite().all()
-        if target.reference is not None and turns[view] % METRIC_EVERY == 0:
+        if target.reference is not None and measured:
             perceptual = problem.perceptual(point, target)
             pulls[view] = _unit_gradient(perceptual, point)
             excess = (perceptual.detach() / (AIM * limit) - 1).view(-1, 1, 1, 1)
@@ -253,11 +255,19 @@ def _unit_gradient(values: Tensor, point: Tensor) -> Tensor:
     return gradient / gradient.abs().mean(dim=(1, 2, 3), keepdim=True).clamp_min(1e-30)
 
 
-def _turn(step: int, views: int) -> int:
-    """Whose turn it is: the whole picture (0) every other step, the tiles in between."""
-    if views == 1 or step % 2:
+def _turn(step: int, views: int, every: int = 2) -> int:
+    """Whose turn it is: the whole picture's (0), or at every second or third step a tile's."""
+    if views == 1 or step % every:
         return 0
-    return 1 + (step // 2 - 1) % (views - 1)
+    return 1 + (step // every - 1) % (views - 1)
+
+
+def _fast_steps(problem: Problem) -> int:
+    """Four turns for every native tile; two for the tiles of a copy, which are not native."""
+    tiles = len(problem.targets) - 1
+    if tiles == 0:
+        return 16
+    return 6 * tiles if problem.is_copy else max(40, 8 * tiles)
 
 
 @dataclass(frozen=True)
@@ -266,19 +276,18 @@ class Method:
 
     Attributes:
         run: gives δ, at the size of the problem's pictures.
-        steps: how many steps it takes by itself, for a number of views.
+        steps: how many steps it takes by itself.
         views: the short side, in views, of the largest pictures on which it runs; None for any.
     """
 
     run: Callable[[Problem, CloakSettings, _Progress], Tensor]
-    steps: Callable[[int], int]
+    steps: Callable[[Problem], int]
     views: int | None
 
 
 METHODS: dict[str, Method] = {
-    # at least four turns for every tile of the largest pictures on which it runs
-    "fast": Method(_fast, lambda views: 16 if views == 1 else max(40, 8 * (views - 1)), views=2),
-    "paper": Method(_paper, lambda views: 500, views=None),
+    "fast": Method(_fast, _fast_steps, views=2),
+    "paper": Method(_paper, lambda problem: 500, views=None),
 }
 
 
@@ -325,7 +334,7 @@ def optimize_cloak(
     room = Room.of(images, replace(budget, sight=sight), keep_clear)
     room.check()
     problem = Problem.of(comparison, room, budget, method.views)
-    steps = settings.steps or method.steps(len(problem.targets)) * (STEPS if robust else 1)
+    steps = settings.steps or method.steps(problem) * (STEPS if robust else 1)
     settings = replace(settings, steps=steps)
     progress = _Progress(problem, steps, on_step)
     delta = method.run(problem, settings, progress)

@@ -39,26 +39,30 @@ def to_grid(images: Tensor) -> Tensor:
 
 @lru_cache(maxsize=16)
 @torch.inference_mode(False)  # what is cached must serve later calls that need gradients
-def _lanczos_matrix(size_in: int, size_out: int, device: torch.device) -> Tensor:
+def _matrix(size_in: int, size_out: int, device: torch.device, soft: bool = False) -> Tensor:
     """The resampling of one axis as a matrix (size_out, size_in), each row summing to 1."""
     scale = size_in / size_out
     width = max(scale, 1.0)  # when shrinking, the kernel widens: this is the antialiasing
     centre = (torch.arange(size_out, dtype=torch.float64) + 0.5) * scale
     offset = (torch.arange(size_in, dtype=torch.float64) + 0.5 - centre[:, None]) / width
-    kernel = torch.where(offset.abs() < 3, torch.sinc(offset) * torch.sinc(offset / 3), 0.0)
+    if soft:
+        kernel = (1 - offset.abs()).clamp_min(0)
+    else:
+        kernel = torch.where(offset.abs() < 3, torch.sinc(offset) * torch.sinc(offset / 3), 0.0)
     return (kernel / kernel.sum(dim=1, keepdim=True)).float().to(device)
 
 
-def resize(images: Tensor, height: int, width: int) -> Tensor:
+def resize(images: Tensor, height: int, width: int, soft: bool = False) -> Tensor:
     """Lanczos resampling with antialiasing, (B, C, H, W) to (B, C, height, width).
 
-    It agrees with Pillow's ``LANCZOS`` on floats and is differentiable on every device.  It is
-    linear, so nothing is clamped: values may overshoot [0, 1] a little.
+    It agrees with Pillow's ``LANCZOS`` on floats (``BILINEAR`` where ``soft``) and is
+    differentiable on every device.  It is linear, so nothing is clamped: values may overshoot
+    [0, 1] a little.
     """
     if images.shape[-2] != height:
-        images = _lanczos_matrix(images.shape[-2], height, images.device) @ images
+        images = _matrix(images.shape[-2], height, images.device, soft) @ images
     if images.shape[-1] != width:
-        images = images @ _lanczos_matrix(images.shape[-1], width, images.device).T
+        images = images @ _matrix(images.shape[-1], width, images.device, soft).T
     return images
 
 
@@ -71,8 +75,8 @@ def enlarged(images: Tensor, height: int, width: int, window: View) -> Tensor:
         return window.cut(images)
     rows = slice(window.top, window.top + window.window_height)
     columns = slice(window.left, window.left + window.window_width)
-    down = _lanczos_matrix(images.shape[-2], height, images.device)[rows]
-    across = _lanczos_matrix(images.shape[-1], width, images.device)[columns]
+    down = _matrix(images.shape[-2], height, images.device)[rows]
+    across = _matrix(images.shape[-1], width, images.device)[columns]
     return (down @ images) @ across.T
 
 
@@ -108,9 +112,12 @@ class View:
     width: int
     native: bool
 
-    def of(self, images: Tensor) -> Tensor:
-        """Cut and scale, (B, C, H, W) to (B, C, height, width); differentiable."""
-        return resize(self.cut(images), self.height, self.width)
+    def of(self, images: Tensor, soft: bool = False) -> Tensor:
+        """Cut and scale, (B, C, H, W) to (B, C, height, width); differentiable.
+
+        Scaled by Lanczos, or by the softer bilinear kernel.
+        """
+        return resize(self.cut(images), self.height, self.width, soft)
 
     def cut(self, images: Tensor) -> Tensor:
         """The window of (B, C, H, W) at its own size."""

@@ -22,6 +22,7 @@ class Problem:
         budget: limit, α and the cap where it is one number.
         cap: the L∞ cap in [0, 1] units, for all pixels or (B or 1, 3 or 1, h, w).
         below, above: per pixel, how far δ may go down and up.
+        is_copy: whether the pictures stand for larger ones, so that their tiles are not native.
     """
 
     comparison: Comparison
@@ -30,6 +31,7 @@ class Problem:
     cap: float | Tensor
     below: Tensor
     above: Tensor
+    is_copy: bool = False
 
     @classmethod
     def of(cls, comparison: Comparison, room: Room, budget: Budget, views: int | None) -> Problem:
@@ -41,12 +43,13 @@ class Problem:
         if views is not None:
             height, width = size_in_views(height, width, views)
         room, below, above = room.scaled_to(height, width)
-        if room.images is not comparison.original:
+        is_copy = room.images is not comparison.original
+        if is_copy:
             styled = resize(comparison.styled, height, width).clamp(0, 1)
             comparison = Comparison.of(room.images, styled, comparison.encoder, comparison.metric)
         targets = comparison.keep(views_of(height, width))
         cap = 16 / LEVELS if room.cap is None else room.cap
-        return cls(comparison, targets, budget, cap, below, above)
+        return cls(comparison, targets, budget, cap, below, above, is_copy)
 
     @property
     def images(self) -> Tensor:

@@ -35,8 +35,9 @@ NODES = {  # whose page shows it as it looks in which workflow
     "GlazeLPIPSBudget": "Rehearse without a checkpoint",
     "GlazeCloakOptimize": "Rehearse without a checkpoint",
     "GlazeSaveCloaked": "Rehearse without a checkpoint",
+    "GlazeCombineEncoders": "Cloak against two models",
+    "GlazeBuildStyleBank": "Cloak against two models",
 }
-ALONE = ("GlazeCombineEncoders", "GlazeBuildStyleBank")  # in no workflow
 
 
 def prepare(base: Path) -> None:
@@ -83,6 +84,7 @@ def photograph(host: HostPage, workflow: Path, steps: int) -> None:
     if "EmptyLatentImage" in workflow.read_text(encoding="utf-8"):
         host.set_widget("EmptyLatentImage", "width", 256)
         host.set_widget("EmptyLatentImage", "height", 192)
+    host.draw_bank_small(workflow)
     host.run(1800)
     shot = Image.open(io.BytesIO(host.picture())).convert("RGB")
     save_webp(shot.copy(), ROOT / "docs/workflows" / f"{workflow.stem}.webp", 1800, 300_000)
@@ -93,36 +95,6 @@ def photograph(host: HostPage, workflow: Path, steps: int) -> None:
         box = host.node_box(node) if where == workflow.stem else None
         if box is not None:
             save_webp(shot.crop(box), ROOT / f"web/docs/pictures/{node}.webp", 800, 150_000)
-
-
-_ALONE = """(type) => {
-  app.graph.clear();
-  const add = (type, x, y) => {
-    const node = LiteGraph.createNode(type);
-    node.pos = [x, y];
-    app.graph.add(node);
-    return node;
-  };
-  const node = add(type, 440, 0);
-  const checkpoint = add("CheckpointLoaderSimple", 0, 0);
-  const wire = (source, output, name) => {
-    const slot = node.inputs.findIndex((input) => input.name === name);
-    if (slot >= 0) source.connect(output, node, slot);
-  };
-  wire(checkpoint, 0, "model");
-  wire(checkpoint, 1, "clip");
-  wire(checkpoint, 2, "encoder");
-  wire(checkpoint, 2, "encoder_1");
-  if (node.inputs.some((input) => input.name === "encoder_2"))
-    wire(add("GlazeLoadEncoder", 0, 190), 0, "encoder_2");
-}"""
-
-
-def photograph_alone(host: HostPage, node: str) -> None:
-    """A node that no workflow needs, beside the checkpoint that it takes."""
-    host.page.evaluate(_ALONE, node)
-    shot = Image.open(io.BytesIO(host.picture())).convert("RGB")
-    save_webp(shot, ROOT / f"web/docs/pictures/{node}.webp", 800, 150_000)
 
 
 def main() -> None:
@@ -140,8 +112,6 @@ def main() -> None:
             with open_host(server.url, Comfy_VueNodes_Enabled=False) as host:
                 for name in names:
                     photograph(host, ROOT / "workflows" / f"{name}.json", chosen.steps)
-                for node in ALONE if not chosen.names else ():
-                    photograph_alone(host, node)
         finally:
             server.stop()
 

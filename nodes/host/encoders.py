@@ -160,9 +160,10 @@ def _rebuilt(vae: Any) -> HostedEncoder:
             f"The VAE at the socket 'encoder', a {kind}, cannot be copied: {error}. {_FITTING}"
         ) from error
     net = copy.first_stage_model.eval().requires_grad_(False)
-    for part in _DECODERS:
+    in_time = copy.latent_dim == 3
+    for part in () if in_time else _DECODERS:  # the older hosts' Wan counts its decoder's layers
         if hasattr(net, part):
-            setattr(net, part, nn.Identity())  # the older hosts' Wan encoder looks for it
+            setattr(net, part, nn.Identity())
     for block in net.modules():
         if type(block).__name__ == "ResnetBlock":  # of the KL family, the largest
             block.forward = recomputed(block.forward)

@@ -126,6 +126,12 @@ class HostPage:
         )
         assert found, f"the graph has no {node_type}"
 
+    def draw_bank_small(self, workflow: Path) -> None:
+        """Let a style bank in a workflow be drawn in a minute; for real, it takes many."""
+        if "GlazeBuildStyleBank" in workflow.read_text(encoding="utf-8"):
+            self.set_widget("GlazeBuildStyleBank", "short_side", 64)
+            self.set_widget("GlazeBuildStyleBank", "steps", 1)
+
     def as_api(self) -> dict[str, Any]:
         """The graph as the Run button would send it."""
         prompt: dict[str, Any] = self.page.evaluate(

@@ -110,8 +110,11 @@ class Server:
 
     def clear_caches(self) -> None:
         """What the page's button does: unload models, forget all results."""
-        self.post("/free", {"unload_models": True, "free_memory": True})
-        time.sleep(2)  # the host's queue looks at the flags once a second
+        for _ in range(60):  # the host's queue does it when it gets round to it, or forgets it
+            self.post("/free", {"unload_models": True, "free_memory": True})
+            time.sleep(1)
+            if not self.get("/probe")["loaded"]:
+                return
 
     def stop(self) -> None:
         self.process.terminate()

@@ -98,6 +98,7 @@ def make_small(host: HostPage, workflow: Path) -> None:
     if "EmptyLatentImage" in workflow.read_text(encoding="utf-8"):
         host.set_widget("EmptyLatentImage", "width", 128)
         host.set_widget("EmptyLatentImage", "height", 96)
+    host.draw_bank_small(workflow)
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
