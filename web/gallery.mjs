@@ -67,6 +67,7 @@ export function createGallery(onChoose, thumbnailOf) {
   const band = el("label", { class: "glaze-check", title: say("gallery.band.tip") }, bandOnly, say("gallery.band"));
   const status = el("span", { class: "glaze-faint", role: "status" });
   const message = el("p", { class: "glaze-message" });
+  const notes = el("p", { class: "glaze-message", role: "note", hidden: true });
   const canvas = el("div", { class: "glaze-canvas" });
   const list = el(
     "div",
@@ -86,6 +87,7 @@ export function createGallery(onChoose, thumbnailOf) {
       { class: "glaze glaze-gallery", "aria-label": say("gallery.label") },
       el("div", { class: "glaze-row" }, search, status),
       el("div", { class: "glaze-row" }, genre, order, band),
+      notes,
       list,
     ),
   );
@@ -346,6 +348,11 @@ export function createGallery(onChoose, thumbnailOf) {
       ranking = entries;
       chosenLast = chosen[0] ?? null;
       renewAll();
+    },
+    /** Sentences about the last choice. */
+    setNotes(sentences) {
+      notes.textContent = sentences.join(" ");
+      notes.hidden = !notes.textContent;
     },
     /** The value of the node's own widget. */
     setValue(name) {

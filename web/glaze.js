@@ -178,6 +178,7 @@ function setUpGallery(node) {
   gallery.element.addEventListener("focusin", look);
   after(node, "onExecuted", (output) => {
     if (output?.glaze_ranking) gallery.setRanking(output.glaze_ranking, output.glaze_chosen ?? []);
+    if (output?.glaze_ranking) gallery.setNotes(output.glaze_notes ?? []);
   });
   queueMicrotask(look);
 }

@@ -215,6 +215,14 @@ def test_what_the_last_run_chose(widget_page: Any) -> None:
     assert cells(page).filter(has_text="chosen").count() == 1
 
 
+def test_notes_about_the_choice_are_shown_until_the_next_run(widget_page: Any) -> None:
+    page = mount(widget_page, styles(5), "gallery.setNotes(['Wire five or more works.'])")
+    note = page.get_by_role("note")
+    assert note.inner_text() == "Wire five or more works."
+    page.evaluate("gallery.setNotes([])")
+    assert not note.is_visible()
+
+
 def test_an_unknown_bank_shows_what_was_ranked(widget_page: Any) -> None:
     page = mount(widget_page, None)
     assert page.get_by_text("Wire a Load style bank").is_visible()
