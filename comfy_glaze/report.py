@@ -188,8 +188,8 @@ def _quality_words(quality: dict[str, Any]) -> str:
             ("ssimulacra2", "SSIMULACRA2", 1),
             ("flip", "FLIP", 4),
             ("ms_ssim", "MS-SSIM", 4),
-            ("flat_delta_e", "even ground ΔE2000", 2),
-            ("colour_cast", "cast ΔE2000", 2),
+            ("flat_delta_e", "even ground dE2000", 2),
+            ("colour_cast", "cast dE2000", 2),
         )
         if quality[key] is not None
     ]

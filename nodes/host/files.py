@@ -16,15 +16,20 @@ folder_paths.add_model_folder_path(
 )
 
 
+IN_OUTPUT = " (output)"
+"""Marks folders of the output folder.  Not the host's own ``[output]``: the newest pages look for
+such a value among the pictures that they have seen, find no folder, and paint the node red."""
+
+
 def picture_sources() -> list[str]:
     """What can be loaded: pictures in the input folder, and folders in input and output.
 
-    Folders end with a slash; those of the output folder carry the host's mark ``[output]``.
+    Folders end with a slash; those of the output folder carry :data:`IN_OUTPUT`.
     """
     top = Path(folder_paths.get_input_directory())
     pictures = sorted(path.name for path in _entries(top) if path.suffix.lower() in SUFFIXES)
     folders = [f"{name}/" for name in _folders(top)]
-    made = [f"{name}/ [output]" for name in _folders(Path(folder_paths.get_output_directory()))]
+    made = [f"{name}/{IN_OUTPUT}" for name in _folders(Path(folder_paths.get_output_directory()))]
     return [*pictures, *folders, *made]
 
 
@@ -49,7 +54,10 @@ def source_path(source: str) -> Path:
     Raises:
         ArtworkError: there is none, or it lies outside the host's folders.
     """
-    name, folder = folder_paths.annotated_filepath(source)
+    if source.endswith(IN_OUTPUT):
+        name, folder = source.removesuffix(IN_OUTPUT), folder_paths.get_output_directory()
+    else:
+        name, folder = folder_paths.annotated_filepath(source)
     top = Path(folder or folder_paths.get_input_directory()).resolve()
     path = Path(top, name.strip()).resolve()
     if not path.is_relative_to(top):
@@ -72,7 +80,7 @@ def style_bank_path(name: str) -> Path:
 
 def picture_folders() -> list[str]:
     """Those of :func:`picture_sources` that are folders."""
-    return [source for source in picture_sources() if source.removesuffix(" [output]")[-1] == "/"]
+    return [source for source in picture_sources() if source.removesuffix(IN_OUTPUT)[-1] == "/"]
 
 
 def new_style_bank(name: str) -> Path:

@@ -145,7 +145,7 @@ def test_a_folder_of_mixed_sizes_goes_through_as_a_list(server: Server) -> None:
     folder.mkdir(exist_ok=True)
     for name, (height, width) in {"a": (48, 64), "b": (72, 40)}.items():
         crop_to_file(folder / f"{name}.png", height, width)
-    run = server.run(rehearsal_graph("made/ [output]"))
+    run = server.run(rehearsal_graph("made/ (output)"))
     assert run.end == "execution_success", run.events[-1]
     rows = run.shown("save")["glaze"]
     assert [Path(row["file"]["filename"]).stem for row in rows] == ["a_00001_", "b_00001_"]

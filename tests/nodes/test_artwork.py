@@ -65,12 +65,14 @@ def test_folders_of_input_and_output_can_be_chosen(pack: Pack) -> None:
     put(pack.base / "output" / "made" / "today", "new.png")
     schema = pack.nodes["GlazeLoadArtwork"].define_schema()
     options = schema.inputs[0].options["options"]
-    assert {"art.png", "./", "made/ [output]", "made/today/ [output]"} <= set(options)
-    images, _, _ = pack.run("GlazeLoadArtwork", source="made/ [output]").args
+    assert {"art.png", "./", "made/ (output)", "made/today/ (output)"} <= set(options)
+    images, _, _ = pack.run("GlazeLoadArtwork", source="made/ (output)").args
     assert len(images) == 1
 
 
-@pytest.mark.parametrize("source", ["../secret.png", "/etc", "gone.png", "../ [output]"])
+@pytest.mark.parametrize(
+    "source", ["../secret.png", "/etc", "gone.png", "../ (output)", "../ [output]"]
+)
 def test_nothing_outside_the_hosts_folders_is_read(pack: Pack, source: str) -> None:
     put(pack.base, "secret.png")
     node = pack.nodes["GlazeLoadArtwork"]
