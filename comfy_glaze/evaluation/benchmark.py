@@ -99,12 +99,12 @@ def run_grid(
     """
     lab.folder.mkdir(parents=True, exist_ok=True)
     until = None if minutes is None else time.monotonic() + 60 * minutes
-    todo = [(s, a, g) for s in range(seeds) for a in artists for g in grid]
+    planned = [(s, a, g) for s in range(seeds) for a in artists for g in grid]
     cells: list[dict[str, Any]] = []
-    for number, (seed, artist, scenario) in enumerate(todo, start=1):
+    for number, (seed, artist, scenario) in enumerate(planned, start=1):
         if until is not None and time.monotonic() > until:
             break
-        at = partial(CellProgress, number, len(todo), artist.name, scenario.name, seed)
+        at = partial(CellProgress, number, len(planned), artist.name, scenario.name, seed)
 
         def tell(progress: Progress, at: Callable[[Progress], CellProgress] = at) -> None:
             on_progress(at(progress))
@@ -117,7 +117,7 @@ def run_grid(
     write_json(_attempts(lab, artists, grid, cells), lab.folder / ATTEMPTS)
     for artist in artists:
         _draw_grid(lab, artist, grid, [c for c in cells if c["artist"] == artist.name])
-    return cells, len(todo) - len(cells)
+    return cells, len(planned) - len(cells)
 
 
 ATTEMPTS = "attempts.json"
