@@ -151,6 +151,8 @@ def _paper(problem: Problem, settings: CloakSettings, progress: _Progress) -> Te
     """
     alpha, limit = problem.budget.alpha, problem.budget.limit
     delta = torch.zeros_like(problem.images, requires_grad=True)
+    if problem.comparison.objective == "away":  # whose gradient is zero at δ = 0
+        delta = problem.random_start(settings.seed)
     adam = torch.optim.Adam([delta], lr=0.005)
     for step in range(1, settings.steps + 1):
         adam.zero_grad()
@@ -303,6 +305,7 @@ def optimize_cloak(
     *,
     keep_clear: Tensor | None = None,
     metric: PerceptualMetric | None = None,
+    objective: str = "towards",
 ) -> Cloak:
     """Cloak pictures: move Φ(images + δ) towards Φ(styled) inside the budget.
 
@@ -315,6 +318,8 @@ def optimize_cloak(
         on_step: called after each step; an exception it raises ends the optimisation.
         keep_clear: (B or 1, 1, H, W), above 0.5 where pixels must not change.
         metric: the budget's metric if it is loaded already.
+        objective: a key of :data:`comfy_glaze.objectives.OBJECTIVES`; those that look at no styled
+            picture take ``images`` in its place.
 
     Raises:
         ValueError: wrong shapes or ranges, or nowhere to move (see :meth:`Comparison.of`).
@@ -328,7 +333,7 @@ def optimize_cloak(
     images, styled = (_usable(picture, encoder.device) for picture in (images, styled))
     if keep_clear is not None:
         keep_clear = _usable(keep_clear, encoder.device)
-    comparison = Comparison.of(images, styled, encoder, metric)
+    comparison = Comparison.of(images, styled, encoder, metric, objective)
     robust = settings.robustness != "none"
     sight = budget.sight.for_coarse_changes() if budget.sight and robust else budget.sight
     room = Room.of(images, replace(budget, sight=sight), keep_clear)

@@ -240,7 +240,7 @@ def _load_module(name: str) -> tuple[nn.Module, str]:
     """The autoencoder that a user names, and what to call it."""
     path = Path(name).expanduser()
     if name == "embedded":
-        return _embedded(), EMBEDDED_VERSION
+        return embedded_autoencoder(), EMBEDDED_VERSION
     if path.is_dir():
         return _from_diffusers(str(path), local=True), path.name
     if path.is_file():
@@ -289,7 +289,8 @@ def _build(config: Mapping[str, Any], weights: Mapping[str, Tensor], source: str
     return model
 
 
-def _embedded() -> nn.Module:
+def embedded_autoencoder() -> nn.Module:
+    """The embedded autoencoder, both halves, as diffusers' ``AutoencoderTiny``."""
     config = json.loads((EMBEDDED_FOLDER / f"{EMBEDDED_VERSION}.json").read_text("utf-8"))
     weights = _read_weights(EMBEDDED_FOLDER / f"{EMBEDDED_VERSION}.safetensors")
     return _build(config, weights, EMBEDDED_VERSION)

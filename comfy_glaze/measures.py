@@ -18,6 +18,7 @@ from torch import Tensor
 
 from .encoders import Encoder
 from .images import View, bands, check_images, views_of
+from .objectives import OBJECTIVES, Objective
 from .perceptual import PerceptualMetric, Reference
 
 MEASURED_TILES = 9
@@ -111,16 +112,24 @@ class ViewTarget:
 
     Attributes:
         view: the window and its scale.
-        styled: features of the styled picture in this view, (B, C, h, w).
-        before: feature distance (B,) of the untouched original from them; of a native tile at least
-            5% of the whole picture's, so that a tile which the style hardly touches counts little.
+        goal: features (B, C, h, w) that the distance is taken from: for the objective ``towards``
+            those of the styled picture in this view.
+        before: the distance's unit (B,): for ``towards`` the distance of the untouched original;
+            of a native tile at least 5% of the whole picture's, so that a tile which the style
+            hardly touches counts little.
+        objective: of the cloak.
         reference: the metric's features of the original; None without a metric.
     """
 
     view: View
-    styled: Tensor
+    goal: Tensor
     before: Tensor
+    objective: Objective
     reference: Reference | None
+
+    def value(self, features: Tensor) -> Tensor:
+        """J of features of this view, (B,): 1 for the untouched original's, less for a cloak's."""
+        return self.objective.value(feature_distance(features, self.goal) / self.before)
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,6 +140,7 @@ class Comparison:
         original, styled: images (B, 3, H, W) in [0, 1].
         encoder, metric: what measures; the metric may be None.
         views: where it measures, the whole picture first.
+        objective: a key of :data:`comfy_glaze.objectives.OBJECTIVES`.
     """
 
     original: Tensor
@@ -138,6 +148,7 @@ class Comparison:
     encoder: Encoder
     metric: PerceptualMetric | None
     views: tuple[View, ...]
+    objective: str = "towards"
     _kept: dict[View, ViewTarget] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -148,6 +159,7 @@ class Comparison:
         styled: Tensor,
         encoder: Encoder,
         metric: PerceptualMetric | None,
+        objective: str = "towards",
     ) -> Comparison:
         """Compute what is needed again and again: the whole picture's target.
 
@@ -162,7 +174,8 @@ class Comparison:
                 f"styled must have the size of the images, {tuple(original.shape)}, "
                 f"but it has {tuple(styled.shape)}."
             )
-        comparison = cls(original, styled, encoder, metric, measured_views(original))
+        views = measured_views(original)
+        comparison = cls(original, styled, encoder, metric, views, objective)
         (whole,) = comparison.keep(comparison.views[:1])
         if not bool((whole.before > 1e-12).all()):
             raise ValueError(
@@ -183,11 +196,13 @@ class Comparison:
         """What a view is compared with: as kept, or computed anew, without the reference."""
         if view in self._kept:
             return self._kept[view]
-        styled = self.encoder(view.of(self.styled))
-        before = feature_distance(self.encoder(view.of(self.original)), styled)
+        objective = OBJECTIVES[self.objective]
+        own = self.encoder(view.of(self.original))
+        styled = own if self.styled is self.original else self.encoder(view.of(self.styled))
+        before = feature_distance(own, objective.unit(own, styled))
         if view != self.views[0]:  # a tile that the style hardly touches must not outweigh others
             before = torch.maximum(before, 0.05 * self.target(self.views[0]).before)
-        return ViewTarget(view, styled, before, None)
+        return ViewTarget(view, objective.goal(own, styled), before, objective, None)
 
     @torch.no_grad()
     def reference(self, view: View) -> Reference | None:
@@ -213,12 +228,13 @@ class Comparison:
         Args:
             perceptual: the metric's worst value for these very pixels, (B,), if it is known.
         """
-        before, after = [], []
+        before, after, values = [], [], []
         for view in self.views:
-            target = self.target(view)
+            target, features = self.target(view), self.encoder(view.of(cloaked))
             before.append(target.before)
-            after.append(feature_distance(self.encoder(view.of(cloaked)), target.styled))
-        shift = 1 - torch.stack(after) / torch.stack(before)
+            after.append(feature_distance(features, target.goal))
+            values.append(target.value(features))
+        shift = 1 - torch.stack(values)
         native = torch.tensor([view.native for view in self.views])
         shift_native = shift[native].mean(dim=0)
         perceptual = self.perceptual(cloaked) if perceptual is None else perceptual

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .budget import Budget, Room
 from .images import LEVELS, resize, size_in_views, views_of
-from .measures import Comparison, ViewTarget, feature_distance
+from .measures import Comparison, ViewTarget
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,12 +46,19 @@ class Problem:
         is_copy = room.images is not comparison.original
         if is_copy:
             styled = resize(comparison.styled, height, width).clamp(0, 1)
+<<<<<<< HEAD
             comparison = Comparison.of(room.images, styled, comparison.encoder, comparison.metric)
         whole, *tiles = views_of(height, width)
         if is_copy:  # a tile has a turn or two: its reference may be made then, and forgotten
             targets = comparison.keep([whole]) + tuple(map(comparison.target, tiles))
         else:
             targets = comparison.keep([whole, *tiles])
+=======
+            comparison = Comparison.of(
+                room.images, styled, comparison.encoder, comparison.metric, comparison.objective
+            )
+        targets = comparison.keep(views_of(height, width))
+>>>>>>> main
         cap = 16 / LEVELS if room.cap is None else room.cap
         return cls(comparison, targets, budget, cap, below, above, is_copy)
 
@@ -68,7 +75,7 @@ class Problem:
     def distance(
         self, seen: Tensor, target: ViewTarget, dtype: torch.dtype | None = None
     ) -> Tensor:
-        """d / d₀ of a view of x + δ, (B,): the first half of Eq. 2.
+        """J of a view of x + δ, (B,): d / d₀, the first half of Eq. 2, for ``towards``.
 
         Args:
             seen: the view as it is, (B, 3, h, w); a mimic's changes would come before Φ here.
@@ -77,7 +84,7 @@ class Problem:
         encoder = self.comparison.encoder
         with torch.autocast(encoder.device.type, dtype, enabled=dtype is not None):
             features = encoder(seen)
-        return feature_distance(features, target.styled) / target.before
+        return target.value(features)
 
     def perceptual(self, seen: Tensor, target: ViewTarget) -> Tensor:
         """The metric's value of a view of x + δ, (B,): what the second half of Eq. 2 limits."""

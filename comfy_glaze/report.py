@@ -105,10 +105,10 @@ def build_report(
     return report
 
 
-def write_json(report: dict[str, Any], path: Path) -> None:
-    """Write a report, whole or not at all."""
+def write_json(value: Any, path: Path) -> None:
+    """Write a report, or any other value, whole or not at all."""
     with atomic_write(path) as temporary:
-        text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
         # a name that is not UTF-8 stands in the JSON as its escapes
         temporary.write_bytes((text + "\n").encode("utf-8", "backslashreplace"))
 

@@ -176,11 +176,17 @@ def load_text_to_image(source: str, device: torch.device | str = "cpu") -> TextT
     return TextToImage(f"{Path(source).name}, {how}", draw)
 
 
-def load_pipeline(source: str, device: torch.device, task: str = "image-to-image") -> Any:
+def load_pipeline(
+    source: str,
+    device: torch.device,
+    task: str = "image-to-image",
+    dtype: torch.dtype | None = None,
+) -> Any:
     """A pipeline of Stable Diffusion, silent and without its safety checker.
 
     Args:
         task: ``image-to-image`` or ``text-to-image``.
+        dtype: of all its parts; None for float16 on CUDA and float32 elsewhere.
 
     Raises:
         StyleTransferError: none can be loaded from ``source``.
@@ -209,7 +215,8 @@ def load_pipeline(source: str, device: torch.device, task: str = "image-to-image
             None  # its false alarms would lead a cloak towards a black picture
         )
     pipeline.set_progress_bar_config(disable=True)
-    return pipeline.to(device, torch.float16 if device.type == "cuda" else torch.float32)
+    usual = torch.float16 if device.type == "cuda" else torch.float32
+    return pipeline.to(device, dtype or usual)
 
 
 def _single_file_class(path: Path, task: str) -> Any:

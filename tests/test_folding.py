@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from comfy_glaze.encoders import _embedded, load_encoder
+from comfy_glaze.encoders import embedded_autoencoder, load_encoder
 from comfy_glaze.folding import BlurredConv, DownsamplingPair, HalvingConv
 from comfy_glaze.perceptual import _BlurPool, load_metric
 
@@ -26,7 +26,7 @@ def first_layers() -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
 
 def embedded_layers() -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
     """The embedded encoder's first two layers, folded and one after the other."""
-    first, second = list(_embedded().encoder.layers)[:2]  # type: ignore[union-attr, arg-type]
+    first, second = list(embedded_autoencoder().encoder.layers)[:2]  # type: ignore[union-attr, arg-type]
     return DownsamplingPair(first, second), lambda x: second(first(x))
 
 
