@@ -228,7 +228,7 @@ def _descend(
         distance = problem.distance(shown, target, dtype)
         direction = _unit_gradient(distance, point)
         finite = finite & direction.isfinite().all()
-        if target.reference is not None and measured:
+        if measured and problem.comparison.metric is not None:
             perceptual = problem.perceptual(point, target)
             pulls[view] = _unit_gradient(perceptual, point)
             excess = (perceptual.detach() / (AIM * limit) - 1).view(-1, 1, 1, 1)

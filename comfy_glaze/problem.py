@@ -49,7 +49,11 @@ class Problem:
             comparison = Comparison.of(
                 room.images, styled, comparison.encoder, comparison.metric, comparison.objective
             )
-        targets = comparison.keep(views_of(height, width))
+        whole, *tiles = views_of(height, width)
+        if is_copy:  # a tile has a turn or two: its reference may be made then, and forgotten
+            targets = comparison.keep([whole]) + tuple(map(comparison.target, tiles))
+        else:
+            targets = comparison.keep([whole, *tiles])
         cap = 16 / LEVELS if room.cap is None else room.cap
         return cls(comparison, targets, budget, cap, below, above, is_copy)
 
@@ -79,9 +83,12 @@ class Problem:
 
     def perceptual(self, seen: Tensor, target: ViewTarget) -> Tensor:
         """The metric's value of a view of x + δ, (B,): what the second half of Eq. 2 limits."""
-        if self.comparison.metric is None or target.reference is None:
+        metric, reference = self.comparison.metric, target.reference
+        if reference is None:
+            reference = self.comparison.reference(target.view)
+        if metric is None or reference is None:
             return torch.zeros(len(seen), device=seen.device)
-        return self.comparison.metric.distance(target.reference, seen)
+        return metric.distance(reference, seen)
 
     def project_(self, delta: Tensor) -> None:
         """Clamp δ in place to the L∞ cap, the pixels' range, and the pixels left alone."""
