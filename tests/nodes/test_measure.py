@@ -26,24 +26,17 @@ def changed(pack: Pack, **inputs: Any) -> Tensor:
     return result
 
 
-def cloak(pack: Pack, encoder: Any, pictures: Tensor, styled: Tensor) -> Tensor:
-    (budget,) = pack.run("GlazeLPIPSBudget", metric="st-lpips-alex").args
-    cloaked: Tensor = pack.run(
-        "GlazeCloakOptimize",
-        image=pictures,
-        styled=styled,
-        encoder=encoder,
-        budget=budget,
-        steps=6,
-    ).args[0]
-    return cloaked
+def cloak(original: Tensor, styled: Tensor) -> Tensor:
+    """A tenth of the way to the styled pictures: a cloak, if a plain one."""
+    with torch.inference_mode():
+        return ((0.9 * original + 0.1 * styled) * LEVELS).round() / LEVELS
 
 
 def measure(pack: Pack, encoder: Any, hidden: Any = None, batch: int = 1, **inputs: Any) -> Any:
     original, styled = host_picture(batch=batch), host_picture(seed=1, batch=batch)
     given = {
         "original": original,
-        "cloaked": cloak(pack, encoder, original, styled),
+        "cloaked": cloak(original, styled),
         "styled": styled,
         "countermeasures": "custom",
         "metric": "st-lpips-alex",
@@ -202,12 +195,9 @@ def test_combined_encoders_are_measured_together(pack: Pack) -> None:
 
 @pytest.mark.parametrize("looks", [1, 3])
 def test_stop_ends_the_measuring_between_countermeasures(pack: Pack, looks: int) -> None:
-    vae = host_vae()
-    original, styled = host_picture(), host_picture(seed=1)
-    cloaked = cloak(pack, vae, original, styled)
     pack.memory.stop_after = looks
     with pytest.raises(Interrupt):
-        measure(pack, vae, cloaked=cloaked, custom="jpeg-420,blur")
+        measure(pack, host_vae(), custom="jpeg-420,blur")
     assert pack.memory.current_loaded_models == []
 
 
