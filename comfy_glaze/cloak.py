@@ -219,7 +219,7 @@ def _descend(
     pulls: dict[int, Tensor] = {}  # the metric's unit gradient in each view, and when it is stale
     turns = [0] * len(problem.targets)
     for step in range(1, settings.steps + 1):
-        view = _turn(step, len(problem.targets), every=3 if problem.is_copy else 2)
+        view = _turn(step, len(problem.targets))
         target = problem.targets[view]
         measured = turns[view] % METRIC_EVERY == 0
         seen = target.view.of(images + delta, soft=not measured)
@@ -257,19 +257,17 @@ def _unit_gradient(values: Tensor, point: Tensor) -> Tensor:
     return gradient / gradient.abs().mean(dim=(1, 2, 3), keepdim=True).clamp_min(1e-30)
 
 
-def _turn(step: int, views: int, every: int = 2) -> int:
-    """Whose turn it is: the whole picture's (0), or at every second or third step a tile's."""
-    if views == 1 or step % every:
+def _turn(step: int, views: int) -> int:
+    """Whose turn it is: the whole picture's (0), or at every second step a tile's."""
+    if views == 1 or step % 2:
         return 0
-    return 1 + (step // every - 1) % (views - 1)
+    return 1 + (step // 2 - 1) % (views - 1)
 
 
 def _fast_steps(problem: Problem) -> int:
-    """Four turns for every native tile; two for the tiles of a copy, which are not native."""
+    """Four turns for every native tile, and as many for the whole."""
     tiles = len(problem.targets) - 1
-    if tiles == 0:
-        return 16
-    return 6 * tiles if problem.is_copy else max(40, 8 * tiles)
+    return 8 * tiles if tiles else 16
 
 
 @dataclass(frozen=True)

@@ -86,9 +86,14 @@ def size_with_short_side(height: int, width: int, short: int) -> tuple[int, int]
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def size_in_views(height: int, width: int, views: int) -> tuple[int, int]:
-    """The size (height, width) scaled so that its short side is at most that many views."""
-    return size_with_short_side(height, width, views * VIEW_SIZE)
+def size_to_optimise(height: int, width: int, views: int) -> tuple[int, int]:
+    """The size at which δ is found: the picture's own up to that many views, beyond them one view.
+
+    Both are taken of the short side.
+    """
+    if min(height, width) <= views * VIEW_SIZE:
+        return height, width
+    return size_with_short_side(height, width, VIEW_SIZE)
 
 
 def shrink(images: Tensor, short: int) -> Tensor:

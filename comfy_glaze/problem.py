@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .budget import Budget, Room
-from .images import LEVELS, resize, size_in_views, views_of
+from .images import LEVELS, resize, size_to_optimise, views_of
 from .measures import Comparison, ViewTarget
 
 
@@ -22,7 +22,6 @@ class Problem:
         budget: limit, α and the cap where it is one number.
         cap: the L∞ cap in [0, 1] units, for all pixels or (B or 1, 3 or 1, h, w).
         below, above: per pixel, how far δ may go down and up.
-        is_copy: whether the pictures stand for larger ones, so that their tiles are not native.
     """
 
     comparison: Comparison
@@ -31,31 +30,26 @@ class Problem:
     cap: float | Tensor
     below: Tensor
     above: Tensor
-    is_copy: bool = False
 
     @classmethod
     def of(cls, comparison: Comparison, room: Room, budget: Budget, views: int | None) -> Problem:
         """The problem on pictures whose short side is at most ``views`` views, or any.
 
-        Larger ones are scaled down: their δ is optimised there, and enlarged when it is done.
+        Larger ones are scaled down to one view: their δ is optimised there, and enlarged when it is
+        done.
         """
         height, width = room.images.shape[-2:]
         if views is not None:
-            height, width = size_in_views(height, width, views)
+            height, width = size_to_optimise(height, width, views)
         room, below, above = room.scaled_to(height, width)
-        is_copy = room.images is not comparison.original
-        if is_copy:
+        if room.images is not comparison.original:
             styled = resize(comparison.styled, height, width).clamp(0, 1)
             comparison = Comparison.of(
                 room.images, styled, comparison.encoder, comparison.metric, comparison.objective
             )
-        whole, *tiles = views_of(height, width)
-        if is_copy:  # a tile has a turn or two: its reference may be made then, and forgotten
-            targets = comparison.keep([whole]) + tuple(map(comparison.target, tiles))
-        else:
-            targets = comparison.keep([whole, *tiles])
+        targets = comparison.keep(views_of(height, width))
         cap = 16 / LEVELS if room.cap is None else room.cap
-        return cls(comparison, targets, budget, cap, below, above, is_copy)
+        return cls(comparison, targets, budget, cap, below, above)
 
     @property
     def images(self) -> Tensor:

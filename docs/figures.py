@@ -1,14 +1,18 @@
-"""Make the README's picture from what its first command left.
+"""Make the pictures of the README and of the robustness page from what cloaking has left.
 
     comfy-glaze cloak examples/harbour.png --out cloaked
+    for preset in gallery default strong; do
+        comfy-glaze cloak examples/*.png --preset $preset --out presets/$preset; done
     python docs/figures.py
 
-The harbour under the default preset: the whole of it, a detail at its own size, and what the cloak
-leads towards.
+The first shows the harbour under the default preset: the whole of it, a detail at its own size, and
+what the cloak leads towards. The second shows a detail of each bundled artwork, at its own size,
+under every preset.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
@@ -20,24 +24,60 @@ PICTURES = (
     ("what the encoder is led towards", ROOT / "cloaked-reports/harbour.png.styled.png"),
 )
 DETAIL = (330, 190, 630, 415)  # px: the sail
+PRESETS = ("original", "gallery", "default", "strong")
+DETAILS = {  # px: a place with even ground and with detail
+    "harbour": (330, 190, 570, 430),
+    "poster": (330, 330, 570, 570),
+    "ink": (300, 220, 540, 460),
+    "pastel": (140, 400, 380, 640),
+}
 MARGIN, TITLE = 12, 30
+Rows = Sequence[Sequence[Image.Image]]
+
+
+def draw_sheet(titles: Sequence[str], rows: Rows) -> Image.Image:
+    """Pictures of one size in rows, under titles."""
+    width, height = rows[0][0].size
+    size = (
+        len(titles) * (width + MARGIN) + MARGIN,
+        TITLE + len(rows) * (height + MARGIN),
+    )
+    sheet = Image.new("RGB", size, "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(16)
+    for column, title in enumerate(titles):
+        left = MARGIN + column * (width + MARGIN)
+        draw.text((left, 8), title, fill=(40, 40, 40), font=font)
+        for row, pictures in enumerate(rows):
+            sheet.paste(pictures[column], (left, TITLE + row * (height + MARGIN)))
+    return sheet
+
+
+def before_after() -> Image.Image:
+    """The harbour, whole and in detail."""
+    pictures = [Image.open(path).convert("RGB") for _, path in PICTURES]
+    details = [picture.crop(DETAIL) for picture in pictures]
+    wholes = [p.resize(details[0].size, Image.Resampling.LANCZOS) for p in pictures]
+    return draw_sheet([title for title, _ in PICTURES], [wholes, details])
+
+
+def presets() -> Image.Image:
+    """Details under every preset."""
+
+    def path(name: str, preset: str) -> Path:
+        folder = ROOT / ("examples" if preset == "original" else f"presets/{preset}")
+        return folder / f"{name}.png"
+
+    rows = [
+        [Image.open(path(name, preset)).convert("RGB").crop(box) for preset in PRESETS]
+        for name, box in DETAILS.items()
+    ]
+    return draw_sheet(PRESETS, rows)
 
 
 def main() -> None:
-    """Write docs/before-after.png."""
-    width, height = DETAIL[2] - DETAIL[0], DETAIL[3] - DETAIL[1]
-    font = ImageFont.load_default(16)
-    size = (len(PICTURES) * (width + MARGIN) + MARGIN, TITLE + 2 * (height + MARGIN))
-    sheet = Image.new("RGB", size, "white")
-    draw = ImageDraw.Draw(sheet)
-    for column, (title, path) in enumerate(PICTURES):
-        picture = Image.open(path).convert("RGB")
-        left = MARGIN + column * (width + MARGIN)
-        draw.text((left, 8), title, fill=(40, 40, 40), font=font)
-        whole = picture.resize((width, height), Image.Resampling.LANCZOS)
-        sheet.paste(whole, (left, TITLE))
-        sheet.paste(picture.crop(DETAIL), (left, TITLE + height + MARGIN))
-    sheet.save(ROOT / "docs/before-after.png", optimize=True)
+    """Write docs/before-after.png and docs/presets.webp."""
+    before_after().save(ROOT / "docs/before-after.png", optimize=True)
+    presets().save(ROOT / "docs/presets.webp", lossless=True)
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ def test_draws_depend_on_seed_and_step_alone() -> None:
 
 
 def test_web_survives_where_none_does_not() -> None:
-    """On the embedded encoder: most of a plain cloak is gone after JPEG 75 or halving."""
+    """On the embedded encoder: half of a plain cloak is gone after JPEG 75 or halving."""
     encoder = load_encoder("embedded")
     picture, styled = smooth_picture(96, 96, seed=2), smooth_picture(96, 96, seed=9)
     budget = Budget(linf=8 / LEVELS, metric="none")
@@ -69,9 +69,9 @@ def test_web_survives_where_none_does_not() -> None:
         level: measure_retention(picture, cloak.images, styled, encoder, cases)[0]
         for level, cloak in cloaks.items()
     }
-    assert max(row.retention for row in kept["none"]) < 0.5
-    assert min(row.retention for row in kept["web"]) > 0.6
-    assert min(row.shift for row in kept["web"]) > 1.5 * max(row.shift for row in kept["none"])
+    assert max(row.retention for row in kept["none"]) < 0.6
+    assert min(row.retention for row in kept["web"]) > 0.75
+    assert min(row.shift for row in kept["web"]) > 1.05 * max(row.shift for row in kept["none"])
 
 
 def test_unknown_robustness_is_refused() -> None:

@@ -286,8 +286,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--noise", type=float, default=0.08, help="largest noise on the latents")
     parser.add_argument("--moments", type=float, default=0.5, help="weight of the moment penalty")
-    parser.add_argument("--pliancy", type=float, default=0.15, help="weight of the one-step shift")
-    parser.add_argument("--steadiness", type=float, default=0.15, help="weight of the shift lost")
+    parser.add_argument("--pliancy", type=float, default=1.0, help="weight of the one-step shift")
+    parser.add_argument("--steadiness", type=float, default=0.3, help="weight of the shift lost")
     parser.add_argument(
         "--smooth-colour", action="store_true", help="blur what the stem sees of it"
     )
