@@ -15,7 +15,15 @@ import pytest
 
 from .conftest import NAME, ROOT, Pack
 
-HOST_MODULES = {"comfy", "folder_paths", "server", "latent_preview", "execution", "aiohttp"}
+HOST_MODULES = {
+    "comfy",
+    "comfy_execution",
+    "folder_paths",
+    "server",
+    "latent_preview",
+    "execution",
+    "aiohttp",
+}
 
 # Frozen: shared workflows store a node's widgets by position, and wires by the sockets' names.
 WIDGETS: dict[str, list[tuple[str, Any]]] = {
@@ -64,10 +72,11 @@ WIDGETS: dict[str, list[tuple[str, Any]]] = {
         ("format", "same"),
         ("quality", 95),
         ("metadata", False),
+        ("resume", False),
     ],
 }
 SOCKETS: dict[str, tuple[str, str]] = {
-    "GlazeLoadArtwork": ("", "image keep_clear artwork"),
+    "GlazeLoadArtwork": ("", "image keep_clear artwork works"),
     "GlazeLoadEncoder": ("", "encoder"),
     "GlazeCombineEncoders": ("encoder_1 encoder_2 encoder_3 encoder_4", "encoder"),
     "GlazeLoadStyleBank": ("", "style_bank"),
