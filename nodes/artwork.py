@@ -139,7 +139,7 @@ class LoadArtwork(io.ComfyNode):
             tell(f"{saved} of {len(chosen)} are saved", node_id)
             if piece is None:
                 return io.NodeOutput(*[[blocked()] for _ in range(4)])
-            artworks, names = [piece], piece.works
+            artworks, names = [piece], list(piece.works)
         else:
             artworks = [load_artwork(path) for path, _ in chosen]
         works = works_named(found, names) if links_to(graph, node_id, WORKS) else []
