@@ -220,9 +220,17 @@ class SaveCloaked(io.ComfyNode):
                 io.Boolean.Input(
                     "resume",
                     default=False,
+                    optional=True,
                     tooltip="For a folder: one picture in each run, saved under its own name, and "
                     "the run again by itself until all are saved. Stopped or broken off, it goes "
                     "on where it was when you run it again, and does only what is new or changed.",
+                ),
+                io.Boolean.Input(
+                    "no_ai_training",
+                    default=False,
+                    optional=True,
+                    tooltip="States in each file that it may not be used to train AI, where "
+                    "crawlers are asked to look. It is a legal statement, not a lock.",
                 ),
             ],
             outputs=[],
@@ -239,6 +247,7 @@ class SaveCloaked(io.ComfyNode):
         quality: int,
         metadata: bool,
         resume: bool = False,
+        no_ai_training: bool = False,
         artwork: Artwork | None = None,
     ) -> Any:
         pictures = to_grid(to_images(images))
@@ -264,7 +273,16 @@ class SaveCloaked(io.ComfyNode):
                 else _next_spot(filename_prefix, format, artwork, picture)
             )
             rows.append(
-                _save(picture, cloak, number, _carrier(artwork, picture), spot, quality, text)
+                _save(
+                    picture,
+                    cloak,
+                    number,
+                    _carrier(artwork, picture),
+                    spot,
+                    quality,
+                    text,
+                    no_ai_training,
+                )
             )
         if resume and piece and is_saved(piece, graph):
             run_again()
@@ -305,6 +323,7 @@ def _save(
     spot: Spot,
     quality: int,
     text: dict[str, str],
+    no_ai_training: bool,
 ) -> dict[str, Any]:
     """Save one picture and what belongs to it; gives what the page shows."""
     height, width = picture.shape[-2:]
@@ -334,6 +353,7 @@ def _save(
             metric=metric,
             format=spot.format,
             quality=quality,
+            no_ai_training=no_ai_training,
             text=text,
             manifest=spot.manifest,
             fingerprint=spot.settings,

@@ -186,7 +186,7 @@ def main() -> None:
         print(json.dumps(on_cluster(top, 3 if kill else 40, kill)))
         return
     if sys.argv[3] == "batches":
-        make_pictures(top / "in", pictures, 256)
+        make_pictures(top / "in", pictures, 128)
         print(json.dumps(in_batches(top, 4)))
         return
     kills = int(sys.argv[3])

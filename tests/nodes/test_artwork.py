@@ -194,6 +194,15 @@ def test_the_graph_is_written_only_when_asked_for(pack: Pack, cloaked: Any, form
     assert b"secret style" in written(True)
 
 
+@pytest.mark.parametrize("format", ["png", "jpeg"])
+def test_the_training_statement_is_written_only_when_asked_for(
+    pack: Pack, cloaked: Any, format: str
+) -> None:
+    for asked in (False, True):
+        row = save(pack, cloaked, format=format, no_ai_training=asked)[0]
+        assert (b"DMI-PROHIBITED-AIMLTRAINING" in saved(pack, row["file"]).read_bytes()) is asked
+
+
 def test_png_text_is_what_the_host_reads_back(pack: Pack, cloaked: Any) -> None:
     hidden = SimpleNamespace(prompt={"1": "x"}, extra_pnginfo={"workflow": {"nodes": []}})
     image, cloak = cloaked

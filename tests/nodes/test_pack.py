@@ -73,6 +73,7 @@ WIDGETS: dict[str, list[tuple[str, Any]]] = {
         ("quality", 95),
         ("metadata", False),
         ("resume", False),
+        ("no_ai_training", False),
     ],
 }
 SOCKETS: dict[str, tuple[str, str]] = {
@@ -124,6 +125,13 @@ def test_a_seed_stays_until_the_user_changes_it(pack: Pack) -> None:
     ]
     assert len(seeds) == 3
     assert all(one.options["control_after_generate"] is False for one in seeds)
+
+
+def test_graphs_from_before_a_widget_was_added_still_run(pack: Pack) -> None:
+    """A host leaves out an output whose required widgets a saved graph does not name."""
+    inputs = {one.id: one for one in pack.nodes["GlazeSaveCloaked"].define_schema().inputs}
+    for added in ("resume", "no_ai_training"):
+        assert inputs[added].options["optional"] is True
 
 
 def test_the_root_imports_nothing_by_itself(pack: Pack) -> None:
