@@ -48,9 +48,9 @@ class Budget:
 
 
 PRESETS: dict[str, Budget] = {
-    "gallery": Budget(limit=0.03, linf=4 / LEVELS, sight=Sight(0.6, 0.25)),
-    "default": Budget(limit=0.05, linf=6 / LEVELS, sight=Sight(0.8, 0.35)),
-    "strong": Budget(limit=0.10, linf=10 / LEVELS, sight=Sight(1.2, 0.8)),
+    "gallery": Budget(limit=0.03, linf=4 / LEVELS, sight=Sight(0.6, 0.35)),
+    "default": Budget(limit=0.05, linf=6 / LEVELS, sight=Sight(0.8, 0.33)),
+    "strong": Budget(limit=0.10, linf=10 / LEVELS, sight=Sight(1.2, 0.6)),
 }
 """Budgets as an artist would name them: how visible, on the bundled artworks at 100%."""
 

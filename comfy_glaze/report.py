@@ -138,17 +138,46 @@ def write_sheet(
         ("cloaked", cloaked),
         (f"difference times {factor}", difference),
     ]
-    top, left, height, width = report["quality"]["worst"]
-    closer = [
+    closer = _closer(original, cloaked, report["quality"])
+    sheet = _compose([panels, closer], _lines(report))
+    with atomic_write(path) as temporary:
+        sheet.save(temporary, "PNG", optimize=True)
+
+
+def draw_measured(
+    original: Tensor, cloaked: Tensor, measured: dict[str, Any], bars: Image.Image
+) -> Image.Image:
+    """Where the cloak shows most, at 100%, its measures, and what countermeasures leave.
+
+    Args:
+        original, cloaked: images (1, 3, H, W) in [0, 1].
+        measured: measures under the report's keys, with ``quality`` and ``rehearsal``.
+        bars: a drawing to stand below.
+    """
+    perceptual = measured["perceptual"]
+    lines = [
+        f"shift {measured['shift']['512']:.3f}    {perceptual['metric']} "
+        f"{perceptual['value']:.4f}    {_pixel_words(measured, '')}",
+        _quality_words(measured["quality"]),
+        *([REHEARSAL] if measured["rehearsal"] else []),
+    ]
+    above = _compose([_closer(original, cloaked, measured["quality"])], lines)
+    size = (max(above.width, bars.width), above.height + bars.height)
+    sheet = Image.new("RGB", size, _PAPER)
+    sheet.paste(above, (0, 0))
+    sheet.paste(bars, (0, above.height))
+    return sheet
+
+
+def _closer(original: Tensor, cloaked: Tensor, quality: dict[str, Any]) -> list[tuple[str, Tensor]]:
+    top, left, height, width = quality["worst"]
+    return [
         (
             f"{label}, the most visible place at 100%",
             image[..., top : top + height, left : left + width],
         )
         for label, image in (("original", original), ("cloaked", cloaked))
     ]
-    sheet = _compose([panels, closer], _lines(report))
-    with atomic_write(path) as temporary:
-        sheet.save(temporary, "PNG", optimize=True)
 
 
 def _difference_factor(difference: Tensor) -> int:
@@ -202,9 +231,14 @@ def _budget_words(perceptual: dict[str, Any], values: dict[str, Any], settings: 
     if perceptual["value"] is not None:
         words.append(f"{perceptual['metric']} {perceptual['value']:.4f} of {perceptual['limit']:g}")
     cap = f" of {settings['linf'] * LEVELS:.0f}" if settings["linf"] is not None else ""
-    words.append(f"largest change {values['linf'] * LEVELS:.0f}{cap} levels")
-    words.append(f"PSNR {values['psnr']:.1f} dB" if values["psnr"] is not None else "unchanged")
+    words.append(_pixel_words(values, cap))
     return "    ".join(words)
+
+
+def _pixel_words(values: dict[str, Any], cap: str) -> str:
+    psnr = values["psnr"]
+    likeness = f"PSNR {psnr:.1f} dB" if psnr is not None else "unchanged"
+    return f"largest change {values['linf'] * LEVELS:.0f}{cap} levels    {likeness}"
 
 
 def _picture(image: Tensor) -> Image.Image:

@@ -6,7 +6,8 @@ its own size (contrast masking; Legge & Foley, JOSA 1980, and the just-noticeabl
 after Yang et al., Signal Processing: Image Communication 2005).  And on even ground nothing hides
 a change, least of all one of colour.  So even ground gets a cap of its own, in ΔE, and only grey
 changes; the cap grows with the contrast of the calmest neighbourhood a pixel belongs to, so that
-the ground beside a line stays as clean as the rest of it.
+the ground beside a line stays as clean as the rest of it, and falls again where the contrast is
+that of drawn lines, because an edge hides less than texture (Yang et al. tell the two apart, too).
 """
 
 from __future__ import annotations
@@ -26,10 +27,13 @@ PATCH = 5
 SURROUND = 9
 """Pixels: the side of the square around a pixel whose contrast counts as well."""
 
-COLOUR_FROM, COLOUR_FULL = 2.0, 6.0
+COLOUR_FROM, COLOUR_FULL = 1.0, 2.0
 """Grey levels of contrast from which colour may change a little, and fully."""
 
-CAST = 16
+EDGE = 16.0
+"""Grey levels of contrast above which it is drawn lines more than texture, and hides less."""
+
+CAST = 8
 """Pixels: changes that are even over squares of this side are a cast, and are left out."""
 
 _MARGIN = PATCH + SURROUND  # rows beside a band that its map depends on
@@ -118,7 +122,9 @@ def cap_map(images: Tensor, linf: float, sight: Sight) -> Tensor:
         rows = slice(band.top - above, band.top + band.window_height + _MARGIN)
         part = images[..., rows, :]
         even = (sight.flat_delta_e / delta_e_per_level(luma(part))).clamp_max(4).floor()
-        levels = even + sight.masking * (contrast(part) - 1).clamp_min(0)
+        hiding = contrast(part)
+        levels = (even + sight.masking * (hiding - 1).clamp_min(0)).clamp_max(largest)
+        levels = torch.maximum(levels * (EDGE / hiding).clamp_max(1), even.clamp_max(2))
         levels = levels.floor().clamp(least, largest) / LEVELS
         band.cut(cap).copy_(levels[..., above : above + band.window_height, :])
     return cap

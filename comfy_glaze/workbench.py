@@ -321,18 +321,32 @@ def measure_files(
                 f"but it has {tuple(pixels.shape[-2:])}."
             )
         others.append(pixels)
+    return measure_pictures(before, others[0], others[1] if styled else None, phi, distance)
+
+
+def measure_pictures(
+    original: Tensor,
+    cloaked: Tensor,
+    styled: Tensor | None,
+    encoder: Encoder,
+    metric: PerceptualMetric,
+) -> dict[str, Any]:
+    """The measures of one cloaked picture under the report's keys, (1, 3, H, W) in [0, 1] each.
+
+    Without a styled picture there is no direction to measure a shift in.
+    """
     if styled is None:
-        linf, psnr = pixel_change(before, others[0])
+        linf, psnr = pixel_change(original, cloaked)
         return {
             "perceptual": {
-                "metric": distance.name,
-                "value": float(worst_perceptual(before, others[0], distance)[0]),
+                "metric": metric.name,
+                "value": float(worst_perceptual(original, cloaked, metric)[0]),
             },
             "linf": linf[0],
             "psnr": psnr[0],
         }
-    measures = Comparison.of(before, others[1], phi, distance).measure(others[0])[0]
+    measures = Comparison.of(original, styled, encoder, metric).measure(cloaked)[0]
     return {
-        "encoder": {"name": phi.name, "fingerprint": phi.fingerprint},
-        **measures_as_json(measures, distance.name, limit=None),
+        "encoder": {"name": encoder.name, "fingerprint": encoder.fingerprint},
+        **measures_as_json(measures, metric.name, limit=None),
     }

@@ -37,6 +37,8 @@ NODES = {  # whose page shows it as it looks in which workflow
     "GlazeSaveCloaked": "Rehearse without a checkpoint",
     "GlazeCombineEncoders": "Cloak against two models",
     "GlazeBuildStyleBank": "Cloak against two models",
+    "GlazeApplyCountermeasure": "What survives the web",
+    "GlazeMeasureCloak": "What survives the web",
 }
 
 

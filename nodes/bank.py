@@ -15,7 +15,7 @@ from ..comfy_glaze.candidates import STYLE_LISTS, Candidate, filter_candidates
 from ..comfy_glaze.encoders import Encoder
 from ..comfy_glaze.style_bank import Style
 from ..comfy_glaze.style_transfer import StyleTransfer, load_style_transfer
-from .host.encoders import hosted_encoder, with_encoder
+from .host.encoders import borrowed_encoder
 from .host.files import new_style_bank, picture_folders, source_path
 from .host.running import progress
 from .host.sampling import Sampling, img2img
@@ -152,7 +152,11 @@ class BuildStyleBank(io.ComfyNode):
             chosen, source = list(found), from_folder(found, per_style)
         node_id = cls.hidden.unique_id if cls.hidden else None
         bank = build_style_bank(
-            chosen, source, _borrowed(encoder), new_style_bank(name), on_style=progress(node_id)
+            chosen,
+            source,
+            borrowed_encoder(encoder),
+            new_style_bank(name),
+            on_style=progress(node_id),
         )
         return io.NodeOutput(bank)
 
@@ -175,17 +179,6 @@ def _drawn(
         engine.check(candidates[0].style)
     source = by_style_transfer(engine, contents)
     return chosen, replace(source, name=f"{source.name} with {sampling}")
-
-
-def _borrowed(wired: Any) -> Encoder:
-    """Φ that is loaded anew for each batch, since the host draws pictures in between."""
-    own = hosted_encoder(wired).encoder
-
-    def features(images: Tensor) -> Tensor:
-        height, width = images.shape[-2:]
-        return with_encoder(wired, "none", (height, width), lambda phi, _: phi.features(images))
-
-    return replace(own, features=features)
 
 
 NODES = [BuildStyleBank]

@@ -7,6 +7,7 @@ import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # the hub's client reads this once, when it is imported
 
@@ -26,6 +27,17 @@ Run = Callable[..., Result]
 """Runs a command of the command line in an empty folder."""
 
 ARTWORKS = Path(__file__).parent.parent / "examples"
+
+TINY_UNET: dict[str, Any] = {
+    "sample_size": 8,
+    "block_out_channels": (32, 64),
+    "layers_per_block": 1,
+    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
+    "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
+    "cross_attention_dim": 32,
+    "attention_head_dim": 8,
+}
+"""The shape of a UNet that runs in no time."""
 
 
 @pytest.fixture(autouse=True)
@@ -91,15 +103,7 @@ def tiny_pipeline(tmp_path: Path) -> str:
         eos_token_id=1,
         pad_token_id=1,
     )
-    unet = diffusers.UNet2DConditionModel(
-        sample_size=8,
-        block_out_channels=(32, 64),
-        layers_per_block=1,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        cross_attention_dim=32,
-        attention_head_dim=8,
-    )
+    unet = diffusers.UNet2DConditionModel(**TINY_UNET)
     vae = diffusers.AutoencoderKL(
         block_out_channels=(32, 64),
         down_block_types=("DownEncoderBlock2D",) * 2,

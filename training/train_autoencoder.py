@@ -18,6 +18,7 @@ import copy
 import json
 import math
 import queue
+import random
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +28,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from calibration import LOST, one_step, smooth_colour_
 from diffusers import AutoencoderTiny
 from measure_autoencoder import held_out, psnr
 from PIL import Image
@@ -143,13 +145,16 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(matrices: Tensor, rounds: int = 5) -> Tensor:
-    """Newton-Schulz iteration towards the nearest semi-orthogonal matrices."""
+    """Newton-Schulz iteration towards the nearest semi-orthogonal matrices, on their short side."""
     wide = matrices.shape[1] <= matrices.shape[2]
     x: Tensor = matrices if wide else matrices.mT
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    gram = torch.bmm(x, x.mT.contiguous())
+    product = eye = torch.eye(gram.shape[1], device=x.device).expand_as(gram)
     for _ in range(rounds):
-        gram = x @ x.mT
-        x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
+        factor = 3.4445 * eye - 4.7750 * gram + 2.0315 * torch.bmm(gram, gram)
+        product, gram = torch.bmm(factor, product), torch.bmm(torch.bmm(factor, gram), factor)
+    x = torch.bmm(product, x)
     return x if wide else x.mT.contiguous()
 
 
@@ -242,39 +247,26 @@ def replicate(layout: TrainingLayout, count: int) -> list[TrainingLayout]:
 
 
 def work(layout: TrainingLayout, pixels: Tensor, options: argparse.Namespace) -> Tensor:
-    """One forward and backward pass; returns PSNR, moment penalty and shift of the crops.
+    """One forward and backward pass; PSNR, moment penalty, shift and loss of it of the crops.
 
     The loss is the mean over crops of the logarithm of the squared error, which is the PSNR.
     """
     if options.workers > 1:
         torch.set_num_threads(1)  # of this thread
     count = len(pixels) // 2
-    left, latents = one_step(layout, pixels[:count].requires_grad_(True), pixels[count:])
+    left, lost, latents = one_step(
+        layout.encode, pixels[:count].requires_grad_(True), pixels[count:]
+    )
     amount = options.noise * torch.rand(len(latents), 1, 1, 1, device=pixels.device)
     decoded = layout.decode(latents + amount * torch.randn_like(latents))
     error = (decoded - pixels).square().mean(dim=(1, 2, 3))
     moments = moment_penalty(latents)
     loss = torch.log(error + options.floor).mean() + options.moments * moments
-    (loss + options.pliancy * torch.log(left).mean()).backward()
+    loss = loss + options.pliancy * torch.log(left).mean()
+    (loss + options.steadiness * torch.log(lost.clamp_min(LOST)).mean()).backward()
     quality = -10 * torch.log10(error.detach() + 1e-6).mean()
-    return torch.stack([quality, moments.detach(), 1 - left.detach().mean()]).cpu()
-
-
-def one_step(layout: TrainingLayout, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """How near one sign step of at most 8/255 brings features to those of another picture.
-
-    Returns, for each crop of ``first``, the share of its feature distance to a crop of ``second``
-    that is left after the step, and the latents of all crops. The term calibrates the encoder to be
-    about as sensitive as real ones (shift 0.60 to 0.66); the model card has the values without it.
-    """
-    before, target = layout.encode(first), layout.encode(second)
-    goal = target[: len(first)].detach()
-    distance = (before - goal).square().mean(dim=(1, 2, 3))
-    (gradient,) = torch.autograd.grad(distance.sum(), first, retain_graph=True)
-    reach = 8 / 255 * torch.empty(len(first), 1, 1, 1, device=first.device).uniform_(0.25, 1)
-    moved = (first.detach() - reach * gradient.sign()).clamp(0, 1)
-    after = (layout.encode(moved) - goal).square().mean(dim=(1, 2, 3))
-    return (after + 0.01) / (distance + 0.01), torch.cat([before, target])
+    rest = (moments.detach(), 1 - left.detach().mean(), lost.detach().mean())
+    return torch.stack([quality, *rest]).cpu()
 
 
 def parse() -> argparse.Namespace:
@@ -294,7 +286,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--noise", type=float, default=0.08, help="largest noise on the latents")
     parser.add_argument("--moments", type=float, default=0.5, help="weight of the moment penalty")
-    parser.add_argument("--pliancy", type=float, default=0.15, help="weight of the one-step shift")
+    parser.add_argument("--pliancy", type=float, default=1.0, help="weight of the one-step shift")
+    parser.add_argument("--steadiness", type=float, default=0.3, help="weight of the shift lost")
+    parser.add_argument(
+        "--smooth-colour", action="store_true", help="blur what the stem sees of it"
+    )
     parser.add_argument("--floor", type=float, default=3e-4, help="error below which gain is small")
     parser.add_argument("--ema", type=float, default=0.998)
     parser.add_argument("--evaluate-minutes", type=float, default=5)
@@ -328,6 +324,7 @@ def optimizers(layout: TrainingLayout, options: argparse.Namespace) -> list[torc
 def train(options: argparse.Namespace) -> None:
     """Train until the time limit, then export."""
     torch.manual_seed(options.seed)
+    random.seed(options.seed)
     device = torch.device(options.device)
     layout = TrainingLayout(configuration(options)).to(device)
     layout = layout.to(memory_format=torch.channels_last)
@@ -348,6 +345,9 @@ def train(options: argparse.Namespace) -> None:
         with torch.no_grad():  # latents begin with unit variance
             first = layout.encode(crops.next(device))
             layout.encoder[-1].weight.div_(first.std(dim=(0, 2, 3)).view(-1, 1, 1, 1))
+    if options.smooth_colour:
+        for each in (layout, average):
+            smooth_colour_(each.stem.weight)
     pictures = [p.pixels for p in held_out(options.data)[::6]]
     options.run.mkdir(parents=True, exist_ok=True)
     limit, started, evaluated = options.minutes * 60, time.monotonic(), spent
@@ -360,10 +360,10 @@ def train(options: argparse.Namespace) -> None:
             evaluated, quality = seconds, held_out_psnr(average, pictures, device)
             if not math.isfinite(quality):
                 raise FloatingPointError("training has diverged; the last checkpoint is kept")
-            recent = torch.stack(running).mean(0).tolist() if running else [0.0] * 3
+            recent = torch.stack(running).mean(0).tolist() if running else [0.0] * 4
             print(
                 f"{seconds / 60:6.1f} min  step {steps_taken:6d}  held-out {quality:.2f} dB",
-                "crops {:.2f} dB  moments {:.3f}  shift {:.3f}".format(*recent),
+                "crops {:.2f} dB  moments {:.3f}  shift {:.3f}  lost {:.3f}".format(*recent),
                 flush=True,
             )
             running = []

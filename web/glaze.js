@@ -5,11 +5,13 @@ import { api } from "../../scripts/api.js";
 import { createChart } from "./chart.mjs";
 import { guard, loadStyles } from "./dom.mjs";
 import { createGallery } from "./gallery.mjs";
+import { createMeasured } from "./measured.mjs";
 import { createSaved } from "./saved.mjs";
 import { speak, say } from "./words.mjs";
 
 const SETUPS = {
   GlazeCloakOptimize: setUpChart,
+  GlazeMeasureCloak: setUpMeasured,
   GlazeSaveCloaked: setUpSaved,
   GlazeSelectTargetStyle: setUpGallery,
   GlazeLoadStyleBank: setUpBank,
@@ -110,6 +112,18 @@ function setUpSaved(node) {
     if (!output?.glaze) return;
     filled = output.glaze.length > 0;
     saved.show(output.glaze);
+    fit(node);
+  });
+}
+
+function setUpMeasured(node) {
+  const measured = createMeasured();
+  let filled = false;
+  addElement(node, "measured", measured.element, () => (filled ? 360 : 60));
+  after(node, "onExecuted", (output) => {
+    if (!output?.glaze_measured) return;
+    filled = output.glaze_measured.length > 0;
+    measured.show(output.glaze_measured);
     fit(node);
   });
 }

@@ -65,6 +65,21 @@ const ENGLISH = {
     "A JPEG or lossy WebP changes pixels by itself. This column is measured on the file as others will open it.",
   "measure.rehearsal":
     "Rehearsal: the embedded encoder belongs to no image generator, so this cloak guards nothing yet. Wire your checkpoint's VAE to cloak for use.",
+  "measure.idle": "What was measured appears here after a run.",
+  "measure.page": "Picture {n} of {total}",
+  "measure.quality": "What an eye sees",
+  "measure.quality.missing":
+    "SSIMULACRA2 and FLIP are not measured: their packages are missing; see this node's help page.",
+  "measure.ssimulacra.tip": "100: equal. 90: hardly anyone sees a difference. 70: good. 50: medium. No cloak is optimised for it.",
+  "measure.flip.tip": "0: equal. How much changes when the two pictures are flipped back and forth. No cloak is optimised for it.",
+  "measure.flat": "Change on even ground",
+  "measure.flat.tip": "ΔE2000 where the picture is even and any grain would show first; below 1 hardly anyone sees it.",
+  "measure.left.label": "What is left of the cloak, worst first",
+  "measure.after": "After",
+  "measure.left": "Left",
+  "measure.left.tip": "The shift that is left after this change, worst first; 0 is your original, 1 the redrawn picture.",
+  "measure.kept": "Kept",
+  "measure.kept.tip": "The part of the untouched shift that is left.",
 
   "gallery.label": "Target styles",
   "gallery.search": "Search styles, artists, genres",
@@ -155,6 +170,21 @@ const GERMAN = {
     "JPEG und verlustbehaftetes WebP ändern Bildpunkte von sich aus. Diese Spalte misst die Datei, wie andere sie öffnen.",
   "measure.rehearsal":
     "Probe: Der eingebaute Encoder gehört zu keinem Bildgenerator, also schützt dieser Mantel noch nichts. Für den Ernstfall das VAE deines Checkpoints anschließen.",
+  "measure.idle": "Nach einem Lauf erscheint hier, was gemessen wurde.",
+  "measure.page": "Bild {n} von {total}",
+  "measure.quality": "Was ein Auge sieht",
+  "measure.quality.missing":
+    "SSIMULACRA2 und FLIP sind nicht gemessen: Ihre Pakete fehlen; siehe die Hilfeseite dieses Knotens.",
+  "measure.ssimulacra.tip": "100: gleich. 90: kaum jemand sieht einen Unterschied. 70: gut. 50: mittel. Kein Mantel wird darauf optimiert.",
+  "measure.flip.tip": "0: gleich. Wie viel sich ändert, wenn man zwischen beiden Bildern hin und her schaltet. Kein Mantel wird darauf optimiert.",
+  "measure.flat": "Änderung auf ruhigem Grund",
+  "measure.flat.tip": "ΔE2000, wo das Bild ruhig ist und Körnung zuerst auffiele; unter 1 sieht es kaum jemand.",
+  "measure.left.label": "Was vom Mantel bleibt, das Schlimmste zuerst",
+  "measure.after": "Nach",
+  "measure.left": "Rest",
+  "measure.left.tip": "Die Verschiebung, die danach noch bleibt, das Schlimmste zuerst; 0 ist dein Original, 1 das umgemalte Bild.",
+  "measure.kept": "Anteil",
+  "measure.kept.tip": "Der Anteil der unberührten Verschiebung, der bleibt.",
 
   "gallery.label": "Zielstile",
   "gallery.search": "Stile, Künstler, Genres suchen",

@@ -7,16 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from .options import (
-    DeviceOption,
-    EncoderOption,
-    GenreOption,
-    LivingOption,
-    StylesOption,
-    candidates_named,
-    one_encoder,
-    one_sentence,
-)
+from .options import DeviceOption, EncoderOption, one_encoder, one_sentence
+from .style_lists import GenreOption, LivingOption, StylesOption, candidates_named
 from .style_tables import bank_table
 from .terminal import progress_bar, results, say
 

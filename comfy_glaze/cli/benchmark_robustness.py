@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import DeviceOption, EncoderOption, MetricOption, number, one_encoder, one_sentence
+from .options import (
+    DeviceOption,
+    EncoderOption,
+    MetricOption,
+    PipelineOption,
+    SeedsOption,
+    UpscalerOption,
+    number,
+    one_encoder,
+    one_sentence,
+)
 from .terminal import cloaks_table, kept_table, progress_bar, results
 
 if TYPE_CHECKING:
@@ -67,13 +77,9 @@ def countermeasures(
     ] = "all",
     limit: Annotated[float, typer.Option(help="The perceptual limit of all cloaks.")] = 0.05,
     linf: Annotated[str, typer.Option(metavar="E", help="The L∞ cap of all cloaks.")] = "8/255",
-    seeds: Annotated[int, typer.Option(min=1, help="Seeds for random countermeasures.")] = 3,
-    pipeline: Annotated[
-        str | None, typer.Option(metavar="NAME", help="A Stable Diffusion, for purify.")
-    ] = None,
-    upscaler: Annotated[
-        str | None, typer.Option(metavar="NAME", help="A ×4 upscaler, for noisy-upscale.")
-    ] = None,
+    seeds: SeedsOption = 3,
+    pipeline: PipelineOption = None,
+    upscaler: UpscalerOption = None,
     encoder: EncoderOption = None,
     metric: MetricOption = "auto",
     device: DeviceOption = "auto",

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import DeviceOption, EncoderOption, MetricOption, one_encoder, one_sentence
+from .options import (
+    DeviceOption,
+    EncoderOption,
+    MetricOption,
+    PipelineOption,
+    SeedsOption,
+    UpscalerOption,
+    one_encoder,
+    one_sentence,
+)
 from .terminal import log, progress_bar, results, retention_table
 
 if TYPE_CHECKING:
@@ -27,20 +36,15 @@ def measure(
     countermeasures: Annotated[
         str | None,
         typer.Option(
-            metavar="all|NAMES",
-            help="What the cloak keeps after countermeasures, worst first: all, or names with "
-            "commas, each alone or with an amount, such as jpeg-420:75,noise. Needs --styled.",
+            metavar="all|everyday|web|NAMES",
+            help="What the cloak keeps after countermeasures, worst first: all; everyday, what "
+            "editors and websites do; web; or names with commas, each alone or with an amount, "
+            "such as jpeg-420:75,noise. Needs --styled.",
         ),
     ] = None,
-    seeds: Annotated[
-        int, typer.Option(min=1, help="How many seeds random countermeasures take.")
-    ] = 3,
-    pipeline: Annotated[
-        str | None, typer.Option(metavar="NAME", help="A Stable Diffusion, for purify.")
-    ] = None,
-    upscaler: Annotated[
-        str | None, typer.Option(metavar="NAME", help="A ×4 upscaler, for noisy-upscale.")
-    ] = None,
+    seeds: SeedsOption = 3,
+    pipeline: PipelineOption = None,
+    upscaler: UpscalerOption = None,
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw what is left as a PNG.")
     ] = None,

@@ -6,14 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from .terminal import say
-
-if TYPE_CHECKING:
-    from ..candidates import Candidate
 
 EncoderOption = Annotated[
     list[str] | None,
@@ -36,6 +33,15 @@ DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps ..
 SeedOption = Annotated[
     int, typer.Option("--style-seed", help="Draws the target style; the same seed, the same style.")
 ]
+SeedsOption = Annotated[
+    int, typer.Option("--seeds", min=1, help="How many seeds random countermeasures take.")
+]
+PipelineOption = Annotated[
+    str | None, typer.Option("--pipeline", metavar="NAME", help="A Stable Diffusion, for purify.")
+]
+UpscalerOption = Annotated[
+    str | None, typer.Option("--upscaler", metavar="NAME", help="A ×4 upscaler, for noisy-upscale.")
+]
 BankOption = Annotated[
     Path | None,
     typer.Option(
@@ -44,36 +50,6 @@ BankOption = Annotated[
         help="A style bank for the encoder in use, made by comfy-glaze bank build.",
     ),
 ]
-StylesOption = Annotated[
-    str,
-    typer.Option(
-        "--styles",
-        metavar="NAME|FILE",
-        help="builtin; wikiart: 1,119 painters, each in the style they painted most; wikiart-all: "
-        "2,108 pairs of a painter and a style; or your own list, .csv or .yaml.",
-    ),
-]
-GenreOption = Annotated[
-    list[str] | None,
-    typer.Option("--genre", metavar="GENRE", help="Only styles of this genre; may be repeated."),
-]
-LivingOption = Annotated[
-    bool,
-    typer.Option(
-        "--without-living",
-        help="Leave out artists who may be living: all for whom no year of death was found.",
-    ),
-]
-
-
-def candidates_named(
-    name: str, genres: list[str] | None, without_living: bool
-) -> tuple[Candidate, ...]:
-    """The styles of a list, filtered."""
-    from ..candidates import STYLE_LISTS, filter_candidates, read_style_list
-
-    found = STYLE_LISTS[name]() if name in STYLE_LISTS else read_style_list(Path(name))
-    return filter_candidates(found, genres or (), without_living)
 
 
 def number(text: str) -> float:

@@ -7,17 +7,8 @@ from typing import Annotated
 
 import typer
 
-from .options import (
-    BankOption,
-    DeviceOption,
-    EncoderOption,
-    GenreOption,
-    LivingOption,
-    StylesOption,
-    candidates_named,
-    one_encoder,
-    one_sentence,
-)
+from .options import BankOption, DeviceOption, EncoderOption, one_encoder, one_sentence
+from .style_lists import GenreOption, LivingOption, StylesOption, candidates_named
 from .style_tables import (
     band_chart,
     ranking_table,

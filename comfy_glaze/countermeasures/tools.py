@@ -23,15 +23,17 @@ class Tools:
     """What some countermeasures need; all of it comes from the user's disk or from packages.
 
     Attributes:
-        round_trip: images (B, 3, H, W) in [0, 1] through a VAE and back, differentiable; see
+        round_trip: images (B, 3, H, W) in [0, 1] through a VAE and back; see
             :func:`comfy_glaze.encoders.load_round_trip`.
         pipeline: a Stable Diffusion image-to-image pipeline: folder, .safetensors file or hub id.
         upscaler: a Stable Diffusion ×4 upscaling pipeline: folder or hub id.
+        gradient: whether the round trip is differentiable.
     """
 
     round_trip: Callable[[Tensor], Tensor] | None = None
     pipeline: str | None = None
     upscaler: str | None = None
+    gradient: bool = True
 
 
 Apply = Callable[[Tensor, float, int, Tools], Tensor]
@@ -50,6 +52,7 @@ class Countermeasure:
         needs: a field of :class:`Tools` that must be set, or a package that must be installed.
         random: whether the seed matters.
         moves: whether pixels change their place, so that the styled picture must follow.
+        needs_gradient: whether the round trip that it needs must be differentiable.
     """
 
     apply: Apply
@@ -60,6 +63,7 @@ class Countermeasure:
     needs: str = ""
     random: bool = False
     moves: bool = False
+    needs_gradient: bool = False
 
 
 def to_pillow(image: Tensor) -> Image.Image:

@@ -9,16 +9,25 @@ from __future__ import annotations
 import math
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
+import comfy.model_management as mm
 import comfy.sd
 import comfy.utils
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...comfy_glaze.encoders import Encoder, EncoderError, combine_encoders, fingerprint_of
+from ...comfy_glaze.countermeasures import Tools
+from ...comfy_glaze.encoders import (
+    Encoder,
+    EncoderError,
+    combine_encoders,
+    fingerprint_of,
+    load_round_trip,
+)
 from ...comfy_glaze.images import views_of
 from ...comfy_glaze.perceptual import PerceptualMetric, load_metric
 from ..sockets import Ensemble
@@ -125,6 +134,48 @@ def with_encoder(
             return work(hosted.encoder, loaded)
 
     return with_less_memory(attempt, should_recompute(device, activations))
+
+
+def borrowed_encoder(wired: Any) -> Encoder:
+    """Φ that is loaded anew for each batch, for where the host's own models work in between."""
+    own = hosted_encoder(wired).encoder
+
+    def features(images: Tensor) -> Tensor:
+        height, width = images.shape[-2:]
+        return with_encoder(wired, "none", (height, width), lambda phi, _: phi.features(images))
+
+    return replace(own, features=features)
+
+
+def tools_of(wired: Any) -> Tools:
+    """What countermeasures can use of what is wired: a round trip through it, which Stop ends.
+
+    The host's VAE is asked as it is, so its round trip has no gradient.  Several encoders at once
+    have no round trip, and neither has an empty socket.
+    """
+    if isinstance(wired, Encoder):
+        embedded = load_round_trip("embedded", wired.device)
+        return Tools(lambda images: _unless_stopped(embedded, images))
+    if getattr(wired, "first_stage_model", None) is None:
+        return Tools()
+    there_and_back = partial(_there_and_back, wired)
+    return Tools(lambda images: _unless_stopped(there_and_back, images), gradient=False)
+
+
+def _unless_stopped(round_trip: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    mm.throw_exception_if_processing_interrupted()
+    return round_trip(images)
+
+
+@torch.inference_mode()
+def _there_and_back(vae: Any, images: Tensor) -> Tensor:
+    """Images (B, 3, H, W) in [0, 1] through the host's VAE; sides it cannot take grow first."""
+    height, width = images.shape[-2:]
+    block = _multiple(vae)
+    grown = F.pad(images, (0, -width % block, 0, -height % block), mode="replicate")
+    decoded = vae.decode(vae.encode(grown.movedim(1, -1)))  # of video kinds (B, frames, H, W, 3)
+    pictures = decoded.reshape(len(images), -1, *decoded.shape[-3:])[:, 0, ..., :3]
+    return pictures.movedim(-1, 1)[..., :height, :width].to(images)
 
 
 def _ensemble(ensemble: Ensemble) -> HostedEncoder:

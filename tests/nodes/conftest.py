@@ -46,7 +46,10 @@ class Pack:
 
     @property
     def nodes(self) -> dict[str, Any]:
-        modules = [self.module(f"nodes.{name}") for name in ("artwork", "style", "bank", "cloak")]
+        modules = [
+            self.module(f"nodes.{name}")
+            for name in ("artwork", "style", "bank", "cloak", "measure")
+        ]
         found = [node for one in modules for node in one.NODES]
         return {node.define_schema().node_id: node for node in found}
 

@@ -75,6 +75,13 @@ WIDGETS: dict[str, list[tuple[str, Any]]] = {
         ("resume", False),
         ("no_ai_training", False),
     ],
+    "GlazeApplyCountermeasure": [("countermeasure", "save as JPEG"), ("amount", 0.0), ("seed", 0)],
+    "GlazeMeasureCloak": [
+        ("countermeasures", "everyday"),
+        ("custom", "jpeg-420:75,noise"),
+        ("draws", 3),
+        ("metric", "auto"),
+    ],
 }
 SOCKETS: dict[str, tuple[str, str]] = {
     "GlazeLoadArtwork": ("", "image keep_clear artwork works"),
@@ -87,6 +94,8 @@ SOCKETS: dict[str, tuple[str, str]] = {
     "GlazeLPIPSBudget": ("", "budget"),
     "GlazeCloakOptimize": ("image styled encoder budget keep_clear target_style", "cloaked cloak"),
     "GlazeSaveCloaked": ("images cloak artwork", ""),
+    "GlazeApplyCountermeasure": ("image encoder", "changed"),
+    "GlazeMeasureCloak": ("original cloaked styled encoder", "report sheet"),
 }
 _WIDGET_KINDS = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
 
@@ -123,7 +132,7 @@ def test_a_seed_stays_until_the_user_changes_it(pack: Pack) -> None:
         for one in node.define_schema().inputs
         if one.id.endswith("seed")
     ]
-    assert len(seeds) == 3
+    assert len(seeds) == 4
     assert all(one.options["control_after_generate"] is False for one in seeds)
 
 
