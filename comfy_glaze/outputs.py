@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from .artwork import FORMATS, SUFFIXES, ArtworkError
+from .atomic import remove_leftovers
 from .formats import READ_ONLY, named, suffix_format
 from .manifest import Manifest
 
@@ -34,6 +38,31 @@ class Job:
 def reports_folder(out: Path) -> Path:
     """The sibling of ``out`` that holds everything which is not to be published."""
     return out.resolve().with_name(out.resolve().name + "-reports")
+
+
+def prepare_output_folder(sources: Sequence[Path], out: Path) -> None:
+    """Refuse an output folder that cannot be written to, or that is part of the input, now; and
+    clear away what a killed run left half-written in it.
+
+    Raises:
+        ArtworkError: it is refused.
+    """
+    for source in sources:
+        if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
+            raise ArtworkError(
+                f"The output folder must lie outside the folder of the originals, "
+                f"but {named(out)} lies in {named(source)}."
+            )
+    for folder in (out, reports_folder(out)):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise ArtworkError(
+                f"{named(folder)} cannot be written to: {error.strerror}."
+            ) from error
+        remove_leftovers(folder)
 
 
 def job_of(source: Path, target: Path, out: Path) -> Job:
@@ -95,15 +124,30 @@ def _is_ours(target: Path, job: Job, manifest: Manifest | None) -> bool:
 
 
 def file_sha256(path: Path) -> str | None:
-    """The hash of a file's bytes, hexadecimal; None where it cannot be read."""
+    """The hash of a file's bytes, hexadecimal; None where it cannot be read.
+
+    A file that has not been touched since it was last hashed is not read again.
+    """
     try:
-        digest = hashlib.sha256()
-        with path.open("rb") as file:
-            while block := file.read(2**20):
-                digest.update(block)
-        return digest.hexdigest()
+        found = path.stat()
+        touched = max(found.st_mtime, found.st_ctime)
+        settled = touched < time.time() - _SETTLED  # a clock may be too coarse to show a change
+        hashed = _sha256 if settled else _sha256.__wrapped__
+        return hashed(path, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
     except OSError:
         return None
+
+
+_SETTLED = 3.0  # seconds
+
+
+@lru_cache(maxsize=100_000)
+def _sha256(path: Path, *stamp: int) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def with_ending(stem: Path, ending: str) -> Path:

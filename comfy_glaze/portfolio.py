@@ -13,13 +13,23 @@ from .artwork import Artwork, load_artwork
 from .cloak import OnStep
 from .formats import named
 from .manifest import Manifest
-from .outputs import Job, file_sha256, job_of, plan_outputs, reports_folder, with_ending
+from .outputs import (
+    Job,
+    file_sha256,
+    job_of,
+    plan_outputs,
+    prepare_output_folder,
+    reports_folder,
+    with_ending,
+)
 from .studio import (
     WORKS_FOR_CENTROID,
     Studio,
     choose_device,
     open_studio,
     rank_works,
+    small_works,
+    works_for_centroid,
 )
 from .workbench import (
     cloak_file,
@@ -46,11 +56,14 @@ __all__ = [
     "measure_files",
     "open_studio",
     "plan_outputs",
+    "prepare_output_folder",
     "rank_works",
     "remember_target",
     "remembered_style",
     "reports_folder",
+    "small_works",
     "unchanged",
+    "works_for_centroid",
     "write_cloak",
 ]
 

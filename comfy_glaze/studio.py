@@ -152,21 +152,34 @@ def choose_device(name: str) -> torch.device:
 def rank_works(bank: StyleBank, sources: Sequence[Path], encoder: Encoder) -> list[TargetStyle]:
     """The candidates as seen from an artist's works, nearest first.
 
-    At most :data:`WORKS_FOR_CENTROID` works count, evenly spread; unreadable ones are passed over.
-
     Raises:
         ArtworkError: none of the works can be read; the first one's sentence.
         StyleBankError: the bank was made for another encoder.
     """
     bank.check(encoder)
-    every = max(1, -(-len(sources) // WORKS_FOR_CENTROID))
+    works = small_works(works_for_centroid(sources))
+    return rank_styles(bank, centroid_of(works, encoder, bank.statistic))
+
+
+def works_for_centroid(sources: Sequence[Path]) -> Sequence[Path]:
+    """The works that say what an artist's own style is: all, or at most
+    :data:`WORKS_FOR_CENTROID`, evenly spread."""
+    return sources[:: max(1, -(-len(sources) // WORKS_FOR_CENTROID))]
+
+
+def small_works(sources: Sequence[Path]) -> list[Tensor]:
+    """Works as the centroid sees them, images (1, 3, H, W); unreadable ones are passed over.
+
+    Raises:
+        ArtworkError: none of them can be read; the first one's sentence.
+    """
     works: list[Tensor] = []
     first_error: ArtworkError | None = None
-    for source in sources[::every]:
+    for source in sources:
         try:
             works.append(shrink(load_artwork(source).pixels, CENTROID_SIZE))
         except ArtworkError as error:
             first_error = first_error or error
     if not works and first_error is not None:
         raise first_error
-    return rank_styles(bank, centroid_of(works, encoder, bank.statistic))
+    return works

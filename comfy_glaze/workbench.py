@@ -193,8 +193,7 @@ def write_cloak(
     styled: Tensor,
     cloak: Cloak,
     artwork: Artwork,
-    path: Path,
-    report_stem: Path,
+    job: Job,
     *,
     target: TargetStyle | None,
     style_seed: int | None,
@@ -206,6 +205,8 @@ def write_cloak(
     no_ai_training: bool = False,
     text: Mapping[str, str] | None = None,
     started: float | None = None,
+    manifest: Manifest | None = None,
+    fingerprint: str = "",
 ) -> dict[str, Any]:
     """Save one cloaked picture, measure the file, and write its reports.
 
@@ -213,7 +214,7 @@ def write_cloak(
         original, styled: what it was made from, images (1, 3, H, W) in [0, 1].
         cloak: of one picture, with its measures.
         artwork: what is saved along with the pixels.
-        path, report_stem: as in :func:`cloak_file`.
+        job: where the picture and its reports go.
         target, style_seed: T and the seed that drew it, where they are known.
         encoder, metric: what the cloak was made with; they measure the file of a lossy format.
         keep_shift: of a lossy format, see :attr:`comfy_glaze.studio.Studio.keep_shift`.
@@ -221,6 +222,8 @@ def write_cloak(
         text: for a PNG file, texts to be held in it, by their keywords.
         started: when the work began (``time.perf_counter``); by default the cloak's own time and
             that of this call count.
+        manifest: where it is noted, if anywhere.
+        fingerprint: for the manifest, what names the settings (see :func:`settings_fingerprint`).
 
     Returns:
         The report, as written.
@@ -230,8 +233,7 @@ def write_cloak(
     """
     if started is None:
         started = time.perf_counter() - cloak.seconds
-    check_saving(artwork, format, path)
-    job = Job(artwork.source or path, path, report_stem, path.name)
+    check_saving(artwork, format, job.target)
     staged, report = stage(
         original,
         styled,
@@ -251,7 +253,7 @@ def write_cloak(
         ),
         started,
     )
-    return publish(Prepared(job, report, "", staged), None)
+    return publish(Prepared(job, report, fingerprint, staged), manifest)
 
 
 def load_mask(path: Path, artwork: Artwork) -> Tensor:

@@ -25,10 +25,24 @@ from ..comfy_glaze.formats import output_format
 from ..comfy_glaze.images import resize, to_grid
 from ..comfy_glaze.measures import Comparison
 from ..comfy_glaze.perceptual import PerceptualMetric
-from ..comfy_glaze.portfolio import write_cloak
+from ..comfy_glaze.portfolio import Job, write_cloak
 from .host.encoders import hosted_encoder, with_encoder
 from .host.files import next_output, output_folder, picture_sources, source_path, temp_folder
 from .host.metadata import graph_of, with_graph
+from .host.running import blocked, run_again, running_graph, tell
+from .portfolio import (
+    WORKS,
+    Piece,
+    Spot,
+    is_saved,
+    links_to,
+    next_piece,
+    reserved,
+    resumes,
+    resuming,
+    works_in,
+    works_named,
+)
 from .sockets import (
     CATEGORY,
     ArtworkSocket,
@@ -76,7 +90,7 @@ class LoadArtwork(io.ComfyNode):
                     min=0,
                     max=1_000_000,
                     tooltip="Of a folder: the last picture; 0 for all. All of them are in "
-                    "memory at once, so take large folders in parts.",
+                    "memory at once, unless Save Cloaked has 'resume' switched on.",
                 ),
             ],
             outputs=[
@@ -88,7 +102,15 @@ class LoadArtwork(io.ComfyNode):
                     tooltip="White where the picture is fully transparent.",
                 ),
                 ArtworkSocket.Output("artwork", display_name="artwork", is_output_list=True),
+                io.Image.Output(
+                    "works",
+                    display_name="works",
+                    is_output_list=True,
+                    tooltip="Small copies of up to 50 pictures from all of the folder, for Target "
+                    "Style to see what your own style is.",
+                ),
             ],
+            hidden=[io.Hidden.unique_id, io.Hidden.prompt],
         )
 
     @classmethod
@@ -100,24 +122,44 @@ class LoadArtwork(io.ComfyNode):
         return True
 
     @classmethod
-    def fingerprint_inputs(cls, source: str, first: int, last: int) -> list[tuple[str, int, int]]:
-        files = _chosen(source, first, last)
-        return [(str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in files]
+    def fingerprint_inputs(cls, source: str, first: int, last: int) -> list[tuple[Any, ...]]:
+        if any(resumes(node) for node in running_graph().values()):
+            return [(secrets.token_hex(8),)]  # what is left to do, only a look at the disk can tell
+        chosen = _chosen(source, first, last)
+        return [(str(path), path.stat().st_mtime_ns, path.stat().st_size) for path, _ in chosen]
 
     @classmethod
     def execute(cls, source: str, first: int, last: int) -> Any:
-        artworks = [load_artwork(path) for path in _chosen(source, first, last)]
+        found = find_artworks([source_path(source)])
+        chosen, names = _chosen(source, first, last), works_in(found)
+        graph, node_id = (cls.hidden.prompt, cls.hidden.unique_id) if cls.hidden else ({}, "")
+        artworks: list[Artwork] = []
+        if savers := resuming(graph, node_id):
+            piece, saved = next_piece(source_path(source), chosen, names, graph, savers)
+            tell(f"{saved} of {len(chosen)} are saved", node_id)
+            if piece is None:
+                return io.NodeOutput(*[[blocked()] for _ in range(4)])
+            artworks, names = [piece], list(piece.works)
+        else:
+            artworks = [load_artwork(path) for path, _ in chosen]
+        works = works_named(found, names) if links_to(graph, node_id, WORKS) else []
         masks = [
             torch.zeros(1, *artwork.pixels.shape[-2:])
             if artwork.keep_clear is None
             else artwork.keep_clear[:, 0]
             for artwork in artworks
         ]
-        return io.NodeOutput([from_images(artwork.pixels) for artwork in artworks], masks, artworks)
+        return io.NodeOutput(
+            [from_images(artwork.pixels) for artwork in artworks],
+            masks,
+            artworks,
+            [from_images(work) for work in works],
+        )
 
 
-def _chosen(source: str, first: int, last: int) -> list[Path]:
-    found = [path for path, _ in find_artworks([source_path(source)])]
+def _chosen(source: str, first: int, last: int) -> list[tuple[Path, Path]]:
+    """The pictures of a source that are in the range, with their names in it."""
+    found = find_artworks([source_path(source)])
     chosen = found[first - 1 : last or None]
     if not chosen:
         raise ArtworkError(
@@ -175,9 +217,24 @@ class SaveCloaked(io.ComfyNode):
                     tooltip="Writes this graph into the file. It names the target style, which "
                     "tells a mimic what to look for: leave it off for whatever you publish.",
                 ),
+                io.Boolean.Input(
+                    "resume",
+                    default=False,
+                    optional=True,
+                    tooltip="For a folder: one picture in each run, saved under its own name, and "
+                    "the run again by itself until all are saved. Stopped or broken off, it goes "
+                    "on where it was when you run it again, and does only what is new or changed.",
+                ),
+                io.Boolean.Input(
+                    "no_ai_training",
+                    default=False,
+                    optional=True,
+                    tooltip="States in each file that it may not be used to train AI, where "
+                    "crawlers are asked to look. It is a legal statement, not a lock.",
+                ),
             ],
             outputs=[],
-            hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo],
+            hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo, io.Hidden.unique_id],
         )
 
     @classmethod
@@ -189,6 +246,8 @@ class SaveCloaked(io.ComfyNode):
         format: str,
         quality: int,
         metadata: bool,
+        resume: bool = False,
+        no_ai_training: bool = False,
         artwork: Artwork | None = None,
     ) -> Any:
         pictures = to_grid(to_images(images))
@@ -197,14 +256,36 @@ class SaveCloaked(io.ComfyNode):
                 f"'images' must be the {len(cloak.cloaks)} pictures of the Cloak node that 'cloak' "
                 f"comes from, but got {len(pictures)}."
             )
-        graph = graph_of(cls.hidden) if metadata and cls.hidden else {}
+        graph, text = cls.hidden.prompt if cls.hidden else {}, {}
+        if metadata and cls.hidden:
+            text = graph_of(cls.hidden)
+        piece = artwork if isinstance(artwork, Piece) else None
+        if resume and (piece is None or len(pictures) > 1):
+            raise ValueError(
+                "'resume' is for single pictures of a folder: wire the 'artwork' of Load Artwork "
+                "to Save Cloaked, and its 'image' to Cloak."
+            )
         rows = []
         for number, picture in enumerate(each(pictures)):
-            carrier = _carrier(artwork, picture)
-            chosen = output_format(format, carrier.format, Path("cloaked.png"))
-            rows.append(
-                _save(picture, cloak, number, carrier, filename_prefix, chosen, quality, graph)
+            spot = (
+                reserved(piece, cls.hidden.unique_id, graph, cloak.chosen)
+                if resume and piece
+                else _next_spot(filename_prefix, format, artwork, picture)
             )
+            rows.append(
+                _save(
+                    picture,
+                    cloak,
+                    number,
+                    _carrier(artwork, picture),
+                    spot,
+                    quality,
+                    text,
+                    no_ai_training,
+                )
+            )
+        if resume and piece and is_saved(piece, graph):
+            run_again()
         return io.NodeOutput(ui={"images": [row["file"] for row in rows], "glaze": rows})
 
 
@@ -222,21 +303,30 @@ def _carrier(artwork: Artwork | None, picture: Tensor) -> Artwork:
     return artwork
 
 
+def _next_spot(prefix: str, asked: str, artwork: Artwork | None, picture: Tensor) -> Spot:
+    """A name that no file has yet, with a number, as the host's own nodes give it."""
+    found = artwork or Artwork(picture)
+    format = output_format(asked, found.format, Path("cloaked.png"))
+    name = found.source.stem if found.source else "picture"
+    height, width = picture.shape[-2:]
+    folder, stem, counter, _ = next_output(prefix.replace("%name%", name), height, width)
+    path = folder / f"{stem}_{counter:05}_{FORMATS[format][0]}"
+    job = Job(found.source or path, path, _reports(folder) / path.name, path.name)
+    return Spot(job, format)
+
+
 def _save(
     picture: Tensor,
     batch: CloakedBatch,
     number: int,
     carrier: Artwork,
-    prefix: str,
-    format: str,
+    spot: Spot,
     quality: int,
-    graph: dict[str, str],
+    text: dict[str, str],
+    no_ai_training: bool,
 ) -> dict[str, Any]:
     """Save one picture and what belongs to it; gives what the page shows."""
     height, width = picture.shape[-2:]
-    name = carrier.source.stem if carrier.source else "picture"
-    folder, stem, counter, subfolder = next_output(prefix.replace("%name%", name), height, width)
-    path = folder / f"{stem}_{counter:05}_{FORMATS[format][0]}"
     original, styled = batch.originals[number : number + 1], batch.styled[number : number + 1]
     cloak, note = batch.cloaks[number], None
     if original.shape != picture.shape:
@@ -255,24 +345,32 @@ def _save(
             original,
             styled,
             measured,
-            with_graph(carrier, graph, format),
-            path,
-            _reports(folder) / path.name,
+            with_graph(carrier, text, spot.format),
+            spot.job,
             target=batch.chosen.target if batch.chosen else None,
             style_seed=batch.chosen.style_seed if batch.chosen else None,
             encoder=phi,
             metric=metric,
-            format=format,
+            format=spot.format,
             quality=quality,
-            text=graph,
+            no_ai_training=no_ai_training,
+            text=text,
+            manifest=spot.manifest,
+            fingerprint=spot.settings,
         )
 
-    if note is None and is_lossless(format, quality) and carrier.levels is None:
+    if note is None and is_lossless(spot.format, quality) and carrier.levels is None:
         report = write(hosted_encoder(batch.encoder).encoder, None)
     else:
         report = with_encoder(batch.encoder, cloak.budget.metric, (height, width), write)
+    path = spot.job.target
+    subfolder = path.parent.resolve().relative_to(output_folder().resolve()).as_posix()
     return {
-        "file": {"filename": path.name, "subfolder": subfolder, "type": "output"},
+        "file": {
+            "filename": path.name,
+            "subfolder": "" if subfolder == "." else subfolder,
+            "type": "output",
+        },
         "original": _temporary(original),
         "measures": report,
         "note": note,

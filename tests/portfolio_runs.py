@@ -4,6 +4,9 @@
 undisturbed and once killed again and again, and prints what the two left, as JSON.
 ``python -m tests.portfolio_runs FOLDER PICTURES cluster`` cloaks them once alone, and once on a
 local cluster of two workers of which one is killed.
+``python -m tests.portfolio_runs FOLDER PICTURES throughput`` does so with neither killed.
+``python -m tests.portfolio_runs FOLDER PICTURES batches`` cloaks them with the embedded encoder one
+by one, then four together.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -24,14 +28,14 @@ from PIL import Image
 
 from comfy_glaze.artwork import find_artworks
 from comfy_glaze.atomic import remove_leftovers
-from comfy_glaze.budget import Budget
+from comfy_glaze.budget import PRESETS, Budget
 from comfy_glaze.cloak import CloakSettings
 from comfy_glaze.cluster import Recipe, cloak_on_cluster, connect
 from comfy_glaze.encoders import Encoder
 from comfy_glaze.manifest import Manifest
 from comfy_glaze.outputs import Job, job_of, plan_outputs, reports_folder
 from comfy_glaze.portfolio import cloak_portfolio
-from comfy_glaze.studio import Studio
+from comfy_glaze.studio import Studio, open_studio
 from comfy_glaze.style_bank import builtin_styles
 from comfy_glaze.style_transfer import StyleTransfer
 from comfy_glaze.target_style import TargetStyle
@@ -149,6 +153,30 @@ def on_cluster(top: Path, steps: int, kill: bool) -> dict[str, object]:
     }
 
 
+def in_batches(top: Path, together: int) -> dict[str, object]:
+    """How far the measures differ when pictures are cloaked together, and what it saves."""
+    studio = open_studio([], PRESETS["default"], CloakSettings(), style="Heavy outlines")
+    found: dict[int, list[dict[str, Any]]] = {}
+    took = {}
+    for batch in (1, together):
+        out = top / f"batches of {batch}"
+        manifest = Manifest(reports_folder(out))
+        cpu, wall = time.process_time(), time.monotonic()
+        outcomes = list(cloak_portfolio(jobs_of(top / "in", out), studio, manifest, batch=batch))
+        took[batch] = {"cpu": time.process_time() - cpu, "wall": time.monotonic() - wall}
+        outcomes.sort(key=lambda outcome: outcome.job.name)
+        found[batch] = [outcome.report for outcome in outcomes if outcome.report]
+    pairs = list(zip(found[1], found[together], strict=True))
+    return {
+        "pictures": len(pairs),
+        "shift": max(abs(a["shift"]["512"] - b["shift"]["512"]) for a, b in pairs),
+        "perceptual": max(
+            abs(a["perceptual"]["value"] - b["perceptual"]["value"]) for a, b in pairs
+        ),
+        "seconds": took,
+    }
+
+
 def main() -> None:
     torch.set_num_threads(1)
     top, pictures = Path(sys.argv[1]), int(sys.argv[2])
@@ -156,6 +184,10 @@ def main() -> None:
         kill = sys.argv[3] == "cluster"
         make_pictures(top / "in", pictures, 64 if kill else 256)
         print(json.dumps(on_cluster(top, 3 if kill else 40, kill)))
+        return
+    if sys.argv[3] == "batches":
+        make_pictures(top / "in", pictures, 128)
+        print(json.dumps(in_batches(top, 4)))
         return
     kills = int(sys.argv[3])
     make_pictures(top / "in", pictures)

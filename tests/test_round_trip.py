@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageCms
+from PIL import ExifTags, Image, ImageCms
 
 from comfy_glaze.artwork import FORMATS, Artwork, load_artwork, save_artwork
 
@@ -94,6 +94,35 @@ def test_metadata_profile_and_resolution(
 
 def vips() -> Any:
     return pytest.importorskip("pyvips", reason="needs pyvips, an independent reader (extra io)")
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_libvips_finds_profile_resolution_and_metadata(tmp_path: Path, format: str) -> None:
+    """What of the table libvips can tell, for where exiftool is not installed."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.ImageDescription] = "Boats at dawn"
+    exif[ExifTags.Base.Artist] = "Zoe"
+    packet = (
+        b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-'
+        b'syntax-ns#"><rdf:Description xmlns:photoshop="http://ns.adobe.com/photoshop/1.0/" '
+        b'photoshop:City="Delft"/></rdf:RDF></x:xmpmeta>'
+    )
+    held = {"exif": exif.tobytes(), "xmp": packet, "icc_profile": SRGB, "dpi": (300, 300)}
+    Image.fromarray(RGB).save(tmp_path / "art.jpg", "JPEG", **held)
+    artwork = load_artwork(tmp_path / "art.jpg")
+    save_artwork(artwork.pixels, artwork, tmp_path / "saved", format=format)
+    read = vips().Image.new_from_file(str(tmp_path / "saved"))
+    assert read.get("icc-profile-data") == SRGB
+    assert b"Delft" in read.get("xmp-data")
+    if format == "tiff":
+        assert read.get("image-description") == "Boats at dawn"
+    else:
+        assert read.get("exif-ifd0-ImageDescription").startswith("Boats at dawn (")
+        assert read.get("exif-ifd0-Artist").startswith("Zoe (")
+    if format in ("webp", "avif"):  # they hold it in EXIF alone
+        assert read.get("exif-ifd0-XResolution").startswith("300/1 (")
+    else:
+        assert read.xres * 25.4 == pytest.approx(300, abs=0.02)  # in pixels per millimetre
 
 
 @pytest.mark.parametrize(("format", "quality"), [("png", 95), ("tiff", 95), ("webp", 100)])

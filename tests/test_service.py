@@ -41,7 +41,7 @@ class StandIn(ThreadingHTTPServer):
         self.inputs: dict[str, bytes] = {}
         self.graphs: list[dict[str, Any]] = []
         self.deleted: list[str] = []
-        self.mode = "works"  # or: never ends, fails
+        self.mode = "works"  # or: never ends, fails, leaves out
 
     @property
     def address(self) -> str:
@@ -73,7 +73,9 @@ class Routes(BaseHTTPRequestHandler):
                 self._json({"error": "no such\nfile"}, 400)
                 return
             self.server.graphs.append(graph)
-            self._json({"prompt_id": str(len(self.server.graphs) - 1)})
+            errors = {"3": {"errors": [{"message": "Input is\nmissing", "details": "quality"}]}}
+            left_out = {"node_errors": errors if self.server.mode == "leaves out" else {}}
+            self._json({"prompt_id": str(len(self.server.graphs) - 1)} | left_out)
         else:
             self.server.deleted += json.loads(body).get("delete", [])
             self._json({})
@@ -148,6 +150,7 @@ def test_the_client_sends_a_picture_and_fetches_its_cloak(tmp_path: Path, comfy:
     [
         ("fails", "The server could not cloak it: out of memory"),
         ("never ends", "The server took longer than 1 seconds."),
+        ("leaves out", "does not take this workflow: Input is missing (quality)."),
     ],
 )
 def test_what_the_server_says_is_passed_on(
@@ -160,7 +163,7 @@ def test_what_the_server_says_is_passed_on(
     assert words in done.stderr
     assert "Traceback" not in done.stderr
     assert not list((tmp_path / "out").iterdir())
-    assert comfy.deleted == (["0"] if mode == "never ends" else [])
+    assert comfy.deleted == ([] if mode == "fails" else ["0"])
 
 
 @pytest.mark.parametrize(

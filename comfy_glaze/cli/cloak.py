@@ -19,7 +19,7 @@ from .options import (
     one_sentence,
     shard_of,
 )
-from .run import Run, Shared, fail, prepare_output_folder, tell_passed_over, trouble_with
+from .run import Run, Shared, fail, tell_passed_over, trouble_with
 from .style_tables import warn_of_few_works
 from .terminal import choice_sentence, progress_bar, say
 
@@ -187,6 +187,7 @@ def cloak(
         job_of,
         open_studio,
         plan_outputs,
+        prepare_output_folder,
         remember_target,
         remembered_style,
         reports_folder,

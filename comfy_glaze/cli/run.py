@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,31 +48,6 @@ def tell_passed_over(sources: Sequence[Path]) -> None:
         )
         kinds_read = "PNG, JPEG, WebP, TIFF, AVIF nor HEIF"
         say(f"Passed over, neither {kinds_read}: {len(others)} ({names}).", "yellow")
-
-
-def prepare_output_folder(sources: Sequence[Path], out: Path) -> None:
-    """Refuse an output folder that cannot be written to, or that is part of the input, now; and
-    clear away what a killed run left half-written in it."""
-    from ..artwork import ArtworkError
-    from ..atomic import remove_leftovers
-    from ..portfolio import reports_folder
-
-    for source in sources:
-        if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
-            raise ArtworkError(
-                f"The output folder must lie outside the folder of the originals, "
-                f"but {named(out)} lies in {named(source)}."
-            )
-    for folder in (out, reports_folder(out)):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=folder):
-                pass
-        except OSError as error:
-            raise ArtworkError(
-                f"{named(folder)} cannot be written to: {error.strerror}."
-            ) from error
-        remove_leftovers(folder)
 
 
 @dataclass(eq=False)

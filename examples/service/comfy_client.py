@@ -79,14 +79,20 @@ class Comfy:
         """
         posted = json.loads(self._ask("/prompt", json.dumps({"prompt": graph}).encode()))
         number, ends = posted["prompt_id"], time.monotonic() + limit
+        if reasons := _reasons(posted.get("node_errors") or {}):
+            self._cancel(number)
+            raise ServiceError(f"The server does not take this workflow: {reasons}.")
         while time.monotonic() < ends:
             found = json.loads(self._ask(f"/history/{number}")).get(number)
             if found is not None:
                 return _files_of(graph, found)
             time.sleep(min(1.0, limit / 10))
+        self._cancel(number)
+        raise ServiceError(f"The server took longer than {limit:g} seconds.")
+
+    def _cancel(self, number: str) -> None:
         self._ask("/queue", json.dumps({"delete": [number]}).encode())
         self._ask("/interrupt", json.dumps({"prompt_id": number}).encode())
-        raise ServiceError(f"The server took longer than {limit:g} seconds.")
 
     def fetch(self, file: dict[str, str]) -> bytes:
         """The bytes of a saved file."""
@@ -113,6 +119,12 @@ def with_source(graph: dict[str, Any], source: str) -> dict[str, Any]:
     filled = copy.deepcopy(graph)
     filled[loaders[0]]["inputs"]["source"] = source
     return filled
+
+
+def _reasons(errors: dict[str, Any]) -> str:
+    """Why nodes are left out of a graph that is run all the same."""
+    said = [f"{one['message']} ({one['details']})" for e in errors.values() for one in e["errors"]]
+    return " ".join("; ".join(said).split())
 
 
 def _files_of(graph: dict[str, Any], found: dict[str, Any]) -> list[dict[str, str]]:

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 import urllib.parse
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from comfy_client import Comfy, ServiceError, load_graph
 from comfy_glaze.artwork import FORMATS, ArtworkError, load_artwork
 
 PRESETS = ("gallery", "default", "strong")
+PASSED_OVER = 1_000_000  # bytes of a refused upload that are read, and dropped
 KINDS = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 
 
@@ -93,9 +95,11 @@ class Door(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self.close_connection = True
+        self.unread = True
         try:
             body, format = self._cloaked()
         except Refusal as refusal:
+            self._pass_over()
             self._answer(refusal.status, "text/plain; charset=utf-8", str(refusal).encode())
         except (ServiceError, OSError, KeyError, ValueError) as error:
             print(f"failed: {error}", file=sys.stderr)  # for the owner, not for the visitor
@@ -117,6 +121,7 @@ class Door(BaseHTTPRequestHandler):
         if not server.places.acquire(blocking=False):
             raise Refusal(503, "Too many pictures are waiting; try again later.")
         try:
+            self.unread = False
             data = self.rfile.read(int(length))
             if len(data) < int(length):
                 raise Refusal(400, "The picture was cut short.")
@@ -124,6 +129,15 @@ class Door(BaseHTTPRequestHandler):
             return server.comfy.cloak(data, FORMATS[format][0], graph, server.limit), format
         finally:
             server.places.release()
+
+    def _pass_over(self) -> None:
+        """Take what a client is still sending, if it is little: one that is cut off in the middle
+        sees a broken connection and not the answer."""
+        length = self.headers.get("Content-Length", "")
+        if self.unread and length.isdecimal():
+            with suppress(OSError):
+                self.connection.settimeout(2)
+                self.rfile.read(min(int(length[:12]), PASSED_OVER))
 
     def _answer(self, status: int, kind: str, body: bytes) -> None:
         self.send_response(status)

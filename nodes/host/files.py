@@ -67,6 +67,16 @@ def source_path(source: str) -> Path:
     return path
 
 
+def input_file(name: str) -> Path | None:
+    """The file of the input folder that a widget's text names, if it names one."""
+    top = Path(folder_paths.get_input_directory()).resolve()
+    try:
+        path = Path(top, folder_paths.annotated_filepath(name)[0]).resolve()
+        return path if path.is_relative_to(top) and path.is_file() else None
+    except (OSError, ValueError):  # a long text, or one with a null in it
+        return None
+
+
 def style_bank_names() -> list[str]:
     """Style bank files under models/glaze_style_banks."""
     names = folder_paths.get_filename_list(STYLE_BANKS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import comfy.model_management as mm
 import comfy.utils
 import numpy as np
+from comfy_execution.graph_utils import ExecutionBlocker
 from PIL import Image
 from server import PromptServer
 from torch import Tensor
@@ -87,6 +89,32 @@ def progress(node_id: str | None) -> Callable[[int, int], None]:
         bars[0].update_absolute(done, of)
 
     return on_progress
+
+
+def blocked() -> Any:
+    """In place of an output: what depends on it does not run, and nothing is said about it."""
+    return ExecutionBlocker(None)
+
+
+def running_graph() -> dict[str, Any]:
+    """The graph that the host runs now; empty outside a run."""
+    running, _ = PromptServer.instance.prompt_queue.get_current_queue_volatile()
+    return dict(running[0][2]) if running else {}
+
+
+def run_again() -> None:
+    """Put the graph that runs now into the queue once more, unless the user has pressed Stop."""
+    mm.throw_exception_if_processing_interrupted()
+    server = PromptServer.instance
+    running, _ = server.prompt_queue.get_current_queue_volatile()
+    for entry in running[:1]:  # its place in the queue, its name, and all that stays the same
+        server.prompt_queue.put((server.number, str(uuid.uuid4()), *entry[2:]))
+        server.number += 1
+
+
+def tell(text: str, node_id: str | None) -> None:
+    """A line of text under a node."""
+    PromptServer.instance.send_progress_text(text, str(node_id))
 
 
 def _as_pil(images: Tensor) -> Image.Image:

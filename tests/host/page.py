@@ -88,10 +88,13 @@ class HostPage:
         return end
 
     def run(self, seconds: float = 900) -> None:
-        """Press Run and wait for a good end."""
+        """Press Run and wait for a good end, also of the runs that this one queues."""
         self.press_run()
-        end = self.wait_for_end(seconds)
-        assert end == "execution_success", [event for event in self.seen() if event[0] == end]
+        self.wait_for_end(seconds)
+        idle = "fetch('/queue').then((r) => r.json()).then((q) => !Object.values(q).flat().length)"
+        self.page.wait_for_function(f"() => {idle}", timeout=1000 * seconds)
+        ends = [event for event in self.seen() if event[0] in _ENDS]
+        assert {kind for kind, _ in ends} == {"execution_success"}, ends
         self.page.wait_for_timeout(700)  # the widgets take in what came last
 
     def seen(self) -> list[tuple[str, Any]]:

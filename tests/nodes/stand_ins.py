@@ -65,6 +65,13 @@ def comfy_api() -> ModuleType:
     return module("comfy_api.latest", io=io, ComfyExtension=object)
 
 
+@dataclass
+class ExecutionBlocker:
+    """In place of an output, stops what depends on it."""
+
+    message: str | None
+
+
 # --- comfy.model_management: what is loaded becomes inference tensors, as a move to a GPU does ---
 
 
@@ -180,6 +187,20 @@ class ProgressBar:
         pass
 
 
+class Queue:
+    """What runs, and what waits."""
+
+    def __init__(self) -> None:
+        self.running: list[tuple[Any, ...]] = []
+        self.waiting: list[tuple[Any, ...]] = []
+
+    def get_current_queue_volatile(self) -> tuple[list[Any], list[Any]]:
+        return list(self.running), list(self.waiting)
+
+    def put(self, item: tuple[Any, ...]) -> None:
+        self.waiting.append(item)
+
+
 class Server:
     """Remembers what the page would have received."""
 
@@ -189,9 +210,13 @@ class Server:
         self.sent: list[tuple[str, dict[str, Any], str]] = []
         self.handlers: dict[str, Any] = {}
         self.routes = SimpleNamespace(get=self._get)
+        self.number, self.prompt_queue = 7, Queue()
 
     def send_sync(self, event: str, data: dict[str, Any], to: str) -> None:
         self.sent.append((event, data, to))
+
+    def send_progress_text(self, text: str, node_id: str) -> None:
+        self.sent.append((text, {}, node_id))
 
     def _get(self, path: str) -> Any:
         return lambda handler: self.handlers.setdefault(path, handler)
@@ -226,6 +251,8 @@ def host_modules(base: Path) -> dict[str, ModuleType]:
     patcher = lambda model, load_device, offload_device: SimpleNamespace(model=model)  # noqa: E731
     made = [
         module("comfy"),
+        module("comfy_execution"),
+        module("comfy_execution.graph_utils", ExecutionBlocker=ExecutionBlocker),
         module("comfy_api"),
         comfy_api(),
         ModelManagement(),

@@ -42,7 +42,7 @@ def test_a_folder_gives_lists_with_a_range(pack: Pack) -> None:
     for name in ("c.png", "a.png", "b.webp"):
         put(pack.base / "input" / "works", name)
     run = pack.run("GlazeLoadArtwork", source="works/", first=2, last=3)
-    images, masks, artworks = run.args
+    images, masks, artworks, _ = run.args
     assert [artwork.source.name for artwork in artworks] == ["b.webp", "c.png"]
     assert [image.shape for image in images] == [(1, 64, 64, 3)] * 2
     assert [mask.shape for mask in masks] == [(1, 64, 64)] * 2
@@ -55,7 +55,7 @@ def test_transparent_pixels_are_kept_clear(pack: Pack) -> None:
     picture = Image.new("RGBA", (40, 40), (200, 100, 50, 255))
     picture.paste((0, 0, 0, 0), (0, 0, 10, 40))
     picture.save(pack.base / "input" / "cut.png")
-    _, masks, _ = pack.run("GlazeLoadArtwork", source="cut.png").args
+    _, masks, *_ = pack.run("GlazeLoadArtwork", source="cut.png").args
     assert masks[0][0, :, :10].eq(1).all()
     assert masks[0][0, :, 10:].eq(0).all()
 
@@ -66,7 +66,7 @@ def test_folders_of_input_and_output_can_be_chosen(pack: Pack) -> None:
     schema = pack.nodes["GlazeLoadArtwork"].define_schema()
     options = schema.inputs[0].options["options"]
     assert {"art.png", "./", "made/ (output)", "made/today/ (output)"} <= set(options)
-    images, _, _ = pack.run("GlazeLoadArtwork", source="made/ (output)").args
+    images, *_ = pack.run("GlazeLoadArtwork", source="made/ (output)").args
     assert len(images) == 1
 
 
@@ -156,7 +156,7 @@ def test_the_artworks_own_name_and_transparency_are_kept(pack: Pack) -> None:
         Image.linear_gradient("L").resize(picture.size).point(lambda a: max(0, a - 64))
     )
     picture.save(pack.base / "input" / "my work.webp", lossless=True, exact=True)
-    images, masks, artworks = pack.run("GlazeLoadArtwork", source="my work.webp").args
+    images, masks, artworks, _ = pack.run("GlazeLoadArtwork", source="my work.webp").args
     (encoder,) = pack.run("GlazeLoadEncoder").args
     (budget,) = pack.run("GlazeLPIPSBudget", metric="none").args
     cloaked = pack.run(
@@ -192,6 +192,15 @@ def test_the_graph_is_written_only_when_asked_for(pack: Pack, cloaked: Any, form
 
     assert b"secret style" not in written(False)
     assert b"secret style" in written(True)
+
+
+@pytest.mark.parametrize("format", ["png", "jpeg"])
+def test_the_training_statement_is_written_only_when_asked_for(
+    pack: Pack, cloaked: Any, format: str
+) -> None:
+    for asked in (False, True):
+        row = save(pack, cloaked, format=format, no_ai_training=asked)[0]
+        assert (b"DMI-PROHIBITED-AIMLTRAINING" in saved(pack, row["file"]).read_bytes()) is asked
 
 
 def test_png_text_is_what_the_host_reads_back(pack: Pack, cloaked: Any) -> None:

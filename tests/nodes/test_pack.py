@@ -15,7 +15,15 @@ import pytest
 
 from .conftest import NAME, ROOT, Pack
 
-HOST_MODULES = {"comfy", "folder_paths", "server", "latent_preview", "execution", "aiohttp"}
+HOST_MODULES = {
+    "comfy",
+    "comfy_execution",
+    "folder_paths",
+    "server",
+    "latent_preview",
+    "execution",
+    "aiohttp",
+}
 
 # Frozen: shared workflows store a node's widgets by position, and wires by the sockets' names.
 WIDGETS: dict[str, list[tuple[str, Any]]] = {
@@ -64,6 +72,8 @@ WIDGETS: dict[str, list[tuple[str, Any]]] = {
         ("format", "same"),
         ("quality", 95),
         ("metadata", False),
+        ("resume", False),
+        ("no_ai_training", False),
     ],
     "GlazeApplyCountermeasure": [("countermeasure", "save as JPEG"), ("amount", 0.0), ("seed", 0)],
     "GlazeMeasureCloak": [
@@ -74,7 +84,7 @@ WIDGETS: dict[str, list[tuple[str, Any]]] = {
     ],
 }
 SOCKETS: dict[str, tuple[str, str]] = {
-    "GlazeLoadArtwork": ("", "image keep_clear artwork"),
+    "GlazeLoadArtwork": ("", "image keep_clear artwork works"),
     "GlazeLoadEncoder": ("", "encoder"),
     "GlazeCombineEncoders": ("encoder_1 encoder_2 encoder_3 encoder_4", "encoder"),
     "GlazeLoadStyleBank": ("", "style_bank"),
@@ -124,6 +134,13 @@ def test_a_seed_stays_until_the_user_changes_it(pack: Pack) -> None:
     ]
     assert len(seeds) == 4
     assert all(one.options["control_after_generate"] is False for one in seeds)
+
+
+def test_graphs_from_before_a_widget_was_added_still_run(pack: Pack) -> None:
+    """A host leaves out an output whose required widgets a saved graph does not name."""
+    inputs = {one.id: one for one in pack.nodes["GlazeSaveCloaked"].define_schema().inputs}
+    for added in ("resume", "no_ai_training"):
+        assert inputs[added].options["optional"] is True
 
 
 def test_the_root_imports_nothing_by_itself(pack: Pack) -> None:
