@@ -102,6 +102,16 @@ def each(images: Tensor) -> list[Tensor]:
     return [images[number : number + 1] for number in range(len(images))]
 
 
+def one_by_one(lists: dict[str, list[Any]]) -> list[dict[str, Any]]:
+    """What the host would call a node with, once for each entry of the longest list, had the node
+    not asked for the lists as a whole.  Shorter lists go on with their last entry."""
+    count = max(len(values) for values in lists.values())
+    return [
+        {name: values[min(number, len(values) - 1)] for name, values in lists.items()}
+        for number in range(count)
+    ]
+
+
 def from_images(images: Tensor) -> Tensor:
     """The library's pictures (B, 3, H, W) as the host's (B, H, W, 3)."""
     return images.movedim(1, -1).contiguous().cpu()

@@ -9,6 +9,7 @@ import { createSaved } from "./saved.mjs";
 import { speak, say } from "./words.mjs";
 
 const SETUPS = {
+  GlazeLoadArtwork: setUpSource,
   GlazeCloakOptimize: setUpChart,
   GlazeSaveCloaked: setUpSaved,
   GlazeSelectTargetStyle: setUpGallery,
@@ -91,6 +92,12 @@ function fit(node) {
 
 const widgetOf = (node, name) => node.widgets?.find((widget) => widget.name === name);
 const inputOf = (node, name) => node.inputs?.find((input) => input.name === name);
+
+/** No picture stands for a folder; Nodes 2.0 would show an error in its place. */
+function setUpSource(node) {
+  const isFolder = () => /\/( \(output\))?$/.test(widgetOf(node, "source")?.value ?? "");
+  Object.defineProperty(node, "hideOutputImages", { get: isFolder });
+}
 
 function setUpChart(node) {
   const chart = createChart();
