@@ -32,6 +32,7 @@ from .sockets import (
     encoder_input,
     from_images,
     one_by_one,
+    seed_widget,
     to_images,
     to_masks,
 )
@@ -235,16 +236,7 @@ class CloakOptimize(io.ComfyNode):
                     tooltip="How much of what websites and mimics do to a picture (resizing, JPEG, "
                     "noise) the cloak is trained to survive.",
                 ),
-                advanced(
-                    io.Int.Input(
-                        "seed",
-                        default=0,
-                        min=0,
-                        max=2**32 - 1,
-                        control_after_generate=False,
-                        tooltip="The same seed gives the same cloak.",
-                    )
-                ),
+                advanced(seed_widget("seed", "The same seed gives the same cloak.")),
                 TargetStyleSocket.Input(
                     "target_style",
                     optional=True,

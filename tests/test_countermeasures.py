@@ -21,7 +21,7 @@ from comfy_glaze.countermeasures.filters import bilateral
 from comfy_glaze.encoders import EMBEDDED_FOLDER, EncoderError, load_round_trip
 from comfy_glaze.images import LEVELS, to_grid
 
-from .conftest import smooth_picture
+from .conftest import smooth_picture, tiny_unet, tiny_vae
 
 
 @pytest.fixture
@@ -29,26 +29,9 @@ def tiny_upscaler(tiny_pipeline: str, tmp_path_factory: pytest.TempPathFactory) 
     """A Stable Diffusion ×4 upscaler with random weights, on disk."""
     small = diffusers.StableDiffusionPipeline.from_pretrained(tiny_pipeline)
     torch.manual_seed(1)
-    unet = diffusers.UNet2DConditionModel(
-        sample_size=8,
-        in_channels=7,
-        out_channels=4,
-        num_class_embeds=1000,
-        block_out_channels=(32, 64),
-        layers_per_block=1,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        cross_attention_dim=32,
-        attention_head_dim=8,
-    )
-    vae = diffusers.AutoencoderKL(
-        block_out_channels=(32, 32, 64),
-        down_block_types=("DownEncoderBlock2D",) * 3,
-        up_block_types=("UpDecoderBlock2D",) * 3,
-        scaling_factor=0.08333,
-    )
+    unet = tiny_unet(in_channels=7, out_channels=4, num_class_embeds=1000)
     upscaler = diffusers.StableDiffusionUpscalePipeline(
-        vae=vae,
+        vae=tiny_vae(32, 32, 64, scaling_factor=0.08333),
         text_encoder=small.text_encoder,
         tokenizer=small.tokenizer,
         unet=unet,
