@@ -23,10 +23,11 @@ from .sockets import (
     CATEGORY,
     Ensemble,
     StyleBankSocket,
-    advanced,
     each,
     encoder_input,
     listed,
+    sampling_widgets,
+    short_side_widget,
     style_filters,
     to_images,
 )
@@ -87,36 +88,13 @@ class BuildStyleBank(io.ComfyNode):
                     optional=True,
                     tooltip="Pictures to redraw in every style, in place of the three built in.",
                 ),
-                io.Int.Input(
-                    "steps", default=20, min=1, max=200, tooltip="Sampling steps of the checkpoint."
+                *sampling_widgets(
+                    20,
+                    0.7,
+                    "How strictly the checkpoint follows the style's name.",
+                    "How much is redrawn; 1 draws from the style's name alone.",
                 ),
-                io.Float.Input(
-                    "cfg",
-                    default=7.5,
-                    min=0.0,
-                    max=100.0,
-                    step=0.5,
-                    round=0.01,
-                    tooltip="How strictly the checkpoint follows the style's name.",
-                ),
-                io.Float.Input(
-                    "denoise",
-                    default=0.7,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="How much is redrawn; 1 draws from the style's name alone.",
-                ),
-                advanced(
-                    io.Int.Input(
-                        "short_side",
-                        default=512,
-                        min=64,
-                        max=4096,
-                        step=64,
-                        tooltip="The short side in pixels at which the checkpoint draws.",
-                    )
-                ),
+                short_side_widget(512, "The short side in pixels at which the checkpoint draws."),
             ],
             outputs=[StyleBankSocket.Output("style_bank", display_name="style_bank")],
             hidden=[io.Hidden.unique_id],

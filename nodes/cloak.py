@@ -31,6 +31,8 @@ from .sockets import (
     each,
     encoder_input,
     from_images,
+    one_by_one,
+    seed_widget,
     to_images,
     to_masks,
 )
@@ -234,16 +236,7 @@ class CloakOptimize(io.ComfyNode):
                     tooltip="How much of what websites and mimics do to a picture (resizing, JPEG, "
                     "noise) the cloak is trained to survive.",
                 ),
-                advanced(
-                    io.Int.Input(
-                        "seed",
-                        default=0,
-                        min=0,
-                        max=2**32 - 1,
-                        control_after_generate=False,
-                        tooltip="The same seed gives the same cloak.",
-                    )
-                ),
+                advanced(seed_widget("seed", "The same seed gives the same cloak.")),
                 TargetStyleSocket.Input(
                     "target_style",
                     optional=True,
@@ -251,36 +244,43 @@ class CloakOptimize(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.Image.Output("cloaked", display_name="cloaked"),
-                CloakSocket.Output("cloak", display_name="cloak"),
+                io.Image.Output("cloaked", display_name="cloaked", is_output_list=True),
+                CloakSocket.Output("cloak", display_name="cloak", is_output_list=True),
             ],
+            is_input_list=True,
             hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
-    def execute(
-        cls,
-        image: Tensor,
-        styled: Tensor,
-        encoder: Any,
-        budget: Budget,
-        method: str,
-        steps: int,
-        robustness: str,
-        seed: int,
-        keep_clear: Tensor | None = None,
-        target_style: ChosenStyle | None = None,
-    ) -> Any:
-        pictures, redrawn = (
-            to_grid(to_images(image)),
-            to_grid(to_images(styled)),
-        )  # as files hold them
-        settings = CloakSettings(method, steps, seed, robustness, _preset_of(budget))
-        masks = None if keep_clear is None else to_masks(keep_clear, pictures)
+    def execute(cls, **lists: list[Any]) -> Any:
+        """Takes the host's lists as a whole, since only so can the page tell 3 of 12."""
+        runs = one_by_one(lists)
         node_id = cls.hidden.unique_id if cls.hidden else None
-        cloaks = _cloak_each(pictures, redrawn, encoder, budget, settings, masks, node_id)
-        batch = CloakedBatch(pictures, redrawn, cloaks, encoder, target_style)
-        return io.NodeOutput(from_images(torch.cat([cloak.images for cloak in cloaks])), batch)
+        live = LiveRun(node_id, sum(len(run["image"]) for run in runs))
+        batches = [_cloak_batch(live, **run) for run in runs]
+        images = [torch.cat([cloak.images for cloak in batch.cloaks]) for batch in batches]
+        return io.NodeOutput([from_images(cloaked) for cloaked in images], batches)
+
+
+def _cloak_batch(
+    live: LiveRun,
+    image: Tensor,
+    styled: Tensor,
+    encoder: Any,
+    budget: Budget,
+    method: str,
+    steps: int,
+    robustness: str,
+    seed: int,
+    keep_clear: Tensor | None = None,
+    target_style: ChosenStyle | None = None,
+) -> CloakedBatch:
+    """Pictures of one size, (B, H, W, 3) as the host passes them on, cloaked."""
+    pictures, redrawn = (to_grid(to_images(one)) for one in (image, styled))  # as files hold them
+    settings = CloakSettings(method, steps, seed, robustness, _preset_of(budget))
+    masks = None if keep_clear is None else to_masks(keep_clear, pictures)
+    cloaks = _cloak_each(live, pictures, redrawn, encoder, budget, settings, masks)
+    return CloakedBatch(pictures, redrawn, cloaks, encoder, target_style)
 
 
 def _preset_of(budget: Budget) -> str:
@@ -290,13 +290,13 @@ def _preset_of(budget: Budget) -> str:
 
 
 def _cloak_each(
+    live: LiveRun,
     pictures: Tensor,
     styled: Tensor,
     encoder: Any,
     budget: Budget,
     settings: CloakSettings,
     masks: Tensor | None,
-    node_id: str | None,
 ) -> tuple[Cloak, ...]:
     """One picture after the other, so that none depends on its neighbours in a batch."""
     if styled.shape != pictures.shape:
@@ -304,12 +304,14 @@ def _cloak_each(
             f"'styled' must have the pictures' number and size, {tuple(pictures.shape)}, but it "
             f"has {tuple(styled.shape)}; wire the Style Transfer of the same pictures to it."
         )
-    live = LiveRun(node_id, len(pictures), None if budget.metric == "none" else budget.limit)
+    live.limit = None if budget.metric == "none" else budget.limit
+
+    before = live.picture
 
     def cloak_all(phi: Encoder, metric: PerceptualMetric | None) -> tuple[Cloak, ...]:
         cloaks = []
         for number, (picture, target) in enumerate(zip(each(pictures), each(styled), strict=True)):
-            live.picture = number + 1
+            live.picture = before + number + 1
             mask = None if masks is None else masks[number : number + 1]
             cloak = optimize_cloak(
                 picture, target, phi, budget, settings, live.on_step, keep_clear=mask, metric=metric

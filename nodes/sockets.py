@@ -36,6 +36,40 @@ def advanced(widget: Any) -> Any:
     return widget
 
 
+def seed_widget(id: str, tooltip: str, largest: int = 2**32 - 1) -> Any:
+    """A seed that stays as it is from run to run."""
+    return io.Int.Input(
+        id, default=0, min=0, max=largest, control_after_generate=False, tooltip=tooltip
+    )
+
+
+def percent_widget(id: str, default: float, tooltip: str) -> Any:
+    """A share of all, folded away where the host can."""
+    return advanced(
+        io.Float.Input(id, default=default, min=0.0, max=100.0, step=1.0, tooltip=tooltip)
+    )
+
+
+def sampling_widgets(steps: int, denoise: float, cfg_tooltip: str, tooltip: str) -> list[Any]:
+    """How the checkpoint redraws: steps, cfg, and denoise, which the last tooltip is of."""
+    return [
+        io.Int.Input(
+            "steps", default=steps, min=1, max=200, tooltip="Sampling steps of the checkpoint."
+        ),
+        io.Float.Input(
+            "cfg", default=7.5, min=0.0, max=100.0, step=0.5, round=0.01, tooltip=cfg_tooltip
+        ),
+        io.Float.Input("denoise", default=denoise, min=0.0, max=1.0, step=0.01, tooltip=tooltip),
+    ]
+
+
+def short_side_widget(default: int, tooltip: str) -> Any:
+    """The size at which the checkpoint draws."""
+    return advanced(
+        io.Int.Input("short_side", default=default, min=64, max=4096, step=64, tooltip=tooltip)
+    )
+
+
 def style_filters() -> list[Any]:
     """Widgets that leave styles out."""
     return [
@@ -100,6 +134,16 @@ def to_images(image: Tensor) -> Tensor:
 def each(images: Tensor) -> list[Tensor]:
     """The pictures of a batch (B, 3, H, W), one by one, (1, 3, H, W) each."""
     return [images[number : number + 1] for number in range(len(images))]
+
+
+def one_by_one(lists: dict[str, list[Any]]) -> list[dict[str, Any]]:
+    """What the host would call a node with, once for each entry of the longest list, had the node
+    not asked for the lists as a whole.  Shorter lists go on with their last entry."""
+    count = max(len(values) for values in lists.values())
+    return [
+        {name: values[min(number, len(values) - 1)] for name, values in lists.items()}
+        for number in range(count)
+    ]
 
 
 def from_images(images: Tensor) -> Tensor:

@@ -38,6 +38,10 @@ from .sockets import (
     encoder_input,
     from_images,
     listed,
+    percent_widget,
+    sampling_widgets,
+    seed_widget,
+    short_side_widget,
     style_filters,
     to_images,
 )
@@ -115,35 +119,14 @@ class SelectTargetStyle(io.ComfyNode):
                     tooltip="Your name, or a name for this body of work: with it, the choice is "
                     "remembered on this computer, so that later works get the same style.",
                 ),
-                advanced(
-                    io.Float.Input(
-                        "low",
-                        default=50.0,
-                        min=0.0,
-                        max=100.0,
-                        step=1.0,
-                        tooltip="For auto: styles nearer than this share of all are left out.",
-                    )
+                percent_widget(
+                    "low", 50.0, "For auto: styles nearer than this share of all are left out."
+                ),
+                percent_widget(
+                    "high", 75.0, "For auto: styles farther than this share of all are left out."
                 ),
                 advanced(
-                    io.Float.Input(
-                        "high",
-                        default=75.0,
-                        min=0.0,
-                        max=100.0,
-                        step=1.0,
-                        tooltip="For auto: styles farther than this share of all are left out.",
-                    )
-                ),
-                advanced(
-                    io.Int.Input(
-                        "style_seed",
-                        default=0,
-                        min=0,
-                        max=2**32 - 1,
-                        control_after_generate=False,
-                        tooltip="For auto: draws one of the styles in between.",
-                    )
+                    seed_widget("style_seed", "For auto: draws one of the styles in between.")
                 ),
             ],
             outputs=[TargetStyleSocket.Output("target_style", display_name="target_style")],
@@ -252,26 +235,12 @@ class StyleTransfer(io.ComfyNode):
                 ),
                 io.Clip.Input("clip", optional=True, tooltip="The checkpoint's text encoder."),
                 io.Vae.Input("vae", optional=True, tooltip="The checkpoint's VAE."),
-                io.Int.Input(
-                    "steps", default=30, min=1, max=200, tooltip="Sampling steps of the checkpoint."
-                ),
-                io.Float.Input(
-                    "cfg",
-                    default=7.5,
-                    min=0.0,
-                    max=100.0,
-                    step=0.5,
-                    round=0.01,
-                    tooltip="How strictly the checkpoint follows the style's name. Flux and other "
+                *sampling_widgets(
+                    30,
+                    0.5,
+                    "How strictly the checkpoint follows the style's name. Flux and other "
                     "distilled models want 1.",
-                ),
-                io.Float.Input(
-                    "denoise",
-                    default=0.5,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="How much is redrawn: low keeps your picture, high keeps only its "
+                    "How much is redrawn: low keeps your picture, high keeps only its "
                     "layout. The style should show while the picture stays recognisable.",
                 ),
                 io.Combo.Input(
@@ -286,24 +255,11 @@ class StyleTransfer(io.ComfyNode):
                     default="normal",
                     tooltip="Noise schedule of the checkpoint.",
                 ),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=2**64 - 1,
-                    control_after_generate=False,
-                    tooltip="The same seed redraws the same picture.",
-                ),
-                advanced(
-                    io.Int.Input(
-                        "short_side",
-                        default=768,
-                        min=64,
-                        max=4096,
-                        step=64,
-                        tooltip="The picture's short side in pixels while it is redrawn; larger "
-                        "pictures are scaled down and back. SDXL, SD 3 and Flux like 1024.",
-                    )
+                seed_widget("seed", "The same seed redraws the same picture.", 2**64 - 1),
+                short_side_widget(
+                    768,
+                    "The picture's short side in pixels while it is redrawn; larger "
+                    "pictures are scaled down and back. SDXL, SD 3 and Flux like 1024.",
                 ),
             ],
             outputs=[io.Image.Output("styled", display_name="styled")],

@@ -28,15 +28,7 @@ Run = Callable[..., Result]
 
 ARTWORKS = Path(__file__).parent.parent / "examples"
 
-TINY_UNET: dict[str, Any] = {
-    "sample_size": 8,
-    "block_out_channels": (32, 64),
-    "layers_per_block": 1,
-    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
-    "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
-    "cross_attention_dim": 32,
-    "attention_head_dim": 8,
-}
+
 """The shape of a UNet that runs in no time."""
 
 
@@ -81,6 +73,30 @@ def block_encoder() -> Encoder:
     return Encoder("blocks", "0" * 16, lambda x: F.avg_pool2d(x, 8) * 8, 8, torch.device("cpu"))
 
 
+def tiny_unet(**options: Any) -> diffusers.UNet2DConditionModel:
+    """Stable Diffusion's UNet with two narrow levels and random weights."""
+    return diffusers.UNet2DConditionModel(
+        sample_size=8,
+        block_out_channels=(32, 64),
+        layers_per_block=1,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        cross_attention_dim=32,
+        attention_head_dim=8,
+        **options,
+    )
+
+
+def tiny_vae(*channels: int, **options: Any) -> diffusers.AutoencoderKL:
+    """Stable Diffusion's VAE with a level for each number of channels, and random weights."""
+    return diffusers.AutoencoderKL(
+        block_out_channels=channels,
+        down_block_types=("DownEncoderBlock2D",) * len(channels),
+        up_block_types=("UpDecoderBlock2D",) * len(channels),
+        **options,
+    )
+
+
 @pytest.fixture
 def tiny_pipeline(tmp_path: Path) -> str:
     """A Stable Diffusion with random weights and a vocabulary of single letters, on disk."""
@@ -103,12 +119,7 @@ def tiny_pipeline(tmp_path: Path) -> str:
         eos_token_id=1,
         pad_token_id=1,
     )
-    unet = diffusers.UNet2DConditionModel(**TINY_UNET)
-    vae = diffusers.AutoencoderKL(
-        block_out_channels=(32, 64),
-        down_block_types=("DownEncoderBlock2D",) * 2,
-        up_block_types=("UpDecoderBlock2D",) * 2,
-    )
+    unet, vae = tiny_unet(), tiny_vae(32, 64)
     pipeline = diffusers.StableDiffusionPipeline(
         vae=vae,
         text_encoder=transformers.CLIPTextModel(text_config),

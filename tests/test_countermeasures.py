@@ -21,7 +21,7 @@ from comfy_glaze.countermeasures.filters import bilateral
 from comfy_glaze.encoders import EMBEDDED_FOLDER, EncoderError, load_round_trip
 from comfy_glaze.images import LEVELS, to_grid
 
-from .conftest import TINY_UNET, smooth_picture
+from .conftest import smooth_picture, tiny_unet, tiny_vae
 
 
 @pytest.fixture
@@ -29,17 +29,9 @@ def tiny_upscaler(tiny_pipeline: str, tmp_path_factory: pytest.TempPathFactory) 
     """A Stable Diffusion ×4 upscaler with random weights, on disk."""
     small = diffusers.StableDiffusionPipeline.from_pretrained(tiny_pipeline)
     torch.manual_seed(1)
-    unet = diffusers.UNet2DConditionModel(
-        in_channels=7, out_channels=4, num_class_embeds=1000, **TINY_UNET
-    )
-    vae = diffusers.AutoencoderKL(
-        block_out_channels=(32, 32, 64),
-        down_block_types=("DownEncoderBlock2D",) * 3,
-        up_block_types=("UpDecoderBlock2D",) * 3,
-        scaling_factor=0.08333,
-    )
+    unet = tiny_unet(in_channels=7, out_channels=4, num_class_embeds=1000)
     upscaler = diffusers.StableDiffusionUpscalePipeline(
-        vae=vae,
+        vae=tiny_vae(32, 32, 64, scaling_factor=0.08333),
         text_encoder=small.text_encoder,
         tokenizer=small.tokenizer,
         unet=unet,
@@ -128,14 +120,6 @@ def test_cases_by_name_and_amount() -> None:
     everything = {case.countermeasure for case in parse_cases("all", Tools())}
     assert {"jpeg-444", "crop", "adverse-cleaner"} <= everything
     assert not everything & {"purify", "noisy-upscale", "vae", "impress"}  # they need tools
-
-
-def test_sets_of_cases_and_their_words() -> None:
-    web, everyday = (parse_cases(name, Tools()) for name in ("web", "everyday"))
-    assert Case("repost", 75) in web
-    assert Case("noise", 0.05) in everyday
-    assert len(set(web)) == len(web)
-    assert Case("resize-bicubic", 0.5).words == "resize and back (bicubic), to 50%"
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import { createSaved } from "./saved.mjs";
 import { speak, say } from "./words.mjs";
 
 const SETUPS = {
+  GlazeLoadArtwork: setUpSource,
   GlazeCloakOptimize: setUpChart,
   GlazeMeasureCloak: setUpMeasured,
   GlazeSaveCloaked: setUpSaved,
@@ -93,6 +94,12 @@ function fit(node) {
 
 const widgetOf = (node, name) => node.widgets?.find((widget) => widget.name === name);
 const inputOf = (node, name) => node.inputs?.find((input) => input.name === name);
+
+/** No picture stands for a folder; Nodes 2.0 would show an error in its place. */
+function setUpSource(node) {
+  const isFolder = () => /\/( \(output\))?$/.test(widgetOf(node, "source")?.value ?? "");
+  Object.defineProperty(node, "hideOutputImages", { get: isFolder });
+}
 
 function setUpChart(node) {
   const chart = createChart();

@@ -30,14 +30,14 @@ class LiveRun:
 
     Attributes:
         node_id: of the node in the graph.
-        pictures: how many there are; ``picture`` is the one at work, from 1.
-        limit: the perceptual limit, or None without one.
+        pictures: how many there are; ``picture`` is the one at work, from 1, or 0 before the first.
+        limit: the perceptual limit of the picture at work, or None without one.
     """
 
     node_id: str | None
     pictures: int
-    limit: float | None
-    picture: int = 1
+    limit: float | None = None
+    picture: int = 0
     _started: float = field(default_factory=time.monotonic)
     _numbers_sent: float = float("-inf")
     _preview_sent: float = float("-inf")

@@ -54,14 +54,19 @@ def copy_pack(target: Path) -> None:
             shutil.copyfile(ROOT / name, target / name)
 
 
+def copy_probe(base: Path) -> None:
+    """What looks into the host, in a custom node folder of its own."""
+    look = base / "custom_nodes" / "probe" / "__init__.py"
+    look.parent.mkdir()
+    shutil.copyfile(Path(__file__).with_name("probe.py"), look)
+
+
 @pytest.fixture(scope="session")
 def host_base(host_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A base folder for the host: pack, small checkpoint with a style bank, and the artworks."""
     base = tmp_path_factory.mktemp("host")
     copy_pack(base / "custom_nodes" / PACK_FOLDER)
-    look = base / "custom_nodes" / "probe" / "__init__.py"
-    look.parent.mkdir()
-    shutil.copyfile(Path(__file__).with_name("probe.py"), look)
+    copy_probe(base)
     checkpoint = base / "models" / "checkpoints" / CHECKPOINT
     write_checkpoint(checkpoint)
     write_style_bank(base / "models" / "glaze_style_banks" / STYLE_BANK, checkpoint)

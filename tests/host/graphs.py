@@ -54,7 +54,7 @@ def cloak_graph(source: str = "harbour.png", side: int = 128, steps: int = 3) ->
             sampler="euler",
             scheduler="normal",
             seed=0,
-            short_side=768,
+            short_side=128,
         ),
         "budget": node(
             "GlazeLPIPSBudget",

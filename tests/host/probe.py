@@ -1,4 +1,7 @@
-"""A custom node folder of its own, put beside the pack: looks into the host for the tests."""
+"""A custom node folder of its own, put beside the pack: looks into the host for the tests.
+
+It also counts the steps that any node still reports once a request to stop has reached the host.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import threading
 from typing import Any
 
 import comfy.model_management as mm
+import comfy.utils
 import torch
 from aiohttp import web
 from server import PromptServer
@@ -24,10 +28,32 @@ def _tensors() -> int:
     return sum(storages.values())
 
 
+_after_stop = 0
+_set_interrupt, _update = mm.interrupt_current_processing, comfy.utils.ProgressBar.update_absolute
+
+
+def _interrupt(value: bool = True) -> None:
+    global _after_stop
+    _set_interrupt(value)
+    if value:
+        _after_stop = 0
+
+
+def _count_and_update(*arguments: Any, **named: Any) -> None:
+    global _after_stop
+    _after_stop += 1
+    _update(*arguments, **named)
+
+
+mm.interrupt_current_processing = _interrupt
+comfy.utils.ProgressBar.update_absolute = _count_and_update
+
+
 @PromptServer.instance.routes.get("/probe")
 async def _probe(request: Any) -> Any:
     return web.json_response(
         {
+            "steps_after_stop": _after_stop,
             "loaded": sorted(type(patcher.model).__name__ for patcher in mm.loaded_models()),
             "tensor_bytes": _tensors(),
             "threads": sorted(thread.name for thread in threading.enumerate()),

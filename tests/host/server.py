@@ -73,13 +73,18 @@ class Server:
         )
         urllib.request.urlopen(request, timeout=60).close()
 
-    def run(self, graph: Graph, on_event: Callable[[Event], None] = lambda event: None) -> Run:
+    def run(
+        self,
+        graph: Graph,
+        on_event: Callable[[Event], None] = lambda event: None,
+        seconds: float = 900,
+    ) -> Run:
         """Queue a graph in API format and listen until it ends.
 
         Raises:
             AssertionError: the host refuses the graph; with its reasons.
         """
-        return asyncio.run(asyncio.wait_for(self._run(graph, on_event), timeout=500))
+        return asyncio.run(asyncio.wait_for(self._run(graph, on_event), timeout=seconds))
 
     async def _run(self, graph: Graph, on_event: Callable[[Event], None]) -> Run:
         import aiohttp  # the host brings it; without a host these tests are only collected

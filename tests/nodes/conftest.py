@@ -31,18 +31,27 @@ class Pack:
         return importlib.import_module(f"{NAME}.{name}")
 
     def run(self, node_id: str, hidden: Any = None, **inputs: Any) -> Any:
-        """Execute a node under inference mode, with the defaults of widgets that are not given."""
+        """Execute a node under inference mode, with the defaults of widgets that are not given.
+
+        A node that wants lists gets them: a single value as a list of one.  Where all values are
+        single, so are its outputs.
+        """
         node = self.nodes[node_id]
+        single = not any(isinstance(value, list) for value in inputs.values())
         defaults = {
             socket.id: socket.options["default"]
             for socket in node.define_schema().inputs
             if "default" in socket.options
         }
+        given = defaults | inputs
         if node.define_schema().is_input_list:
-            defaults = {name: [value] for name, value in defaults.items()}
+            given = {k: v if isinstance(v, list) else [v] for k, v in given.items()}
         as_run = type(node.__name__, (node,), {"hidden": hidden})
         with torch.inference_mode():
-            return as_run.execute(**(defaults | inputs))
+            output = as_run.execute(**given)
+        if node.define_schema().is_input_list and single:
+            output.args = tuple(one for (one,) in output.args)
+        return output
 
     @property
     def nodes(self) -> dict[str, Any]:

@@ -141,7 +141,7 @@ def test_steps_in_between_are_sent_ten_times_a_second_at_most(
     running = pack.module("nodes.host.running")
     clock = iter(step * 0.04 for step in range(100))
     monkeypatch.setattr(running.time, "monotonic", lambda: next(clock))
-    live = running.LiveRun("1", 1, None)
+    live = running.LiveRun("1", 1, picture=1)
     for number in range(1, 21):
         step = SimpleNamespace(
             step=number,
@@ -162,6 +162,18 @@ def test_each_picture_of_a_batch_is_cloaked_as_if_alone(pack: Pack) -> None:
     together, _ = cloak(pack, vae, image=pictures, styled=styled).args
     alone, _ = cloak(pack, vae, image=pictures[1:], styled=styled[1:]).args
     assert torch.equal(together[1:], alone)
+
+
+def test_a_list_of_mixed_sizes_is_counted_through(pack: Pack) -> None:
+    pictures = [host_picture(), host_picture(72, 64, batch=2), host_picture(64, 80)]
+    styled = [host_picture(seed=1), host_picture(72, 64, seed=1, batch=2), host_picture(64, 80, 1)]
+    images, batches = cloak(pack, host_vae(), image=pictures, styled=styled).args
+    assert [image.shape for image in images] == [picture.shape for picture in pictures]
+    assert [len(batch.cloaks) for batch in batches] == [1, 2, 1]
+    events = [data for event, data, _ in pack.server.sent if event == "comfy_glaze.step"]
+    assert {event["pictures"] for event in events} == {4}
+    assert list(dict.fromkeys(event["picture"] for event in events)) == [1, 2, 3, 4]
+    assert (events[0]["seconds_left"], events[-1]["seconds_left"]) == (None, 0)
 
 
 def test_masked_pixels_stay_and_the_rest_moves(pack: Pack) -> None:
