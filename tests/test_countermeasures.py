@@ -122,6 +122,14 @@ def test_cases_by_name_and_amount() -> None:
     assert not everything & {"purify", "noisy-upscale", "vae", "impress"}  # they need tools
 
 
+def test_sets_of_cases_and_their_words() -> None:
+    web, everyday = (parse_cases(name, Tools()) for name in ("web", "everyday"))
+    assert Case("repost", 75) in web
+    assert Case("noise", 0.05) in everyday
+    assert len(set(web)) == len(web)
+    assert Case("resize-bicubic", 0.5).words == "resize and back (bicubic), to 50%"
+
+
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
