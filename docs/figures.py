@@ -1,8 +1,8 @@
 """Make the pictures of the README and of the robustness page from what cloaking has left.
 
-    comfy-glaze cloak examples/harbour.png --out cloaked
+    comfy-glaze cloak samples/harbour.png --out cloaked
     for preset in gallery default strong; do
-        comfy-glaze cloak examples/*.png --preset $preset --out presets/$preset; done
+        comfy-glaze cloak samples/*.png --preset $preset --out presets/$preset; done
     python docs/figures.py
 
 The first shows the harbour under the default preset: the whole of it, a detail at its own size, and
@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 ROOT = Path(__file__).parent.parent
 PICTURES = (
-    ("original", ROOT / "examples/harbour.png"),
+    ("original", ROOT / "samples/harbour.png"),
     ("cloaked", ROOT / "cloaked/harbour.png"),
     ("what the encoder is led towards", ROOT / "cloaked-reports/harbour.png.styled.png"),
 )
@@ -64,7 +64,7 @@ def presets() -> Image.Image:
     """Details under every preset."""
 
     def path(name: str, preset: str) -> Path:
-        folder = ROOT / ("examples" if preset == "original" else f"presets/{preset}")
+        folder = ROOT / ("samples" if preset == "original" else f"presets/{preset}")
         return folder / f"{name}.png"
 
     rows = [

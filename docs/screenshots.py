@@ -50,7 +50,7 @@ def prepare(base: Path) -> None:
     for folder in ("input", "output/paintings", "user"):
         (base / folder).mkdir(parents=True)
     for name, artwork in PICTURES.items():
-        picture = Image.open(ROOT / f"examples/{artwork}.png").convert("RGB")
+        picture = Image.open(ROOT / f"samples/{artwork}.png").convert("RGB")
         picture.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
         picture.save(base / "input" / name)
     picture.save(base / "output/paintings/picture_00001_.png")

@@ -26,7 +26,7 @@ from comfy_glaze.images import to_grid
 Run = Callable[..., Result]
 """Runs a command of the command line in an empty folder."""
 
-ARTWORKS = Path(__file__).parent.parent / "examples"
+ARTWORKS = Path(__file__).parent.parent / "samples"
 
 
 """The shape of a UNet that runs in no time."""

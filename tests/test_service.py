@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-SERVICE = Path(__file__).parent.parent / "examples" / "service"
+SERVICE = Path(__file__).parent.parent / "samples" / "service"
 GRAPH = {
     "1": {"class_type": "GlazeLoadArtwork", "inputs": {"source": "harbour.png"}},
     "2": {"class_type": "GlazeLPIPSBudget", "inputs": {"preset": "default", "limit": 0.05}},

@@ -72,7 +72,7 @@ def host_base(host_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     write_style_bank(base / "models" / "glaze_style_banks" / STYLE_BANK, checkpoint)
     for folder in ("input", "output", "user"):
         (base / folder).mkdir()
-    for artwork in (ROOT / "examples").glob("*.png"):
+    for artwork in (ROOT / "samples").glob("*.png"):
         shutil.copyfile(artwork, base / "input" / artwork.name)
     return base
 

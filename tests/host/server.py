@@ -62,9 +62,12 @@ class Server:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def get(self, path: str) -> Any:
+    def read(self, path: str) -> bytes:
         with urllib.request.urlopen(self.url + path, timeout=60) as answer:
-            return json.loads(answer.read())
+            return bytes(answer.read())
+
+    def get(self, path: str) -> Any:
+        return json.loads(self.read(path))
 
     def post(self, path: str, body: Any) -> None:
         data = json.dumps(body).encode()

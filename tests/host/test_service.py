@@ -24,7 +24,7 @@ from .conftest import ROOT
 from .graphs import rehearsal_graph
 from .server import Server
 
-SERVICE = ROOT / "examples" / "service"
+SERVICE = ROOT / "samples" / "service"
 PATIENCE = 1200  # seconds; a host that shares its processor is slow
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -40,7 +41,7 @@ def workflow_server(host_path: Path, tmp_path_factory: pytest.TempPathFactory) -
     for folder in ("input", "output/paintings", "user"):
         (base / folder).mkdir(parents=True)
     for name, (artwork, width, height) in PICTURES.items():
-        picture = Image.open(ROOT / f"examples/{artwork}.png").convert("RGB")
+        picture = Image.open(ROOT / f"samples/{artwork}.png").convert("RGB")
         picture = picture.resize((width, height), Image.Resampling.LANCZOS)
         picture.save(base / f"input/{name}.png")
     shutil.copyfile(base / "input/ink.png", base / "output/paintings/picture_00001_.png")
@@ -92,6 +93,15 @@ def check_file(row: dict[str, Any], base: Path) -> None:
     assert 0 < change <= round(255 * report["settings"]["linf"])
     assert report["linf"] == pytest.approx(change / 255, abs=1e-6)
     assert report["shift"]["512"] > 0
+
+
+def test_the_template_browser_lists_and_serves_them_all(workflow_server: Server) -> None:
+    listed = workflow_server.get("/api/workflow_templates")[PACK_FOLDER]
+    assert sorted(listed) == sorted(path.stem for path in WORKFLOWS)
+    for workflow in WORKFLOWS:
+        at = f"/api/workflow_templates/{PACK_FOLDER}/{quote(workflow.stem)}"
+        assert workflow_server.get(f"{at}.json") == json.loads(workflow.read_text("utf-8"))
+        assert workflow_server.read(f"{at}.jpg") == workflow.with_suffix(".jpg").read_bytes()
 
 
 def make_small(host: HostPage, workflow: Path) -> None:

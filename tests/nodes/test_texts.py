@@ -108,3 +108,9 @@ def test_a_workflow_is_explained_and_has_its_pictures(workflow: Path) -> None:
     shot = f"workflows/{workflow.stem}.webp"
     assert f"({shot.replace(' ', '%20')})" in page
     assert 0 < (ROOT / "docs" / shot).stat().st_size <= 300_000
+
+
+def test_no_other_folder_takes_the_place_of_the_workflows() -> None:
+    """ComfyUI serves a pack's templates from the first of these folders that it finds, alone."""
+    looked_for = ("example_workflows", "example", "examples", "workflow", "workflows")
+    assert [name for name in looked_for if (ROOT / name).exists()] == ["workflows"]

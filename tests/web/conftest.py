@@ -54,7 +54,7 @@ def browser() -> Iterator[Any]:
 @functools.cache
 def harbour(width: int, height: int) -> Image.Image:
     """A bundled painting at a small size."""
-    path = WEB.parent / "examples/harbour.png"
+    path = WEB.parent / "samples/harbour.png"
     return Image.open(path).convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
 
 

@@ -1,6 +1,6 @@
 """Cloak pictures on a ComfyUI of your own, somewhere else: a client of its web API.
 
-    python examples/service/comfy_client.py --server http://studio.local:8188 \\
+    python samples/service/comfy_client.py --server http://studio.local:8188 \\
         --workflow cloak-api.json --out cloaked art1.png art2.jpg
 
 ``--workflow`` is a graph saved with "Export (API)" that begins with one Load Artwork and ends with

@@ -1,6 +1,6 @@
 """A door for the public in front of a ComfyUI that nobody else can reach.
 
-    python examples/service/gateway.py --workflow cloak-api.json --port 8080
+    python samples/service/gateway.py --workflow cloak-api.json --port 8080
 
 ``POST /cloak`` with a picture as the body gives the cloaked picture; ``?preset=gallery`` chooses
 how much may change.  What a public service must limit is limited here: the bytes and the pixels of

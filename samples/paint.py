@@ -7,7 +7,7 @@ Four pictures, each in another technique, so that cloaks can be tried on all of 
 * ``ink``: a pen drawing on near-white paper, all greys made by hatching;
 * ``pastel``: a still life in soft, blended chalk.
 
-Usage: ``python examples/paint.py [NAME] --out FILE`` (NAME defaults to ``harbour``).
+Usage: ``python samples/paint.py [NAME] --out FILE`` (NAME defaults to ``harbour``).
 The same command gives the same pixels on every run.
 """
 
