@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -54,10 +55,13 @@ def gateway(server: Server, graph: Path, *words: object) -> Iterator[str]:
     """The door, open; gives its address."""
     command = [sys.executable, str(SERVICE / "gateway.py"), "--workflow", str(graph)]
     command += ["--comfy", server.url, "--port", "0", *map(str, words)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+    found = os.environ | {"PYTHONPATH": str(ROOT)}  # as if the package were installed
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=found) as process:
         try:
             assert process.stdout
-            yield process.stdout.readline().strip()
+            address = process.stdout.readline().strip()
+            assert address.startswith("http://127.0.0.1:")
+            yield address
         finally:
             process.kill()
 
