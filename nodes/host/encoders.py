@@ -174,7 +174,7 @@ def _there_and_back(vae: Any, images: Tensor) -> Tensor:
     block = _multiple(vae)
     grown = F.pad(images, (0, -width % block, 0, -height % block), mode="replicate")
     decoded = vae.decode(vae.encode(grown.movedim(1, -1)))  # of video kinds (B, frames, H, W, 3)
-    pictures = decoded.reshape(len(images), -1, *decoded.shape[-3:])[:, 0, ..., :3]
+    pictures: Tensor = decoded.reshape(len(images), -1, *decoded.shape[-3:])[:, 0, ..., :3]
     return pictures.movedim(-1, 1)[..., :height, :width].to(images)
 
 
