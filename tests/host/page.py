@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -91,11 +92,20 @@ class HostPage:
         """Press Run and wait for a good end, also of the runs that this one queues."""
         self.press_run()
         self.wait_for_end(seconds)
-        idle = "fetch('/queue').then((r) => r.json()).then((q) => !Object.values(q).flat().length)"
-        self.page.wait_for_function(f"() => {idle}", timeout=1000 * seconds)
+        until = time.monotonic() + seconds
+        while self.queued():
+            assert time.monotonic() < until, f"{self.queued()} runs are left after {seconds} s"
+            self.page.wait_for_timeout(200)
         ends = [event for event in self.seen() if event[0] in _ENDS]
         assert {kind for kind, _ in ends} == {"execution_success"}, ends
         self.page.wait_for_timeout(700)  # the widgets take in what came last
+
+    def queued(self) -> int:
+        """How many runs the host has before it, the present one included."""
+        count: int = self.page.evaluate(
+            "fetch('/queue').then((r) => r.json()).then((q) => Object.values(q).flat().length)"
+        )
+        return count
 
     def seen(self) -> list[tuple[str, Any]]:
         """The host's events since the last press of Run."""
