@@ -55,7 +55,8 @@ class LiveRun:
         if last or now - self._preview_sent >= _PREVIEW_EVERY:
             preview, self._preview_sent = ("JPEG", _as_pil(step.preview()), _PREVIEW_SIDE), now
         self._bar.update_absolute(done, self.pictures * step.steps, preview)
-        if done == 1 or last or now - self._numbers_sent >= _NUMBERS_EVERY:
+        ends = step.step in (1, step.steps)  # of a picture: both are always sent
+        if ends or now - self._numbers_sent >= _NUMBERS_EVERY:
             self._send(step, done, now - self._started)
             self._numbers_sent = now
 

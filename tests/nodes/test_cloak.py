@@ -156,6 +156,19 @@ def test_steps_in_between_are_sent_ten_times_a_second_at_most(
     assert pack.server.sent[0][1]["perceptual"] is None
 
 
+def test_the_ends_of_each_picture_are_sent_however_fast_it_is(
+    pack: Pack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = pack.module("nodes.host.running")
+    monkeypatch.setattr(running.time, "monotonic", lambda: 0.0)
+    pictures = [host_picture(), host_picture(seed=1), host_picture(seed=2)]
+    cloak(pack, host_vae(), image=pictures, styled=[*pictures[1:], pictures[0]])
+    sent = [data for event, data, _ in pack.server.sent if event == "comfy_glaze.step"]
+    assert [(data["picture"], data["step"]) for data in sent] == [
+        (picture, step) for picture in (1, 2, 3) for step in (1, 3)
+    ]
+
+
 def test_each_picture_of_a_batch_is_cloaked_as_if_alone(pack: Pack) -> None:
     pictures, styled = host_picture(batch=2), host_picture(seed=1, batch=2)
     vae = host_vae()
