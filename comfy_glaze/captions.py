@@ -13,9 +13,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..artwork import ArtworkError, load_artwork
-from ..images import shrink
-from ..report import write_json
+from .artwork import ArtworkError, load_artwork
+from .images import shrink
+from .report import write_json
 from .transformers_models import load_captioner
 
 CAPTION_SIDE = 384
