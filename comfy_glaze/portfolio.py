@@ -22,6 +22,7 @@ from .outputs import (
     reports_folder,
     with_ending,
 )
+from .saving import caption_bytes
 from .studio import (
     WORKS_FOR_CENTROID,
     Studio,
@@ -128,8 +129,17 @@ def unchanged(job: Job, manifest: Manifest, settings: str) -> bool:
     """Whether an earlier run made this picture from this very source with these settings."""
     if not with_ending(job.report_stem, ".glaze.json").exists():
         return False
+    if job.caption is not None and _text_of(job.caption_file) != caption_bytes(job.caption):
+        return False
     made = file_sha256(job.target)
     return made is not None and manifest.is_done(job.name, file_sha256(job.source), settings, made)
+
+
+def _text_of(file: Path) -> bytes | None:
+    try:
+        return file.read_bytes()
+    except OSError:
+        return None
 
 
 def cloak_portfolio(
