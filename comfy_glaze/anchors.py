@@ -210,8 +210,7 @@ def most_prototypical(paths: Sequence[Path], scores: Sequence[float | None]) -> 
 
     Differs: the paper takes what its model draws as it is, and names no choice among it.
     """
-    order = sorted(
-        range(len(paths)), key=lambda i: (-(scores[i] if scores[i] is not None else -2.0), i)
-    )
+    known = [-2.0 if score is None else score for score in scores]
+    order = sorted(range(len(paths)), key=lambda i: (-known[i], i))
     kept = sorted(order[: max(1, (len(paths) + 1) // 2)])
     return [paths[i] for i in kept]

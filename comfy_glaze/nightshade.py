@@ -137,20 +137,18 @@ def select_samples(
             f"Expected captions with the word {concept!a}, but none of {len(found)} has it"
             f"{_first(failures)}"
         )
-    chosen = samples
     if clip is not None:
         scores = similarities([sample.source for sample in samples], words, clip, device)
         rated = [replace(s, similarity=score) for s, score in zip(samples, scores, strict=True)]
-        chosen = [sample for sample in rated if sample.similarity is not None]
         failures += [f"{named(s.source)} cannot be read." for s in rated if s.similarity is None]
-        if keep:
-            chosen = _best(chosen, keep)
+        samples = [sample for sample in rated if sample.similarity is not None]
+    chosen = samples
+    if keep and clip is not None:
+        chosen = _best(samples, keep)
     elif keep:
         spread = set(evenly([sample.source for sample in samples], keep))
         chosen = [sample for sample in samples if sample.source in spread]
-    lost = sum(s.similarity is None for s in rated) if clip is not None else 0
-    left_out = len(samples) - lost - len(chosen)
-    return Selection(tuple(chosen), others, left_out, tuple(failures))
+    return Selection(tuple(chosen), others, len(samples) - len(chosen), tuple(failures))
 
 
 def _first(failures: Sequence[str]) -> str:

@@ -48,9 +48,7 @@ def nightshade(
     ],
     kind: Annotated[
         Literal["object", "style"],
-        typer.Option(
-            help='What both are: "a photo of a cat", or "a painting in the style of ...".'
-        ),
+        typer.Option(help='What both are: "a photo of ...", or "a painting in the style of ...".'),
     ] = "object",
     anchors: Annotated[
         Path | None,
@@ -111,10 +109,10 @@ def nightshade(
     ] = False,
     device: DeviceOption = "auto",
 ) -> None:
-    """Poison pictures of a concept, so that a model trained on them learns another one (Nightshade).
+    """Poison pictures of a concept: a model trained on them learns another one (Nightshade).
 
-    A cloak guards your own work: it acts on whoever imitates you. Poison is another matter. It aims
-    at models that other people train, and changes what these draw for everyone who uses them. So:
+    A cloak guards your own work: it acts on whoever imitates you. Poison is another matter. It
+    aims at models that other people train, and changes what these draw for all their users. So:
     poison only pictures that are yours, or that you have the right to change and publish. Publish
     them only where you decide what is published, with the site's terms in mind. Never put them into
     a data set that you were asked or paid to deliver, that others share in good faith, or that
@@ -152,10 +150,8 @@ def nightshade(
             linf=NIGHTSHADE.linf if linf is None else linf,
             metric=metric,
         )
-        custom = limit is not None or linf is not None
-        settings = CloakSettings(
-            method, steps, seed, robustness, "custom" if custom else "nightshade"
-        )
+        preset = "nightshade" if limit is None and linf is None else "custom"
+        settings = CloakSettings(method, steps, seed, robustness, preset)
         if anchors is None and checkpoint is None:
             raise ValueError(
                 "Expected pictures of the destination: --anchors FOLDER, or --checkpoint to draw "

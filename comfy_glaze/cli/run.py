@@ -1,4 +1,4 @@
-"""A run of ``comfy-glaze cloak`` or ``nightshade``: what it checks before, shows meanwhile, and leaves at its end."""
+"""A run of ``cloak`` or ``nightshade``: its checks before, what it shows, what it leaves."""
 
 from __future__ import annotations
 
