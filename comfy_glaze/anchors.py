@@ -64,6 +64,26 @@ def fitted(picture: Tensor, height: int, width: int) -> Tensor:
     return to_grid(covering[..., top : top + height, left : left + width])
 
 
+def check_concepts(concept: str, towards: str) -> None:
+    """Raise unless one concept can be led to the other.
+
+    Raises:
+        ValueError: one of them says nothing, or both are the same.
+    """
+    for name, words in (("concept", concept), ("towards", towards)):
+        if not words.strip() or not words.isprintable():
+            raise ValueError(f"Expected a word or a few for {name}, but got {words!a}.")
+    if concept.casefold() == towards.casefold():
+        raise ValueError(f"A concept must be led to another one, but both are {concept!a}.")
+
+
+def drawn_for(picture: Tensor, count: int, seed: int = 0) -> int:
+    """A number below ``count`` for a picture (1, 3, H, W): its pixels and the seed alone decide."""
+    levels = (picture * LEVELS).round().byte().contiguous().cpu().numpy()
+    digest = hashlib.sha256(f"{seed}|{tuple(picture.shape)}|".encode() + levels.tobytes())
+    return int.from_bytes(digest.digest()[:8], "big") % count
+
+
 @dataclass(frozen=True, eq=False)
 class Poison:
     """What a picture of one concept shall be learned as, and the pictures it is led to.
@@ -85,13 +105,7 @@ class Poison:
     similarities: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name, words in (("concept", self.concept), ("towards", self.towards)):
-            if not words.strip() or not words.isprintable():
-                raise ValueError(f"Expected a word or a few for {name}, but got {words!a}.")
-        if self.concept.casefold() == self.towards.casefold():
-            raise ValueError(
-                f"A concept must be led to another one, but both are {self.concept!a}."
-            )
+        check_concepts(self.concept, self.towards)
         if not self.anchors:
             raise AnchorError(f"Poison needs at least one anchor of {self.towards}, but got none.")
 
@@ -101,9 +115,7 @@ class Poison:
         Differs: the paper pairs pictures and anchors as they were drawn, one each; here a folder of
         any size serves, and a picture keeps its anchor when others are added to the run.
         """
-        levels = (picture * LEVELS).round().byte().contiguous().cpu().numpy()
-        digest = hashlib.sha256(f"{self.seed}|{tuple(picture.shape)}|".encode() + levels.tobytes())
-        return self.anchors[int.from_bytes(digest.digest()[:8], "big") % len(self.anchors)]
+        return self.anchors[drawn_for(picture, len(self.anchors), self.seed)]
 
     def omega(self) -> StyleTransfer:
         """Ω: a picture's anchor at its size; named after everything that decides it."""

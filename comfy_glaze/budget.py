@@ -55,6 +55,12 @@ PRESETS: dict[str, Budget] = {
 """Budgets as an artist would name them: how visible, on the bundled artworks at 100%."""
 
 
+NIGHTSHADE = Budget(limit=0.07, linf=10 / LEVELS)
+"""The paper's limit, and the smallest cap that was found to take six tenths of the feature distance
+to an anchor away in a cloak's number of gradients (``docs/nightshade.md``).  The cap is the same
+everywhere, since poison must reach further than a cloak; it can be seen on even ground."""
+
+
 TOLERANCE = 1e-4
 """Of a grey level: float32 noise around exact values of the grid."""
 

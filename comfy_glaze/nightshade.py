@@ -11,7 +11,7 @@ Text-to-Image Generative Models", IEEE S&P 2024, §5.2:
 Step 3 is the cloak's own optimisation with the anchor in the place of the redrawn picture, and so
 are its budget, views, robustness, files and reports.
 
-Differs: the paper limits LPIPS alone; here a cap on every pixel holds as well (:data:`NIGHTSHADE`).
+Differs: the paper limits LPIPS alone; here a cap on every pixel holds as well (:data:`comfy_glaze.budget.NIGHTSHADE`).
 """
 
 from __future__ import annotations
@@ -26,18 +26,11 @@ import torch
 from .anchors import Poison, prompt_of, similarities
 from .artwork import ArtworkError
 from .bank_sources import evenly
-from .budget import Budget
 from .captions import describer
 from .formats import named
-from .images import LEVELS
 from .manifest import Manifest
 from .outputs import file_sha256, job_of, plan_outputs
 from .portfolio import Job
-
-NIGHTSHADE = Budget(limit=0.07, linf=10 / LEVELS)
-"""The paper's limit, and the smallest cap that was found to take six tenths of the feature distance
-to an anchor away in a cloak's number of gradients (``docs/nightshade.md``).  The cap is the same
-everywhere, since poison must reach further than a cloak; it can be seen on even ground."""
 
 TEMPLATE = "template"
 """The captioner that says the same of every picture: the concept's own prompt."""

@@ -131,9 +131,9 @@ def nightshade(
         prompt_of,
         similarities,
     )
-    from ..budget import Budget
+    from ..budget import NIGHTSHADE, Budget
     from ..cloak import CloakSettings
-    from ..nightshade import NIGHTSHADE, poison_jobs, select_samples, with_similarities
+    from ..nightshade import poison_jobs, select_samples, with_similarities
     from ..portfolio import (
         Manifest,
         choose_device,
