@@ -11,7 +11,8 @@ Text-to-Image Generative Models", IEEE S&P 2024, §5.2:
 Step 3 is the cloak's own optimisation with the anchor in the place of the redrawn picture, and so
 are its budget, views, robustness, files and reports.
 
-Differs: the paper limits LPIPS alone; here a cap on every pixel holds as well (:data:`comfy_glaze.budget.NIGHTSHADE`).
+Differs: the paper limits LPIPS alone; here a cap on every pixel holds as well
+(:data:`comfy_glaze.budget.NIGHTSHADE`).
 """
 
 from __future__ import annotations
