@@ -193,11 +193,13 @@ def write_results(swap: Swap, counts: Sequence[int], arms: Sequence[str]) -> Non
     """``poison.json``, ``poison.md`` and ``poison.png`` of all finished models."""
     paths = sorted((swap.out / "cells").glob("*.json"))
     cells = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    generator = json.loads((swap.folder / "generator.json").read_text(encoding="utf-8"))
     report: dict[str, Any] = {
         "concept": swap.concept,
         "towards": swap.towards,
         "training": {"steps": swap.tuning.steps, "batch": swap.tuning.batch},
         "generator": about_world(swap.folder, swap.world),
+        "generator, asked content found by the judge": generator["content"],
         "content judge": json.loads((swap.folder / "judges.json").read_text("utf-8"))["content"],
         "samples": _samples(swap),
         "rows": [],
