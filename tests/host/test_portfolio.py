@@ -138,7 +138,7 @@ def test_a_stopped_folder_goes_on(start: Callable[[], Server], folder_base: Path
     server = start()
 
     def stop_soon(event: Event) -> None:
-        if event["type"] == "comfy_glaze.step" and event["data"]["step"] == 2:
+        if event["type"] == "comfy_glaze.step" and event["data"]["step"] == 1:
             server.post("/interrupt", {})
 
     run = server.run(folder_graph("stopped", steps=300), stop_soon)
