@@ -117,12 +117,14 @@ def plan_outputs(
             plan.append((source, ArtworkError(f"{would} outside the output folder.")))
         elif target.exists() and not _is_ours(target, job_of(source, target, out), manifest):
             plan.append((source, ArtworkError(f"{would} there already and no {kind} of ours.")))
-        elif captioned and text.exists() and not _is_our_caption(text, out, manifest):
-            why = f"{named(text)} is there already and no caption of ours."
-            plan.append((source, ArtworkError(f"{named(source)}: {why}")))
         else:
-            taken[key] = source
-            plan.append((source, target))
+            try:
+                if captioned:
+                    check_caption(job_of(source, target, out), manifest)
+                taken[key] = source
+                plan.append((source, target))
+            except ArtworkError as error:
+                plan.append((source, error))
     return plan
 
 
@@ -149,9 +151,25 @@ def _is_ours(target: Path, job: Job, manifest: Manifest | None) -> bool:
         return False
 
 
-def _is_our_caption(text: Path, out: Path, manifest: Manifest | None) -> bool:
-    sha256, name = file_sha256(text), text.relative_to(out).as_posix()
-    return manifest is not None and sha256 is not None and manifest.promised(name, sha256)
+def check_caption(job: Job, manifest: Manifest | None) -> None:
+    """Raise where a caption would replace a text that no earlier run wrote.
+
+    Raises:
+        ArtworkError: naming the picture and the text.
+    """
+    text, sha256 = job.caption_file, file_sha256(job.caption_file)
+    name = caption_file(Path(job.name)).as_posix()
+    if sha256 is None or (manifest is not None and manifest.promised(name, sha256)):
+        return
+    if job.caption is not None and sha256 == hashlib.sha256(caption_bytes(job.caption)).hexdigest():
+        return
+    why = f"{named(text)} is there already and no caption of ours."
+    raise ArtworkError(f"{named(job.source)}: {why}")
+
+
+def caption_bytes(caption: str) -> bytes:
+    """What a caption's file holds: one line."""
+    return (caption + "\n").encode("utf-8")
 
 
 def file_sha256(path: Path) -> str | None:

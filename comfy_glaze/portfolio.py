@@ -15,6 +15,7 @@ from .formats import named
 from .manifest import Manifest
 from .outputs import (
     Job,
+    caption_bytes,
     file_sha256,
     job_of,
     plan_outputs,
@@ -22,7 +23,6 @@ from .outputs import (
     reports_folder,
     with_ending,
 )
-from .saving import caption_bytes
 from .studio import (
     WORKS_FOR_CENTROID,
     Studio,

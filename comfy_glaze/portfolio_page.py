@@ -50,8 +50,8 @@ def write_page(reports: Path, manifest: Manifest, failures: Sequence[str]) -> Pa
         ArtworkError: it cannot be written.
     """
     page = reports / "index.html"
-    words = _POISON if (manifest.run or {}).get("poison") else _CLOAKS
     found = sorted(_reports_of(reports, manifest), key=lambda pair: _final(pair[1])["shift"]["512"])
+    words = _POISON if any(report.get("poison") for _, report in found) else _CLOAKS
     failed = "".join(f"<li>{_text(sentence)}</li>" for sentence in failures)
     with atomic_write(page) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write(

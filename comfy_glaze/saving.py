@@ -25,7 +25,7 @@ from .encoders import Encoder
 from .formats import DEEP, named
 from .images import to_grid
 from .measures import Comparison, Measures
-from .outputs import Job, make_folder, with_ending
+from .outputs import Job, caption_bytes, make_folder, with_ending
 from .perceptual import PerceptualMetric, load_metric
 from .report import build_report, write_json, write_sheet
 from .target_style import TargetStyle
@@ -219,11 +219,6 @@ class _Bench:
             if measures[0].perceptual is None or measures[0].perceptual <= limit:
                 break
         return pixels, replace(cloak, images=view, measures=measures)
-
-
-def caption_bytes(caption: str) -> bytes:
-    """What a caption's file holds: one line."""
-    return (caption + "\n").encode("utf-8")
 
 
 def _survives(encoded: Measures, cloak: Measures, keep_shift: float) -> bool:

@@ -24,10 +24,10 @@ from .formats import KEEP_SHIFT, named, output_format
 from .images import resize
 from .manifest import Manifest
 from .measures import Comparison, pixel_change, worst_perceptual
-from .outputs import Job, caption_file, file_sha256
+from .outputs import Job, caption_bytes, caption_file, check_caption, file_sha256
 from .perceptual import PerceptualMetric, load_metric
 from .report import measures_as_json
-from .saving import Manner, Staged, caption_bytes, stage
+from .saving import Manner, Staged, stage
 from .studio import Studio, choose_device
 from .target_style import TargetStyle
 
@@ -246,6 +246,8 @@ def write_cloak(
     if started is None:
         started = time.perf_counter() - cloak.seconds
     check_saving(artwork, format, job.target)
+    if job.caption is not None:
+        check_caption(job, manifest)
     staged, report = stage(
         original,
         styled,

@@ -92,6 +92,19 @@ def test_save_cloaked_writes_the_caption_beside_the_picture(
     assert stem.with_name(f"{picture}.anchor.png").is_file()
 
 
+def test_a_text_that_is_not_ours_stays(pack: Pack) -> None:
+    image, batch = poison(pack).args
+    inputs = {"images": image, "cloak": batch, "filename_prefix": "poisoned/dog"}
+    folder = pack.base / "output/poisoned"
+    folder.mkdir(parents=True)
+    (folder / "dog_00002_.txt").write_text("my diary", encoding="utf-8")
+    with pytest.raises(
+        ValueError, match=r"dog_00002_\.txt is there already and no caption of ours"
+    ):
+        pack.run("GlazeSaveCloaked", **inputs)
+    assert [path.name for path in folder.iterdir()] == ["dog_00002_.txt"]
+
+
 def test_the_same_concept_twice_is_refused(pack: Pack) -> None:
     with pytest.raises(ValueError, match="both are 'Cat'"):
         poison(pack, concept="Cat")
