@@ -141,16 +141,16 @@ def write_sheet(
     factor = _difference_factor(difference)
     difference.mul_(factor).add_(0.5).clamp_(0, 1)  # in place: a large picture fills the memory
     poison = report["poison"]
-    led_to = f"styled: {report['target_style']['name'] or 'by hand'}"
+    result, led_to = "cloaked", f"styled: {report['target_style']['name'] or 'by hand'}"
     if poison:
-        led_to = f"anchor: {poison['towards']}"
+        result, led_to = "poisoned", f"anchor: {poison['towards']}"
     panels = [
         ("original", original),
         (led_to, styled),
-        ("poisoned" if poison else "cloaked", cloaked),
+        (result, cloaked),
         (f"difference times {factor}", difference),
     ]
-    closer = _closer(original, cloaked, report["quality"])
+    closer = _closer(original, cloaked, report["quality"], result)
     sheet = _compose([panels, closer], _lines(report))
     with atomic_write(path) as temporary:
         sheet.save(temporary, "PNG", optimize=True)
@@ -181,14 +181,16 @@ def draw_measured(
     return sheet
 
 
-def _closer(original: Tensor, cloaked: Tensor, quality: dict[str, Any]) -> list[tuple[str, Tensor]]:
+def _closer(
+    original: Tensor, cloaked: Tensor, quality: dict[str, Any], result: str = "cloaked"
+) -> list[tuple[str, Tensor]]:
     top, left, height, width = quality["worst"]
     return [
         (
             f"{label}, the most visible place at 100%",
             image[..., top : top + height, left : left + width],
         )
-        for label, image in (("original", original), ("cloaked", cloaked))
+        for label, image in (("original", original), (result, cloaked))
     ]
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from comfy_glaze import anchors, workbench
+from comfy_glaze import report as report_module
 from comfy_glaze.anchors import (
     AnchorError,
     Poison,
@@ -258,8 +259,16 @@ def test_published_are_pictures_and_captions_alone(
 
 
 def test_the_report_names_concepts_and_no_style(
-    photos: Path, cats: tuple[Path, ...], tmp_path: Path
+    photos: Path, cats: tuple[Path, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    shown: list[str] = []
+    compose = report_module._compose
+
+    def listen(rows: Any, lines: Sequence[str]) -> Any:
+        shown.extend([*(label for row in rows for label, _ in row), *lines])
+        return compose(rows, lines)
+
+    monkeypatch.setattr(report_module, "_compose", listen)
     outcomes, manifest = poisoned(photos, cats, tmp_path / "out")
     reports = reports_folder(tmp_path / "out")
     for outcome in outcomes:
@@ -279,6 +288,9 @@ def test_the_report_names_concepts_and_no_style(
         assert torch.equal(kept, poison.omega()(original.pixels, poison.destination)), (
             "the anchor that the measures compare with"
         )
+    assert shown
+    assert not [words for words in shown if "cloak" in words.lower() or "style" in words.lower()]
+    assert {"anchor: cat", "poisoned"} <= set(shown)
     page = write_page(reports, manifest, []).read_text("utf-8")
     assert "Poisoned pictures" in page
     assert "cloak" not in page.lower()
