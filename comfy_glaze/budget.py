@@ -56,9 +56,10 @@ PRESETS: dict[str, Budget] = {
 
 
 NIGHTSHADE = Budget(limit=0.07, linf=10 / LEVELS)
-"""The paper's limit, and the smallest cap that was found to take six tenths of the feature distance
-to an anchor away in a cloak's number of gradients (``docs/nightshade.md``).  The cap is the same
-everywhere, since poison must reach further than a cloak; it can be seen on even ground."""
+"""The paper's limit, and the smallest cap at which nearly all pairs of the bundled artworks lose
+six tenths of their feature distance in a cloak's number of gradients (``docs/nightshade.md``).  The
+cap is the same everywhere, since an anchor lies farther away than a redrawn picture; it can be seen
+on even ground."""
 
 
 TOLERANCE = 1e-4
