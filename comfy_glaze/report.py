@@ -83,7 +83,7 @@ def build_report(
             "sha256": artwork.sha256,
         },
         "output": {"file": output, "sha256": output_sha256},
-        "poison": None if poison is None else dict(poison),
+        **({} if poison is None else {"poison": dict(poison)}),
         "target_style": {
             "name": target.style.name if target else None,
             "genre": target.style.genre if target else None,
@@ -140,7 +140,7 @@ def write_sheet(
     difference = cloaked - original
     factor = _difference_factor(difference)
     difference.mul_(factor).add_(0.5).clamp_(0, 1)  # in place: a large picture fills the memory
-    poison = report["poison"]
+    poison = report.get("poison")
     result, led_to = "cloaked", f"styled: {report['target_style']['name'] or 'by hand'}"
     if poison:
         result, led_to = "poisoned", f"anchor: {poison['towards']}"
@@ -219,7 +219,7 @@ def _lines(report: dict[str, Any]) -> list[str]:
         )
     lines.append(_quality_words(report["quality"]))
     if report["rehearsal"]:
-        lines.append(POISON_REHEARSAL if report["poison"] else REHEARSAL)
+        lines.append(POISON_REHEARSAL if report.get("poison") else REHEARSAL)
     return lines
 
 
