@@ -55,6 +55,13 @@ PRESETS: dict[str, Budget] = {
 """Budgets as an artist would name them: how visible, on the bundled artworks at 100%."""
 
 
+NIGHTSHADE = Budget(limit=0.07, linf=10 / LEVELS)
+"""The paper's limit, and the smallest cap at which nearly all pairs of the bundled artworks lose
+six tenths of their feature distance in a cloak's number of gradients (``docs/nightshade.md``).  The
+cap is the same everywhere, since an anchor lies farther away than a redrawn picture; it can be seen
+on even ground."""
+
+
 TOLERANCE = 1e-4
 """Of a grey level: float32 noise around exact values of the grid."""
 

@@ -49,6 +49,9 @@ class Manifest:
             for sha256 in (line["output"]["sha256"], line.get("replaces")):
                 if isinstance(sha256, str):
                     self._promises.add((name, sha256))
+            caption = line.get("caption")
+            if isinstance(caption, dict):
+                self._promises.add((caption["file"], caption["sha256"]))
             self.entries[name] = line
         except (KeyError, TypeError):  # a line of another kind, or of a later version
             return

@@ -27,12 +27,26 @@ class Job:
         report_stem: where its reports go, without their endings (``art.png`` gives
             ``art.png.glaze.json``, ``art.png.sheet.png`` and ``art.png.styled.png``).
         name: of the target below the output folder, as the manifest writes it.
+        caption: what a text file beside the picture is to say; None for no such file.
     """
 
     source: Path
     target: Path
     report_stem: Path
     name: str
+    caption: str | None = None
+
+    @property
+    def caption_file(self) -> Path:
+        """Where the caption goes: the picture's name with .txt, as training scripts expect it."""
+        return caption_file(self.target)
+
+
+def caption_file(picture: Path) -> Path:
+    """The text file beside a picture; only a picture's own suffix gives way to .txt."""
+    if picture.suffix.lower() in SUFFIXES:
+        return picture.with_suffix(".txt")
+    return picture.with_name(picture.name + ".txt")
 
 
 def reports_folder(out: Path) -> Path:
@@ -72,19 +86,28 @@ def job_of(source: Path, target: Path, out: Path) -> Job:
 
 
 def plan_outputs(
-    found: Sequence[tuple[Path, Path]], out: Path, format: str, manifest: Manifest | None = None
+    found: Sequence[tuple[Path, Path]],
+    out: Path,
+    format: str,
+    manifest: Manifest | None = None,
+    *,
+    captioned: bool = False,
 ) -> list[tuple[Path, Path | ArtworkError]]:
     """Where each source will be saved, below ``out``, or why it cannot be.
 
-    A source that would take the name of an earlier one, or the place of any source, is refused.
+    A source that would take the name of an earlier one, or the place of any source, is refused;
+    where pictures are ``captioned``, so is one whose text file another picture or a stranger has.
     What an earlier run saved, as its report or the manifest tells, may be replaced.
     """
     sources = {source.resolve() for source, _ in found}
     taken: dict[str, Path] = {}
     plan: list[tuple[Path, Path | ArtworkError]] = []
+    kind = "poison" if captioned else "cloak"
     for source, relative in found:
         target = _target(out / relative, format)
-        key = str(target).casefold()  # some file systems take Art.png and art.png for one
+        text = caption_file(target)
+        # some file systems take Art.png and art.png for one
+        key = str(text if captioned else target).casefold()
         would = f"{named(source)} would be saved as {named(target)}, which is"
         if target.resolve() in sources:
             plan.append((source, ArtworkError(f"{would} an original.")))
@@ -93,10 +116,15 @@ def plan_outputs(
         elif not target.resolve().is_relative_to(out.resolve()):
             plan.append((source, ArtworkError(f"{would} outside the output folder.")))
         elif target.exists() and not _is_ours(target, job_of(source, target, out), manifest):
-            plan.append((source, ArtworkError(f"{would} there already and no cloak of ours.")))
+            plan.append((source, ArtworkError(f"{would} there already and no {kind} of ours.")))
         else:
-            taken[key] = source
-            plan.append((source, target))
+            try:
+                if captioned:
+                    check_caption(job_of(source, target, out), manifest)
+                taken[key] = source
+                plan.append((source, target))
+            except ArtworkError as error:
+                plan.append((source, error))
     return plan
 
 
@@ -121,6 +149,27 @@ def _is_ours(target: Path, job: Job, manifest: Manifest | None) -> bool:
         return bool(report["output"]["sha256"] == sha256)
     except (OSError, ValueError, KeyError, TypeError):
         return False
+
+
+def check_caption(job: Job, manifest: Manifest | None) -> None:
+    """Raise where a caption would replace a text that no earlier run wrote.
+
+    Raises:
+        ArtworkError: naming the picture and the text.
+    """
+    text, sha256 = job.caption_file, file_sha256(job.caption_file)
+    name = caption_file(Path(job.name)).as_posix()
+    if sha256 is None or (manifest is not None and manifest.promised(name, sha256)):
+        return
+    if job.caption is not None and sha256 == hashlib.sha256(caption_bytes(job.caption)).hexdigest():
+        return
+    why = f"{named(text)} is there already and no caption of ours."
+    raise ArtworkError(f"{named(job.source)}: {why}")
+
+
+def caption_bytes(caption: str) -> bytes:
+    """What a caption's file holds: one line."""
+    return (caption + "\n").encode("utf-8")
 
 
 def file_sha256(path: Path) -> str | None:

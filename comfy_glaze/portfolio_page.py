@@ -6,6 +6,7 @@ import base64
 import html
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,17 @@ img{display:block;max-width:100%}.name{overflow-wrap:anywhere}.bad{color:#a3341f
 """
 
 
+@dataclass(frozen=True)
+class _Words:
+    title: str
+    one: str
+    led_to: str
+
+
+_CLOAKS = _Words("Cloaked portfolio", "cloak", "the target style")
+_POISON = _Words("Poisoned pictures", "poison", "the anchors")
+
+
 def write_page(reports: Path, manifest: Manifest, failures: Sequence[str]) -> Path:
     """Write ``index.html`` into the reports' folder, and return its path.
 
@@ -39,14 +51,15 @@ def write_page(reports: Path, manifest: Manifest, failures: Sequence[str]) -> Pa
     """
     page = reports / "index.html"
     found = sorted(_reports_of(reports, manifest), key=lambda pair: _final(pair[1])["shift"]["512"])
+    words = _POISON if any(report.get("poison") for _, report in found) else _CLOAKS
     failed = "".join(f"<li>{_text(sentence)}</li>" for sentence in failures)
     with atomic_write(page) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write(
             '<!doctype html><html lang="en"><meta charset="utf-8">'
             '<meta name="viewport" content="width=device-width">'
-            f"<title>Cloaked portfolio</title><style>{_STYLE}</style>"
-            f"<h1>Cloaked portfolio</h1><p>{len(found)} pictures, the weakest cloak first. "
-            "Keep this page to yourself: it shows the originals and the target style.</p>"
+            f"<title>{words.title}</title><style>{_STYLE}</style>"
+            f"<h1>{words.title}</h1><p>{len(found)} pictures, the weakest {words.one} "
+            f"first. Keep this page to yourself: it shows the originals and {words.led_to}.</p>"
         )
         if failed:
             file.write(f'<h2 class="bad">Failed</h2><ul class="bad">{failed}</ul>')
@@ -81,6 +94,7 @@ def _row(reports: Path, name: str, report: dict[str, Any]) -> str:
     final = _final(report)
     value, psnr = final["perceptual"]["value"], final["psnr"]
     lost = not final.get("survived", True)
+    one = _POISON.one if report.get("poison") else _CLOAKS.one
     cells = [
         f"{final['shift']['512']:.3f}",
         "–" if value is None else f"{value:.4f}",
@@ -89,7 +103,7 @@ def _row(reports: Path, name: str, report: dict[str, Any]) -> str:
     ]
     sheet = with_ending(reports / name, ".sheet.png")
     link = quote(sheet.relative_to(reports).as_posix(), errors="surrogateescape")
-    note = '<p class="bad">Too much of the cloak is lost in this format.</p>' if lost else ""
+    note = f'<p class="bad">Too much of the {one} is lost in this format.</p>' if lost else ""
     picture = f'<a href="{html.escape(link)}"><img alt="" src="{_thumbnail(sheet)}"></a>'
     return (
         f'<tr><td><span class="name">{_text(name)}</span>{picture}{note}</td>'

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,10 @@ SCHEMA = 1
 REHEARSAL = (
     "Rehearsal: the embedded encoder belongs to no image generator, so this cloak guards nothing "
     "yet; name a real checkpoint to cloak for use."
+)
+
+POISON_REHEARSAL = (
+    "Rehearsal: the embedded encoder belongs to no image generator, so this poison reaches none."
 )
 
 
@@ -54,6 +58,7 @@ def build_report(
     encoded: Measures | None,
     seconds: float,
     original: Tensor | None = None,
+    poison: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The report of one saved picture, ready for JSON.
 
@@ -64,6 +69,8 @@ def build_report(
         encoded: the measures of the decoded file, for a lossy format; None for a lossless one.
         seconds: wall time from reading the source to the saved file.
         original: what was cloaked, (1, 3, H, W) in [0, 1], if it is not the artwork's own pixels.
+        poison: what a poisoned picture of a concept is led to (see
+            :meth:`comfy_glaze.anchors.Poison.as_json`); None for a cloak.
     """
     budget, settings = cloak.budget, cloak.settings
     limit = None if budget.metric == "none" else budget.limit
@@ -76,6 +83,7 @@ def build_report(
             "sha256": artwork.sha256,
         },
         "output": {"file": output, "sha256": output_sha256},
+        **({} if poison is None else {"poison": dict(poison)}),
         "target_style": {
             "name": target.style.name if target else None,
             "genre": target.style.genre if target else None,
@@ -132,13 +140,17 @@ def write_sheet(
     difference = cloaked - original
     factor = _difference_factor(difference)
     difference.mul_(factor).add_(0.5).clamp_(0, 1)  # in place: a large picture fills the memory
+    poison = report.get("poison")
+    result, led_to = "cloaked", f"styled: {report['target_style']['name'] or 'by hand'}"
+    if poison:
+        result, led_to = "poisoned", f"anchor: {poison['towards']}"
     panels = [
         ("original", original),
-        (f"styled: {report['target_style']['name'] or 'by hand'}", styled),
-        ("cloaked", cloaked),
+        (led_to, styled),
+        (result, cloaked),
         (f"difference times {factor}", difference),
     ]
-    closer = _closer(original, cloaked, report["quality"])
+    closer = _closer(original, cloaked, report["quality"], result)
     sheet = _compose([panels, closer], _lines(report))
     with atomic_write(path) as temporary:
         sheet.save(temporary, "PNG", optimize=True)
@@ -169,14 +181,16 @@ def draw_measured(
     return sheet
 
 
-def _closer(original: Tensor, cloaked: Tensor, quality: dict[str, Any]) -> list[tuple[str, Tensor]]:
+def _closer(
+    original: Tensor, cloaked: Tensor, quality: dict[str, Any], result: str = "cloaked"
+) -> list[tuple[str, Tensor]]:
     top, left, height, width = quality["worst"]
     return [
         (
             f"{label}, the most visible place at 100%",
             image[..., top : top + height, left : left + width],
         )
-        for label, image in (("original", original), ("cloaked", cloaked))
+        for label, image in (("original", original), (result, cloaked))
     ]
 
 
@@ -205,7 +219,7 @@ def _lines(report: dict[str, Any]) -> list[str]:
         )
     lines.append(_quality_words(report["quality"]))
     if report["rehearsal"]:
-        lines.append(REHEARSAL)
+        lines.append(POISON_REHEARSAL if report.get("poison") else REHEARSAL)
     return lines
 
 

@@ -25,7 +25,7 @@ from .encoders import Encoder
 from .formats import DEEP, named
 from .images import to_grid
 from .measures import Comparison, Measures
-from .outputs import Job, make_folder, with_ending
+from .outputs import Job, caption_bytes, make_folder, with_ending
 from .perceptual import PerceptualMetric, load_metric
 from .report import build_report, write_json, write_sheet
 from .target_style import TargetStyle
@@ -81,6 +81,7 @@ class Manner:
     style_seed: int | None
     credentials: Credentials | None = None
     text: Mapping[str, str] | None = None
+    poison: Mapping[str, Any] | None = None
 
 
 def stage(
@@ -102,8 +103,13 @@ def stage(
     staged = Staged()
     styled_file, sheet, json_file = (
         staged.add(with_ending(job.report_stem, ending))
-        for ending in (".styled.png", ".sheet.png", ".glaze.json")
+        for ending in (
+            ".anchor.png" if manner.poison else ".styled.png",
+            ".sheet.png",
+            ".glaze.json",
+        )
     )
+    caption = staged.add(job.caption_file) if job.caption is not None else None
     picture = staged.add(job.target)
     bench = _Bench(original, styled, cloak, encoder, manner.metric)
     try:
@@ -152,6 +158,7 @@ def stage(
             encoded=encoded,
             seconds=time.perf_counter() - started,
             original=original,
+            poison=manner.poison,
         )
         report["output"] |= {"format": format, "bits": _bits(artwork, format)}
         if encoded is not None:
@@ -160,6 +167,9 @@ def stage(
         save_artwork(styled, Artwork(styled), styled_file)
         write_sheet(original, styled, cloak.images.cpu(), report, sheet)
         write_json(report, json_file)
+        if caption is not None and job.caption is not None:
+            caption.write_bytes(caption_bytes(job.caption))
+            sync(caption)
     except ArtworkError as error:
         staged.discard()
         raise staged.in_users_words(error) from error

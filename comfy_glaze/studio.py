@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from .anchors import Poison
 from .artwork import ArtworkError, is_lossless, load_artwork
 from .bank_file import load_style_bank
 from .budget import Budget
@@ -43,6 +44,8 @@ class Studio:
             is raised up to 100 for it.
         no_ai_training: whether the files state that they may not be used to train models.
         credentials: what signs the files; None for no content credentials.
+        poison: concept poison in place of a cloak: then Ω gives each picture's anchor, ``target``
+            is named after the destination concept, and reports tell it apart from a style.
     """
 
     encoder: Encoder
@@ -57,6 +60,7 @@ class Studio:
     keep_shift: float = KEEP_SHIFT
     no_ai_training: bool = False
     credentials: Credentials | None = None
+    poison: Poison | None = None
 
 
 def open_studio(
@@ -76,6 +80,7 @@ def open_studio(
     no_ai_training: bool = False,
     credentials: Path | None = None,
     device: str = "auto",
+    poison: Poison | None = None,
     on_style: Callable[[int, int], None] | None = None,
 ) -> Studio:
     """Load everything, and choose the target style for the artist whose works are ``sources``.
@@ -91,6 +96,7 @@ def open_studio(
         keep_shift, no_ai_training: see :class:`Studio`.
         credentials: a folder for :func:`comfy_glaze.credentials.load_credentials`.
         device: ``auto`` for the fastest there is.
+        poison: concept poison in place of a cloak; then style and style transfer have no say.
         on_style: progress while a style bank is made for an encoder that has none.
 
     Raises:
@@ -105,7 +111,7 @@ def open_studio(
     named = None if style == "auto" else TargetStyle(find_known_style(style, others), None, None)
     phi = load_encoder(encoder, on_device)
     metric = None if budget.metric == "none" else load_metric(budget.metric, on_device)
-    omega = load_style_transfer(style_transfer, on_device)
+    omega = poison.omega() if poison else load_style_transfer(style_transfer, on_device)
 
     def draw() -> TargetStyle:
         candidates = bank_for(phi, omega, bank, on_style)
@@ -113,7 +119,10 @@ def open_studio(
 
     if named is not None:
         omega.check(named.style)
-    target = target_for(artist, named, draw, phi.name)
+    if poison is not None:
+        target = TargetStyle(poison.destination, None, None)
+    else:
+        target = target_for(artist, named, draw, phi.name)
     omega.check(target.style)
     return Studio(
         phi,
@@ -128,6 +137,7 @@ def open_studio(
         keep_shift,
         no_ai_training,
         signed_by,
+        poison,
     )
 
 

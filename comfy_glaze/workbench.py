@@ -24,7 +24,7 @@ from .formats import KEEP_SHIFT, named, output_format
 from .images import resize
 from .manifest import Manifest
 from .measures import Comparison, pixel_change, worst_perceptual
-from .outputs import Job, file_sha256
+from .outputs import Job, caption_bytes, caption_file, check_caption, file_sha256
 from .perceptual import PerceptualMetric, load_metric
 from .report import measures_as_json
 from .saving import Manner, Staged, stage
@@ -141,7 +141,7 @@ def prepare(
                 ),
                 artwork,
                 job,
-                _manner_of(studio, format),
+                _manner_of(studio, format, artwork),
                 started,
             )
             done.append(Prepared(job, report, fingerprint, staged))
@@ -152,7 +152,8 @@ def prepare(
     return done
 
 
-def _manner_of(studio: Studio, format: str) -> Manner:
+def _manner_of(studio: Studio, format: str, artwork: Artwork) -> Manner:
+    poison = studio.poison
     return Manner(
         format,
         studio.quality,
@@ -160,9 +161,10 @@ def _manner_of(studio: Studio, format: str) -> Manner:
         studio.no_ai_training,
         studio.encoder,
         studio.metric,
-        studio.target,
-        studio.style_seed,
+        None if poison else studio.target,
+        None if poison else studio.style_seed,
         studio.credentials,
+        poison=poison.as_json(artwork) if poison else None,
     )
 
 
@@ -178,6 +180,7 @@ def publish(prepared: Prepared, manifest: Manifest | None) -> dict[str, Any]:
                     "settings": prepared.settings,
                     "output": {"file": job.name, "sha256": report["output"]["sha256"]},
                     "replaces": file_sha256(job.target),
+                    "caption": _caption_entry(job),
                     "shift": final["shift"]["512"],
                     "perceptual": final["perceptual"]["value"],
                 }
@@ -186,6 +189,13 @@ def publish(prepared: Prepared, manifest: Manifest | None) -> dict[str, Any]:
     finally:
         prepared.staged.discard()
     return report
+
+
+def _caption_entry(job: Job) -> dict[str, str] | None:
+    if job.caption is None:
+        return None
+    text = caption_file(Path(job.name)).as_posix()
+    return {"file": text, "sha256": hashlib.sha256(caption_bytes(job.caption)).hexdigest()}
 
 
 def write_cloak(
@@ -207,6 +217,7 @@ def write_cloak(
     started: float | None = None,
     manifest: Manifest | None = None,
     fingerprint: str = "",
+    poison: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Save one cloaked picture, measure the file, and write its reports.
 
@@ -224,6 +235,7 @@ def write_cloak(
             that of this call count.
         manifest: where it is noted, if anywhere.
         fingerprint: for the manifest, what names the settings (see :func:`settings_fingerprint`).
+        poison: what the report says of concept poison; None for a cloak.
 
     Returns:
         The report, as written.
@@ -234,6 +246,8 @@ def write_cloak(
     if started is None:
         started = time.perf_counter() - cloak.seconds
     check_saving(artwork, format, job.target)
+    if job.caption is not None:
+        check_caption(job, manifest)
     staged, report = stage(
         original,
         styled,
@@ -250,6 +264,7 @@ def write_cloak(
             target=target,
             style_seed=style_seed,
             text=text,
+            poison=poison,
         ),
         started,
     )

@@ -37,6 +37,7 @@ NODES = {  # whose page shows it as it looks in which workflow
     "GlazeSaveCloaked": "Rehearse without a checkpoint",
     "GlazeCombineEncoders": "Cloak against two models",
     "GlazeBuildStyleBank": "Cloak against two models",
+    "GlazeNightshadePoison": "Poison a concept",
     "GlazeApplyCountermeasure": "What survives the web",
     "GlazeMeasureCloak": "What survives the web",
 }
@@ -82,7 +83,11 @@ def photograph(host: HostPage, workflow: Path, steps: int) -> None:
     """Run one workflow and save all pictures of it."""
     host.drop(workflow)
     if steps:
-        host.set_widget("GlazeCloakOptimize", "steps", steps)
+        text = workflow.read_text(encoding="utf-8")
+        optimiser = (
+            "GlazeCloakOptimize" if "GlazeCloakOptimize" in text else "GlazeNightshadePoison"
+        )
+        host.set_widget(optimiser, "steps", steps)
     if "EmptyLatentImage" in workflow.read_text(encoding="utf-8"):
         host.set_widget("EmptyLatentImage", "width", 256)
         host.set_widget("EmptyLatentImage", "height", 192)

@@ -346,7 +346,7 @@ def _save(
             styled,
             measured,
             with_graph(carrier, text, spot.format),
-            spot.job,
+            replace(spot.job, caption=batch.caption),
             target=batch.chosen.target if batch.chosen else None,
             style_seed=batch.chosen.style_seed if batch.chosen else None,
             encoder=phi,
@@ -357,6 +357,7 @@ def _save(
             text=text,
             manifest=spot.manifest,
             fingerprint=spot.settings,
+            poison=batch.poison[number] if batch.poison else None,
         )
 
     if note is None and is_lossless(spot.format, quality) and carrier.levels is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..comfy_glaze.budget import PRESETS, Budget
+from ..comfy_glaze.budget import NIGHTSHADE, PRESETS, Budget
 from ..comfy_glaze.cloak import METHODS, Cloak, CloakSettings, optimize_cloak
 from ..comfy_glaze.encoders import Encoder, load_encoder
 from ..comfy_glaze.images import LEVELS, to_grid
@@ -215,28 +216,7 @@ class CloakOptimize(io.ComfyNode):
                     tooltip="White where not a single pixel may change. Leave it empty to let the "
                     "whole picture change.",
                 ),
-                io.Combo.Input(
-                    "method",
-                    options=list(METHODS),
-                    default="fast",
-                    tooltip="fast reaches nearly the same in a tenth of the time; paper is the "
-                    "published one.",
-                ),
-                io.Int.Input(
-                    "steps",
-                    default=0,
-                    min=0,
-                    max=10000,
-                    tooltip="More steps lead further and take longer. 0: the usual number.",
-                ),
-                io.Combo.Input(
-                    "robustness",
-                    options=list(ROBUSTNESS),
-                    default="none",
-                    tooltip="How much of what websites and mimics do to a picture (resizing, JPEG, "
-                    "noise) the cloak is trained to survive.",
-                ),
-                advanced(seed_widget("seed", "The same seed gives the same cloak.")),
+                *how_widgets("cloak"),
                 TargetStyleSocket.Input(
                     "target_style",
                     optional=True,
@@ -254,12 +234,50 @@ class CloakOptimize(io.ComfyNode):
     @classmethod
     def execute(cls, **lists: list[Any]) -> Any:
         """Takes the host's lists as a whole, since only so can the page tell 3 of 12."""
-        runs = one_by_one(lists)
-        node_id = cls.hidden.unique_id if cls.hidden else None
-        live = LiveRun(node_id, sum(len(run["image"]) for run in runs))
-        batches = [_cloak_batch(live, **run) for run in runs]
-        images = [torch.cat([cloak.images for cloak in batch.cloaks]) for batch in batches]
-        return io.NodeOutput([from_images(cloaked) for cloaked in images], batches)
+        return run_lists(cls.hidden, lists, _cloak_batch)
+
+
+def how_widgets(made: str) -> list[Any]:
+    """How the optimisation runs; ``made`` is what comes out, in a word."""
+    return [
+        io.Combo.Input(
+            "method",
+            options=list(METHODS),
+            default="fast",
+            tooltip="fast reaches nearly the same in a tenth of the time; paper is the published "
+            "one.",
+        ),
+        io.Int.Input(
+            "steps",
+            default=0,
+            min=0,
+            max=10000,
+            tooltip="More steps lead further and take longer. 0: the usual number.",
+        ),
+        io.Combo.Input(
+            "robustness",
+            options=list(ROBUSTNESS),
+            default="none",
+            tooltip="How much of what websites and mimics do to a picture (resizing, JPEG, "
+            f"noise) the {made} is trained to survive.",
+        ),
+        advanced(seed_widget("seed", f"The same seed gives the same {made}.")),
+    ]
+
+
+def run_lists(
+    hidden: Any, lists: dict[str, list[Any]], batch_of: Callable[..., CloakedBatch]
+) -> Any:
+    """Both outputs of a node that cloaks or poisons, from the host's lists.
+
+    Args:
+        batch_of: called with a :class:`LiveRun` and the inputs of one entry of the lists.
+    """
+    runs = one_by_one(lists)
+    live = LiveRun(hidden.unique_id if hidden else None, sum(len(run["image"]) for run in runs))
+    batches = [batch_of(live, **run) for run in runs]
+    images = [torch.cat([cloak.images for cloak in batch.cloaks]) for batch in batches]
+    return io.NodeOutput([from_images(cloaked) for cloaked in images], batches)
 
 
 def _cloak_batch(
@@ -277,19 +295,20 @@ def _cloak_batch(
 ) -> CloakedBatch:
     """Pictures of one size, (B, H, W, 3) as the host passes them on, cloaked."""
     pictures, redrawn = (to_grid(to_images(one)) for one in (image, styled))  # as files hold them
-    settings = CloakSettings(method, steps, seed, robustness, _preset_of(budget))
+    settings = CloakSettings(method, steps, seed, robustness, preset_of(budget))
     masks = None if keep_clear is None else to_masks(keep_clear, pictures)
-    cloaks = _cloak_each(live, pictures, redrawn, encoder, budget, settings, masks)
+    cloaks = cloak_each(live, pictures, redrawn, encoder, budget, settings, masks)
     return CloakedBatch(pictures, redrawn, cloaks, encoder, target_style)
 
 
-def _preset_of(budget: Budget) -> str:
+def preset_of(budget: Budget) -> str:
     """The name of the preset that a budget has the numbers of."""
-    numbers = {(preset.limit, preset.linf): name for name, preset in PRESETS.items()}
+    presets = PRESETS | {"nightshade": NIGHTSHADE}
+    numbers = {(preset.limit, preset.linf): name for name, preset in presets.items()}
     return numbers.get((budget.limit, budget.linf), "custom")
 
 
-def _cloak_each(
+def cloak_each(
     live: LiveRun,
     pictures: Tensor,
     styled: Tensor,

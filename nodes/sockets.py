@@ -117,6 +117,9 @@ class CloakedBatch:
         cloaks: one per picture.
         encoder: what came in through the encoder's socket.
         chosen: T, where it was wired.
+        poison: what a report says of concept poison (see
+            :func:`comfy_glaze.anchors.poison_words`), one per picture; None for cloaks.
+        caption: what a text file beside each saved picture says; None for no such file.
     """
 
     originals: Tensor
@@ -124,6 +127,8 @@ class CloakedBatch:
     cloaks: tuple[Cloak, ...]
     encoder: Any
     chosen: ChosenStyle | None
+    poison: tuple[dict[str, Any], ...] | None = None
+    caption: str | None = None
 
 
 def to_images(image: Tensor) -> Tensor:

@@ -175,8 +175,10 @@ export function createCompare() {
   return {
     element: stage,
     /** Show a pair of pictures by address; `original` may be null. */
-    show(original, cloaked) {
+    show(original, cloaked, poisoned = false) {
       missing.hidden = true;
+      right.textContent = say(poisoned ? "compare.poisoned" : "compare.after");
+      after.alt = right.textContent;
       showOriginal(original !== null);
       if (original === null) before.removeAttribute("src");
       else before.src = original;

@@ -12,6 +12,7 @@ import { speak, say } from "./words.mjs";
 const SETUPS = {
   GlazeLoadArtwork: setUpSource,
   GlazeCloakOptimize: setUpChart,
+  GlazeNightshadePoison: setUpChart,
   GlazeMeasureCloak: setUpMeasured,
   GlazeSaveCloaked: setUpSaved,
   GlazeSelectTargetStyle: setUpGallery,

@@ -97,7 +97,21 @@ export function createMeasures(report) {
   return el(
     "div",
     { class: "glaze-measures" },
-    report.rehearsal ? el("p", { class: "glaze-warning" }, say("measure.rehearsal")) : null,
+    report.rehearsal
+      ? el(
+          "p",
+          { class: "glaze-warning" },
+          say(report.poison ? "measure.rehearsal.poison" : "measure.rehearsal"),
+        )
+      : null,
+    report.poison
+      ? el(
+          "p",
+          { class: "glaze-target" },
+          el("span", { class: "glaze-key" }, `${say("measure.poison")} `),
+          el("b", {}, `${report.poison.concept} → ${report.poison.towards}`),
+        )
+      : null,
     style?.name
       ? el(
           "p",

@@ -10,6 +10,9 @@ function button(text, tip, onClick) {
   return el("button", { type: "button", class: "glaze-button", title: tip, click: onClick }, text);
 }
 
+/** Whether a saved file is concept poison and no cloak. */
+const isPoison = (entry) => Boolean(entry.measures?.poison);
+
 /**
  * The saved files of one run.
  *
@@ -60,7 +63,7 @@ export function createSaved(addressOf) {
     if (!entries.length) return;
     const entry = entries[index];
     const address = addressOf(entry.file);
-    compare.show(entry.original ? addressOf(entry.original) : null, address);
+    compare.show(entry.original ? addressOf(entry.original) : null, address, isPoison(entry));
     pager.hidden = entries.length < 2;
     page.textContent = say("compare.page", { n: index + 1, total: entries.length });
     const path = [entry.file.subfolder, entry.file.filename].filter(Boolean).join("/");
@@ -96,7 +99,8 @@ export function createSaved(addressOf) {
     );
     document.body.append(dialog);
     dialog.showModal();
-    view.show(entry.original ? addressOf(entry.original) : null, addressOf(entry.file));
+    const original = entry.original ? addressOf(entry.original) : null;
+    view.show(original, addressOf(entry.file), isPoison(entry));
     view.focus();
   }
 

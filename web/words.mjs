@@ -25,6 +25,7 @@ const ENGLISH = {
   "compare.idle": "Your cloaked pictures appear here after a run.",
   "compare.before": "Original",
   "compare.after": "Cloaked",
+  "compare.poisoned": "Poisoned",
   "compare.divider": "Divider between the original and the cloaked picture",
   "compare.position": "{percent}% original",
   "compare.fit": "Fit",
@@ -65,6 +66,9 @@ const ENGLISH = {
     "A JPEG or lossy WebP changes pixels by itself. This column is measured on the file as others will open it.",
   "measure.rehearsal":
     "Rehearsal: the embedded encoder belongs to no image generator, so this cloak guards nothing yet. Wire your checkpoint's VAE to cloak for use.",
+  "measure.rehearsal.poison":
+    "Rehearsal: the embedded encoder belongs to no image generator, so this poison reaches none.",
+  "measure.poison": "Poison:",
   "measure.idle": "What was measured appears here after a run.",
   "measure.page": "Picture {n} of {total}",
   "measure.quality": "What an eye sees",
@@ -130,6 +134,7 @@ const GERMAN = {
   "compare.idle": "Nach einem Lauf erscheinen hier deine ummantelten Bilder.",
   "compare.before": "Original",
   "compare.after": "Ummantelt",
+  "compare.poisoned": "Vergiftet",
   "compare.divider": "Trennlinie zwischen Original und ummanteltem Bild",
   "compare.position": "{percent} % Original",
   "compare.fit": "Ganz",
@@ -170,6 +175,9 @@ const GERMAN = {
     "JPEG und verlustbehaftetes WebP ändern Bildpunkte von sich aus. Diese Spalte misst die Datei, wie andere sie öffnen.",
   "measure.rehearsal":
     "Probe: Der eingebaute Encoder gehört zu keinem Bildgenerator, also schützt dieser Mantel noch nichts. Für den Ernstfall das VAE deines Checkpoints anschließen.",
+  "measure.rehearsal.poison":
+    "Probe: Der eingebaute Encoder gehört zu keinem Bildgenerator, dieses Gift erreicht also keinen.",
+  "measure.poison": "Gift:",
   "measure.idle": "Nach einem Lauf erscheint hier, was gemessen wurde.",
   "measure.page": "Bild {n} von {total}",
   "measure.quality": "Was ein Auge sieht",

@@ -15,6 +15,7 @@ from .bank import bank_app
 from .benchmark import benchmark_app
 from .cloak import cloak
 from .measure import measure
+from .nightshade import nightshade
 from .styles import styles_app
 
 app = typer.Typer(
@@ -25,6 +26,7 @@ app = typer.Typer(
     "fine-tuned on them towards another style (Glaze, Shan et al., 2023).",
 )
 app.command()(cloak)
+app.command()(nightshade)
 app.add_typer(styles_app, name="styles")
 app.add_typer(bank_app, name="bank")
 app.command()(measure)

@@ -12,14 +12,20 @@ from .options import (
     BankOption,
     DeviceOption,
     EncoderOption,
+    FormatOption,
+    LimitOption,
+    LinfOption,
+    MethodOption,
     MetricOption,
+    QualityOption,
     SeedOption,
-    number,
+    SourcesArgument,
+    StepsOption,
     one_encoder,
     one_sentence,
     shard_of,
 )
-from .run import Run, Shared, fail, tell_passed_over, trouble_with
+from .run import Run, Shared, fail, gather, tell_metric, trouble_with
 from .style_tables import warn_of_few_works
 from .terminal import choice_sentence, progress_bar, say
 
@@ -30,10 +36,7 @@ REHEARSAL_HINT = (
 
 
 def cloak(
-    sources: Annotated[
-        list[Path],
-        typer.Argument(metavar="FILE_OR_FOLDER...", help="Pictures, or folders of them."),
-    ],
+    sources: SourcesArgument,
     out: Annotated[
         Path,
         typer.Option(
@@ -73,19 +76,8 @@ def cloak(
         Literal["gallery", "default", "strong"],
         typer.Option(help="gallery changes the picture least, strong moves a model most."),
     ] = "default",
-    limit: Annotated[
-        float | None,
-        typer.Option(help="Largest perceptual value allowed, in place of the preset's."),
-    ] = None,
-    linf: Annotated[
-        float | None,
-        typer.Option(
-            metavar="NUMBER",
-            parser=number,
-            help="Largest change of any pixel value, where 1 is black to white (6/255 is six grey "
-            "levels), in place of the preset's.",
-        ),
-    ] = None,
+    limit: LimitOption = None,
+    linf: LinfOption = None,
     metric: MetricOption = "auto",
     alpha: Annotated[
         float, typer.Option(help="Weight of the perceptual penalty in the paper's method.")
@@ -94,10 +86,8 @@ def cloak(
         Path | None,
         typer.Option(metavar="MASK", help="A picture that is white where nothing may change."),
     ] = None,
-    method: Annotated[
-        Literal["fast", "paper"], typer.Option(help="fast, or the paper's 500 steps of Adam.")
-    ] = "fast",
-    steps: Annotated[int, typer.Option(help="Optimisation steps; 0 for the method's own.")] = 0,
+    method: MethodOption = "fast",
+    steps: StepsOption = 0,
     robustness: Annotated[
         Literal["none", "web", "strong"],
         typer.Option(
@@ -112,13 +102,8 @@ def cloak(
         ),
     ] = False,
     seed: Annotated[int, typer.Option(help="The same seed gives the same file.")] = 0,
-    format: Annotated[
-        Literal["same", "png", "jpeg", "webp", "tiff", "avif"],
-        typer.Option(help="Of the saved pictures; same makes PNG of HEIF."),
-    ] = "same",
-    quality: Annotated[
-        int, typer.Option(help="Of JPEG, WebP and AVIF, 1 to 100; WebP at 100 is lossless.")
-    ] = 95,
+    format: FormatOption = "same",
+    quality: QualityOption = 95,
     keep_shift: Annotated[
         float,
         typer.Option(
@@ -175,12 +160,11 @@ def cloak(
     """
     import torch
 
-    from ..artwork import ArtworkError, find_artworks, load_artwork
+    from ..artwork import ArtworkError, load_artwork
     from ..budget import PRESETS, Budget
     from ..cloak import CloakSettings
     from ..cluster import Recipe, connect
     from ..encoders import EMBEDDED_VERSION
-    from ..perceptual import trunk_hint
     from ..portfolio import (
         Manifest,
         in_shard,
@@ -215,17 +199,7 @@ def cloak(
         part = shard_of(shard)
         if keep_clear is not None:
             load_artwork(keep_clear)  # a bad mask is found now and not once per picture
-        found: list[tuple[Path, Path]] = []
-        for source in sources:
-            try:
-                found += find_artworks([source])
-            except ArtworkError as error:
-                fail(failures, str(error))
-        found = list({source.resolve(): (source, name) for source, name in found[::-1]}.values())
-        found.reverse()  # a picture named twice is cloaked once, where it was named first
-        tell_passed_over(sources)
-        if not found:
-            raise typer.Exit(1)
+        found = gather(sources, failures)
         prepare_output_folder(sources, out)
         manifest = Manifest(reports_folder(out), part)
         phi = one_encoder(encoder, checkpoint)
@@ -268,8 +242,7 @@ def cloak(
         studio = remember_target(manifest, studio, phi, resumed=earlier is not None)
     if studio.encoder.is_rehearsal:
         say(REHEARSAL_HINT, "yellow")
-    if metric == "auto" and studio.metric and studio.metric.name != "lpips-alex":
-        say(f"Metric: {studio.metric.name}, because {trunk_hint('alex')}.", "dim")
+    tell_metric(metric, studio)
     say(choice_sentence(studio.target), "none")
     if before is not None and before.target == studio.target:
         say(f"It is the one remembered for {before.artist}.", "dim")
@@ -305,7 +278,4 @@ def cloak(
                 ),
             )
     run = Run(jobs, studio, manifest, out, keep_clear, resume, batch, shared)
-    failures = run.to_the_end(failures)
-    if failures:
-        say(f"Failed: {len(failures)}. Everything else is saved.", "bold red")
-        raise typer.Exit(1)
+    run.to_the_end(failures)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -33,6 +33,29 @@ DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps ..
 SeedOption = Annotated[
     int, typer.Option("--style-seed", help="Draws the target style; the same seed, the same style.")
 ]
+SourcesArgument = Annotated[
+    list[Path],
+    typer.Argument(metavar="FILE_OR_FOLDER...", help="Pictures, or folders of them."),
+]
+LimitOption = Annotated[
+    float | None,
+    typer.Option("--limit", help="Largest perceptual value allowed, in place of the preset's."),
+]
+MethodOption = Annotated[
+    Literal["fast", "paper"],
+    typer.Option("--method", help="fast, or the paper's 500 steps of Adam."),
+]
+StepsOption = Annotated[
+    int, typer.Option("--steps", help="Optimisation steps; 0 for the method's own.")
+]
+FormatOption = Annotated[
+    Literal["same", "png", "jpeg", "webp", "tiff", "avif"],
+    typer.Option("--format", help="Of the saved pictures; same makes PNG of HEIF."),
+]
+QualityOption = Annotated[
+    int,
+    typer.Option("--quality", help="Of JPEG, WebP and AVIF, 1 to 100; WebP at 100 is lossless."),
+]
 SeedsOption = Annotated[
     int, typer.Option("--seeds", min=1, help="How many seeds random countermeasures take.")
 ]
@@ -58,6 +81,18 @@ def number(text: str) -> float:
         return float(Fraction(text.replace(" ", "")))
     except (ValueError, ZeroDivisionError) as error:
         raise typer.BadParameter(f"expected a number or a fraction, but got {text}") from error
+
+
+LinfOption = Annotated[
+    float | None,
+    typer.Option(
+        "--linf",
+        metavar="NUMBER",
+        parser=number,
+        help="Largest change of any pixel value, where 1 is black to white (6/255 is six grey "
+        "levels), in place of the preset's.",
+    ),
+]
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""A run of ``comfy-glaze cloak``: what it checks before, shows meanwhile, and leaves at its end."""
+"""A run of ``cloak`` or ``nightshade``: its checks before, what it shows, what it leaves."""
 
 from __future__ import annotations
 
@@ -50,6 +50,33 @@ def tell_passed_over(sources: Sequence[Path]) -> None:
         say(f"Passed over, neither {kinds_read}: {len(others)} ({names}).", "yellow")
 
 
+def gather(sources: Sequence[Path], failures: list[str]) -> list[tuple[Path, Path]]:
+    """All pictures that were named, once each, with their names below what was named; a source
+    without any is told as failed."""
+    from ..artwork import ArtworkError, find_artworks
+
+    found: list[tuple[Path, Path]] = []
+    for source in sources:
+        try:
+            found += find_artworks([source])
+        except ArtworkError as error:
+            fail(failures, str(error))
+    found = list({source.resolve(): (source, name) for source, name in found[::-1]}.values())
+    found.reverse()  # a picture named twice is worked on once, where it was named first
+    tell_passed_over(sources)
+    if not found:
+        raise typer.Exit(1)
+    return found
+
+
+def tell_metric(asked: str, studio: Studio) -> None:
+    """Say which metric ``auto`` came to, and how to get the usual one."""
+    from ..perceptual import trunk_hint
+
+    if asked == "auto" and studio.metric and studio.metric.name != "lpips-alex":
+        say(f"Metric: {studio.metric.name}, because {trunk_hint('alex')}.", "dim")
+
+
 @dataclass(eq=False)
 class Shared:
     """A cluster's client, and how its workers open the studio."""
@@ -60,19 +87,23 @@ class Shared:
 
 @dataclass(eq=False)
 class Run:
-    """Pictures to cloak, and how."""
+    """Pictures to cloak or to poison, and how."""
 
     jobs: Sequence[Job]
     studio: Studio
     manifest: Manifest
     out: Path
-    mask: Path | None
-    resume: bool
-    batch: int
-    shared: Shared | None
+    mask: Path | None = None
+    resume: bool = False
+    batch: int = 1
+    shared: Shared | None = None
 
-    def to_the_end(self, failures: list[str]) -> list[str]:
-        """Cloak picture after picture; one that fails is named and the rest goes on."""
+    def to_the_end(self, failures: list[str]) -> None:
+        """Cloak picture after picture; one that fails is named and the rest goes on.
+
+        Raises:
+            typer.Exit: with code 1 where anything failed, 130 where the user stopped it.
+        """
         from ..portfolio import reports_folder
 
         reports: list[dict[str, Any]] = []
@@ -106,11 +137,14 @@ class Run:
         if reports:
             results.print(results_table(reports))
             folder = reports_folder(self.out)
-            where = f"Cloaked pictures: {named(self.out)}    Reports: {named(folder)}"
+            what = "Poisoned" if self.studio.poison else "Cloaked"
+            where = f"{what} pictures: {named(self.out)}    Reports: {named(folder)}"
             results.print(where, soft_wrap=True, markup=False)
         if reports or unchanged:
             self._write_page(failures)
-        return failures
+        if failures:
+            say(f"Failed: {len(failures)}. Everything else is saved.", "bold red")
+            raise typer.Exit(1)
 
     def _outcomes(self, progress: Any) -> Any:
         from ..cluster import cloak_on_cluster

@@ -54,10 +54,10 @@ def lost_sentence(report: dict[str, Any]) -> str | None:
     if encoded is None or encoded["survived"]:
         return None
     before, after = report["shift"]["512"], encoded["shift"]["512"]
-    output = report["output"]
+    output, one = report["output"], "poison" if report.get("poison") else "cloak"
     return (
         f"{named(output['file'])}: {output['format'].upper()} at quality {output['quality']} keeps "
-        f"{after / before:.0%} of the cloak's shift, {encoded['keep_shift']:.0%} were asked. "
+        f"{after / before:.0%} of the {one}'s shift, {encoded['keep_shift']:.0%} were asked. "
         "PNG, TIFF and WebP at quality 100 keep all of it."
     )
 

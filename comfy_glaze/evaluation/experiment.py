@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from ..artwork import load_artwork
+from ..captions import Work, replaced, split_works, works_as_json
 from ..report import write_json
-from .captions import Work, replaced, split_works, works_as_json
 from .generation import generate, planned
 from .generators import load_generator
 from .lab import Artist, Lab, OnProgress, Progress

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from ..images import shrink
+from ..transformers_models import load_text_matcher
 from .intervals import Interval, share_interval
 from .style_features import SIDE
-from .transformers_models import load_text_matcher
 
 WIKIART_GENRES = (
     "Abstract Expressionism",

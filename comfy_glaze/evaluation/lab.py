@@ -9,12 +9,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ..captions import Work
 from ..cloak import CloakSettings
 from ..encoders import Encoder
 from ..perceptual import PerceptualMetric
 from ..style_bank import Style
 from ..style_transfer import StyleTransfer
-from .captions import Work
 from .generation import Generation
 from .genre_shift import Classifier
 from .mimicry import FineTuning

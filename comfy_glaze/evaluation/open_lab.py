@@ -12,6 +12,7 @@ from torch import Tensor
 from ..artwork import Artwork, find_artworks, save_artwork
 from ..budget import Budget
 from ..builtin_bank import content_pictures
+from ..captions import caption_works
 from ..countermeasures import (
     COUNTERMEASURES,
     Case,
@@ -25,7 +26,6 @@ from ..encoders import load_encoder
 from ..perceptual import load_metric
 from ..portfolio import open_studio
 from .benchmark import Preset
-from .captions import caption_works
 from .genre_shift import Classifier, load_clip, usual_genre
 from .lab import Artist, Countermeasure, Lab
 from .scenarios import Scenario
@@ -47,7 +47,7 @@ class LabRequest:
         preset: how mimics train and draw.
         checkpoint: the generator that mimics start from.
         artist: the name in the captions.
-        captions: see :func:`comfy_glaze.evaluation.captions.caption_works`.
+        captions: see :func:`comfy_glaze.captions.caption_works`.
         genre: the artist's; None to take what the works are ranked as most often.
         clip, probe: what names genres; neither for the measures that need no names.
         style: the cloaks' target, or ``auto``.

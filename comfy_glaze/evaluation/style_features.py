@@ -74,7 +74,7 @@ def load_features(
     if name in PERCEPTUAL_METRICS:
         metric = load_metric(name, device)
         return FeatureExtractor(name, lambda images: channel_statistics(metric, images), device)
-    from .transformers_models import load_image_tower
+    from ..transformers_models import load_image_tower
 
     return FeatureExtractor(Path(name).name, load_image_tower(name, device), device)
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from ..artwork import load_artwork
+from ..captions import Work
 from ..images import resize
-from .captions import Work
 from .generators import Prompts, encode_images, encode_prompts
 
 

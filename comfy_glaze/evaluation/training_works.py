@@ -13,11 +13,11 @@ from typing import Any
 from ..artwork import Artwork, load_artwork, save_artwork
 from ..baselines import cloak_as
 from ..budget import Budget
+from ..captions import Work, replaced, works_as_json
 from ..encoders import Encoder
 from ..images import resize
 from ..measures import pixel_change, worst_perceptual
 from ..report import write_json
-from .captions import Work, replaced, works_as_json
 from .lab import Artist, Countermeasure, Lab, OnProgress, Progress
 from .scenarios import Scenario
 

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from comfy_glaze.artwork import Artwork, load_artwork, save_artwork
+from comfy_glaze.captions import Work, split_works
 from comfy_glaze.cloak import CloakSettings
 from comfy_glaze.encoders import load_encoder
 from comfy_glaze.evaluation.benchmark import enter, run_grid, world_of
-from comfy_glaze.evaluation.captions import Work, split_works
 from comfy_glaze.evaluation.experiment import run_cell
 from comfy_glaze.evaluation.generation import Generation
 from comfy_glaze.evaluation.genre_shift import Classifier

@@ -30,8 +30,8 @@ from comfy_glaze.evaluation.style_features import (
     style_distances,
 )
 from comfy_glaze.evaluation.style_probe import fit_probe, load_probe, save_probe
-from comfy_glaze.evaluation.transformers_models import ModelError
 from comfy_glaze.perceptual import load_metric
+from comfy_glaze.transformers_models import ModelError
 
 from ..conftest import smooth_picture
 

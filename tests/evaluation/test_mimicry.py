@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from comfy_glaze.artwork import Artwork, load_artwork, save_artwork
-from comfy_glaze.evaluation.captions import Work
+from comfy_glaze.captions import Work
 from comfy_glaze.evaluation.generation import Generation, generate
 from comfy_glaze.evaluation.generators import Prompts, load_generator
 from comfy_glaze.evaluation.mimicry import FineTuning, fine_tune, load_mimic

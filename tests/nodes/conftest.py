@@ -57,7 +57,7 @@ class Pack:
     def nodes(self) -> dict[str, Any]:
         modules = [
             self.module(f"nodes.{name}")
-            for name in ("artwork", "style", "bank", "cloak", "measure")
+            for name in ("artwork", "style", "bank", "cloak", "nightshade", "measure")
         ]
         found = [node for one in modules for node in one.NODES]
         return {node.define_schema().node_id: node for node in found}

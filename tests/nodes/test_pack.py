@@ -67,6 +67,15 @@ WIDGETS: dict[str, list[tuple[str, Any]]] = {
         ("alpha", 20.0),
     ],
     "GlazeCloakOptimize": [("method", "fast"), ("steps", 0), ("robustness", "none"), ("seed", 0)],
+    "GlazeNightshadePoison": [
+        ("concept", "dog"),
+        ("towards", "cat"),
+        ("caption", ""),
+        ("method", "fast"),
+        ("steps", 0),
+        ("robustness", "none"),
+        ("seed", 0),
+    ],
     "GlazeSaveCloaked": [
         ("filename_prefix", "cloaked/%name%"),
         ("format", "same"),
@@ -93,6 +102,7 @@ SOCKETS: dict[str, tuple[str, str]] = {
     "GlazeStyleTransfer": ("image target_style model clip vae", "styled"),
     "GlazeLPIPSBudget": ("", "budget"),
     "GlazeCloakOptimize": ("image styled encoder budget keep_clear target_style", "cloaked cloak"),
+    "GlazeNightshadePoison": ("image anchor encoder budget keep_clear", "poisoned cloak"),
     "GlazeSaveCloaked": ("images cloak artwork", ""),
     "GlazeApplyCountermeasure": ("image encoder", "changed"),
     "GlazeMeasureCloak": ("original cloaked styled encoder", "report sheet"),
@@ -132,7 +142,7 @@ def test_a_seed_stays_until_the_user_changes_it(pack: Pack) -> None:
         for one in node.define_schema().inputs
         if one.id.endswith("seed")
     ]
-    assert len(seeds) == 4
+    assert len(seeds) == 5
     assert all(one.options["control_after_generate"] is False for one in seeds)
 
 

@@ -222,3 +222,16 @@ def test_measures_without_target_or_limit(widget_page: Any) -> None:
     assert "of 255 levels" in table
     assert "Visible change" not in table
     assert "PSNR" not in table
+
+
+def test_poison_is_never_called_a_cloak(widget_page: Any) -> None:
+    poison = {"concept": "dog", "towards": "cat", "anchor": "cat-01.png", "similarity": None}
+    nobody = {"name": None, "genre": None, "artist": None}
+    report = REPORT | {"poison": poison, "target_style": nobody, "rehearsal": True}
+    page = mount(widget_page, saved(measures=report))
+    shown = page.locator(".glaze-saved").inner_text()
+    assert "dog → cat" in shown
+    assert "Poisoned" in shown
+    assert "this poison reaches none" in shown
+    assert "Led towards" not in shown
+    assert "cloak" not in shown.replace("cloaked_1.png", "").lower()

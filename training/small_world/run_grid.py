@@ -18,11 +18,11 @@ from world import ARTISTS, UNSTYLED, WORLDS, World, arguments, caption, folder_o
 
 from comfy_glaze.budget import Budget
 from comfy_glaze.builtin_bank import builtin_bank
+from comfy_glaze.captions import Work
 from comfy_glaze.cloak import CloakSettings
 from comfy_glaze.countermeasures import Tools
 from comfy_glaze.encoders import Encoder, load_encoder
 from comfy_glaze.evaluation.benchmark import CellProgress, run_grid, world_of
-from comfy_glaze.evaluation.captions import Work
 from comfy_glaze.evaluation.lab import Artist, Lab
 from comfy_glaze.evaluation.open_lab import TEXTURE, countermeasures_of
 from comfy_glaze.evaluation.scenarios import GRIDS, Scenario

@@ -28,7 +28,7 @@ from world import (
 )
 
 from comfy_glaze.artwork import load_artwork
-from comfy_glaze.evaluation.captions import Work
+from comfy_glaze.captions import Work
 from comfy_glaze.evaluation.figures import write_grid
 from comfy_glaze.evaluation.generation import generate
 from comfy_glaze.evaluation.generators import load_generator

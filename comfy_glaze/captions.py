@@ -13,9 +13,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..artwork import ArtworkError, load_artwork
-from ..images import shrink
-from ..report import write_json
+from .artwork import ArtworkError, load_artwork
+from .images import shrink
+from .report import write_json
 from .transformers_models import load_captioner
 
 CAPTION_SIDE = 384
@@ -84,12 +84,24 @@ def caption_works(
         known = json.loads(kept.read_text(encoding="utf-8"))
     missing = [path for path in paths if path.name not in known]
     if missing:
-        describe = CAPTIONERS.get(captioner) or _with_model(captioner, torch.device(device))
+        describe = describer(captioner, device)
         known |= {path.name: describe(path) for path in missing}
         if kept is not None:
             kept.parent.mkdir(parents=True, exist_ok=True)
             write_json(known, kept)
     return [Work(path, f"{known[path.name]} by {artist}") for path in paths]
+
+
+def describer(captioner: str, device: torch.device | str = "cpu") -> Callable[[Path], str]:
+    """What describes a picture's file.
+
+    Args:
+        captioner: as in :func:`caption_works`.
+
+    Raises:
+        ModelError: there is neither a captioner nor a model of that name.
+    """
+    return CAPTIONERS.get(captioner) or _with_model(captioner, torch.device(device))
 
 
 def _with_model(name: str, device: torch.device) -> Callable[[Path], str]:

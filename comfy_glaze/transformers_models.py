@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..images import LEVELS
+from .images import LEVELS
 
 
 class ModelError(ValueError):

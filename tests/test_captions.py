@@ -10,7 +10,7 @@ import torch
 import transformers
 
 from comfy_glaze.artwork import Artwork, ArtworkError, save_artwork
-from comfy_glaze.evaluation.captions import (
+from comfy_glaze.captions import (
     Work,
     caption_works,
     replaced,
@@ -18,7 +18,7 @@ from comfy_glaze.evaluation.captions import (
     works_as_json,
 )
 
-from ..conftest import smooth_picture
+from .conftest import smooth_picture
 
 
 def saved(path: Path, seed: int = 0) -> Path:

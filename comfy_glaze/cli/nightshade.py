@@ -1,0 +1,203 @@
+"""``comfy-glaze nightshade``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from .options import (
+    DeviceOption,
+    EncoderOption,
+    FormatOption,
+    LimitOption,
+    LinfOption,
+    MethodOption,
+    MetricOption,
+    QualityOption,
+    SourcesArgument,
+    StepsOption,
+    one_encoder,
+    one_sentence,
+)
+from .run import Run, fail, gather, tell_metric
+from .terminal import say
+
+REHEARSAL_HINT = (
+    "Rehearsal: the embedded encoder belongs to no image generator, so this poison reaches none. "
+    "For the real one name the checkpoint whose training you mean: --checkpoint PATH_OR_HUB_ID."
+)
+
+
+def nightshade(
+    sources: SourcesArgument,
+    out: Annotated[
+        Path,
+        typer.Option(
+            metavar="DIR",
+            help="Where the poisoned pictures go, each with its caption; reports go to "
+            "DIR-reports.",
+        ),
+    ],
+    concept: Annotated[
+        str, typer.Option(metavar="WORDS", help="What the pictures show and the captions say.")
+    ],
+    towards: Annotated[
+        str, typer.Option(metavar="WORDS", help="What a model shall draw in its place.")
+    ],
+    kind: Annotated[
+        Literal["object", "style"],
+        typer.Option(help='What both are: "a photo of ...", or "a painting in the style of ...".'),
+    ] = "object",
+    anchors: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Pictures of --towards; without it --checkpoint draws them."
+        ),
+    ] = None,
+    draw: Annotated[
+        int, typer.Option(min=1, help="How many anchors --checkpoint draws, at 512 px each.")
+    ] = 16,
+    captions: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="sidecar (a .txt file beside each picture), filename, template (the same words "
+            "for all), or an image captioner for transformers (a folder or hub id).",
+        ),
+    ] = "sidecar",
+    clip: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="A CLIP or SigLIP (folder or hub id): it finds the pictures and the anchors that "
+            "show their concept best.",
+        ),
+    ] = None,
+    keep: Annotated[
+        int, typer.Option(min=0, help="How many pictures to poison at most; 0 for all.")
+    ] = 0,
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="A Stable Diffusion checkpoint (folder, .safetensors or hub id): its encoder, and "
+            "what draws the anchors.",
+        ),
+    ] = None,
+    encoder: EncoderOption = None,
+    limit: LimitOption = None,
+    linf: LinfOption = None,
+    metric: MetricOption = "auto",
+    method: MethodOption = "fast",
+    steps: StepsOption = 0,
+    robustness: Annotated[
+        Literal["none", "web", "strong"],
+        typer.Option(help="What the poison must survive: nothing, uploads, or harsher changes."),
+    ] = "none",
+    seed: Annotated[
+        int, typer.Option(help="Draws the anchors and picks one a picture; same seed, same files.")
+    ] = 0,
+    format: FormatOption = "same",
+    quality: QualityOption = 95,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume", help="Do only what is new or changed since an earlier run of this command."
+        ),
+    ] = False,
+    device: DeviceOption = "auto",
+) -> None:
+    """Poison pictures of a concept: a model trained on them learns another one (Nightshade).
+
+    A cloak guards your own work: it acts on whoever imitates you. Poison is another matter. It
+    aims at models that other people train, and changes what these draw for all their users. So:
+    poison only pictures that are yours, or that you have the right to change and publish. Publish
+    them only where you decide what is published, with the site's terms in mind. Never put them into
+    a data set that you were asked or paid to deliver, that others share in good faith, or that
+    serves medicine, safety or science. Whether and where this is lawful depends on your country and
+    on what you do with it; this program cannot tell you, ask someone who can. It is meant as the
+    paper means it: a price on training that takes no notice of "no".
+
+    DIR holds the pictures and their captions and nothing else. DIR-reports holds the measures, the
+    anchors and the originals' sheets: keep it to yourself.
+    """
+    from ..anchors import (
+        Poison,
+        anchors_in,
+        draw_anchors,
+        most_prototypical,
+        prompt_of,
+        similarities,
+    )
+    from ..budget import NIGHTSHADE, Budget
+    from ..cloak import CloakSettings
+    from ..nightshade import poison_jobs, select_samples, with_similarities
+    from ..portfolio import (
+        Manifest,
+        choose_device,
+        open_studio,
+        prepare_output_folder,
+        reports_folder,
+    )
+    from ..style_transfer import load_text_to_image
+
+    failures: list[str] = []
+    with one_sentence():
+        budget = Budget(
+            limit=NIGHTSHADE.limit if limit is None else limit,
+            linf=NIGHTSHADE.linf if linf is None else linf,
+            metric=metric,
+        )
+        preset = "nightshade" if limit is None and linf is None else "custom"
+        settings = CloakSettings(method, steps, seed, robustness, preset)
+        if anchors is None and checkpoint is None:
+            raise ValueError(
+                "Expected pictures of the destination: --anchors FOLDER, or --checkpoint to draw "
+                "them with."
+            )
+        on_device = choose_device(device)
+        found = gather(sources, failures)
+        prepare_output_folder(sources, out)
+        manifest = Manifest(reports_folder(out))
+        selection = select_samples(
+            found, concept, captions, kind=kind, keep=keep, clip=clip, device=on_device
+        )
+        for sentence in selection.failures:
+            fail(failures, sentence)
+        wanted = prompt_of(towards, kind)
+        if anchors is not None:
+            pictures = anchors_in(anchors)
+        else:
+            model = load_text_to_image(str(checkpoint), on_device)
+            pictures = draw_anchors(model, wanted, draw, reports_folder(out) / "anchors", seed)
+            del model
+        if clip is not None:
+            scores = similarities(pictures, wanted, clip, on_device)
+            pictures = most_prototypical(pictures, scores)
+        poison = Poison(concept, towards, kind, tuple(pictures), seed)
+        studio = open_studio(
+            [],
+            budget,
+            settings,
+            encoder=one_encoder(encoder, checkpoint),
+            format=format,
+            quality=quality,
+            device=device,
+            poison=with_similarities(poison, selection.samples),
+        )
+    manifest.begin({"encoder": studio.encoder.name, "poison": [concept, towards]})
+    if studio.encoder.is_rehearsal:
+        say(REHEARSAL_HINT, "yellow")
+    tell_metric(metric, studio)
+    say(
+        f"Concept: {concept}, towards {towards}: {len(selection.samples)} pictures, "
+        f"{len(pictures)} anchors. Captions without the word: {selection.others}; "
+        f"not among the best: {selection.left_out}.",
+        "none",
+    )
+    jobs, refused = poison_jobs(selection.samples, out, format, manifest)
+    for sentence in refused:
+        fail(failures, sentence)
+    Run(jobs, studio, manifest, out, resume=resume).to_the_end(failures)

@@ -1,0 +1,127 @@
+"""Concept poison: the cloak's own optimisation, led to a picture of another concept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..comfy_glaze.anchors import check_concepts, drawn_for, fitted, poison_words, prompt_of
+from ..comfy_glaze.budget import NIGHTSHADE, Budget
+from ..comfy_glaze.cloak import CloakSettings
+from ..comfy_glaze.images import to_grid
+from .cloak import cloak_each, how_widgets, preset_of, run_lists
+from .host.running import LiveRun
+from .sockets import (
+    CATEGORY,
+    BudgetSocket,
+    CloakedBatch,
+    CloakSocket,
+    each,
+    encoder_input,
+    to_images,
+    to_masks,
+)
+
+
+class NightshadePoison(io.ComfyNode):
+    """δ that leads a picture of one concept to a picture of another."""
+
+    @classmethod
+    def define_schema(cls) -> Any:
+        return io.Schema(
+            node_id="GlazeNightshadePoison",
+            display_name="Nightshade Poison (Glaze)",
+            category=CATEGORY,
+            description="Poison for a concept, not a cloak for a style: pictures of dogs that a "
+            "model reads as cats. It aims at models that others train; use it only on pictures "
+            "that you may change and publish.",
+            inputs=[
+                io.Image.Input("image", tooltip="Pictures that show the concept plainly."),
+                io.Image.Input(
+                    "anchor",
+                    tooltip="A picture of the other concept, or several, of which each of your "
+                    "pictures gets one; loaded, or drawn by the checkpoint. Cut to your picture's "
+                    "shape.",
+                ),
+                encoder_input(
+                    tooltip="The VAE of the model whose training you mean, straight from its "
+                    "checkpoint."
+                ),
+                BudgetSocket.Input(
+                    "budget",
+                    optional=True,
+                    tooltip="How much may change. Without one: the paper's limit of 0.07, and 10 "
+                    "grey levels.",
+                ),
+                io.Mask.Input(
+                    "keep_clear",
+                    optional=True,
+                    tooltip="White where not a single pixel may change.",
+                ),
+                io.String.Input(
+                    "concept", default="dog", tooltip="What the pictures show, in a word or a few."
+                ),
+                io.String.Input(
+                    "towards",
+                    default="cat",
+                    tooltip="What the anchor shows: a model shall draw it in the concept's place.",
+                ),
+                io.String.Input(
+                    "caption",
+                    default="",
+                    tooltip="Saved beside each picture as a .txt file. Empty: a photo of the "
+                    "concept, in these words.",
+                ),
+                *how_widgets("poison"),
+            ],
+            outputs=[
+                io.Image.Output("poisoned", display_name="poisoned", is_output_list=True),
+                CloakSocket.Output("cloak", display_name="cloak", is_output_list=True),
+            ],
+            is_input_list=True,
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(cls, **lists: list[Any]) -> Any:
+        """Takes the host's lists as a whole, as the Cloak node does."""
+        return run_lists(cls.hidden, lists, _poison_batch)
+
+
+def _poison_batch(
+    live: LiveRun,
+    image: Tensor,
+    anchor: Tensor,
+    encoder: Any,
+    concept: str,
+    towards: str,
+    caption: str,
+    method: str,
+    steps: int,
+    robustness: str,
+    seed: int,
+    budget: Budget | None = None,
+    keep_clear: Tensor | None = None,
+) -> CloakedBatch:
+    """Pictures of one size, (B, H, W, 3) as the host passes them on, poisoned."""
+    check_concepts(concept, towards)
+    pictures, anchors = to_grid(to_images(image)), each(to_images(anchor).clamp(0, 1))
+    budget = budget or NIGHTSHADE
+    numbers = [
+        number if len(anchors) == len(pictures) else drawn_for(picture, len(anchors), seed)
+        for number, picture in enumerate(each(pictures))
+    ]
+    chosen = torch.cat([fitted(anchors[number], *pictures.shape[-2:]) for number in numbers])
+    settings = CloakSettings(method, steps, seed, robustness, preset_of(budget))
+    masks = None if keep_clear is None else to_masks(keep_clear, pictures)
+    cloaks = cloak_each(live, pictures, chosen, encoder, budget, settings, masks)
+    words = tuple(poison_words(concept, towards, f"picture {n + 1}") for n in numbers)
+    said = " ".join(caption.split()) or prompt_of(concept)
+    return CloakedBatch(pictures, chosen, cloaks, encoder, None, words, said)
+
+
+NODES = [NightshadePoison]
+"""The list of nodes that the host is given."""
