@@ -31,8 +31,8 @@ COLOUR_FROM, COLOUR_FULL = 1.0, 2.0
 """Grey levels of contrast from which colour may change a little, and fully."""
 
 LIGHTNESS = 0.75
-"""The share of a change of lightness that stays, at each step, where colour may change in its place:
-fine detail is seen far better in lightness than in colour (Mullen, J. Physiol. 359, 1985)."""
+"""The share of a change of lightness that stays, at each step, where colour may change: fine
+detail is seen far better in lightness than in colour (Mullen, J. Physiol. 359, 1985)."""
 
 EDGE = 16.0
 """Grey levels of contrast above which it is drawn lines more than texture, and hides less."""
