@@ -48,9 +48,9 @@ class Budget:
 
 
 PRESETS: dict[str, Budget] = {
-    "gallery": Budget(limit=0.03, linf=5 / LEVELS, sight=Sight(0.5, 0.8)),
-    "default": Budget(limit=0.05, linf=8 / LEVELS, sight=Sight(0.65, 1.5)),
-    "strong": Budget(limit=0.10, linf=12 / LEVELS, sight=Sight(1.5, 1.3)),
+    "gallery": Budget(limit=0.03, linf=4 / LEVELS, sight=Sight(0.5, 0.58)),
+    "default": Budget(limit=0.05, linf=8 / LEVELS, sight=Sight(0.65, 0.9)),
+    "strong": Budget(limit=0.10, linf=11 / LEVELS, sight=Sight(1.4, 0.75)),
 }
 """Budgets as an artist would name them: how visible, on the bundled artworks at 100%."""
 

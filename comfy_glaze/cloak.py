@@ -19,10 +19,11 @@ from torch import Tensor
 from .budget import Budget, Room, largest_inside
 from .encoders import Encoder
 from .measures import Comparison, Measures
+from .memory import give_back_memory
 from .perceptual import PerceptualMetric, load_metric
 from .problem import Problem
 from .robustness import ROBUSTNESS, STEPS, seen_by_a_mimic
-from .visibility import colour_map, less_visible
+from .visibility import LIGHTNESS, colour_map, less_visible
 
 
 @dataclass(frozen=True)
@@ -212,6 +213,7 @@ def _descend(
     images, limit = problem.images, problem.budget.limit
     robustness = ROBUSTNESS[settings.robustness]
     colour = colour_map(images) if problem.budget.sight else None
+    lightness = 1.0 if robustness else LIGHTNESS  # colour is what uploads take first
     delta = problem.random_start(settings.seed)
     momentum = torch.zeros_like(images)
     finite = torch.ones((), dtype=torch.bool, device=images.device)
@@ -240,11 +242,11 @@ def _descend(
         momentum = MOMENTUM * momentum + torch.autograd.grad(seen, delta, direction)[0]
         remaining = 1 - (step - 1) / settings.steps
         with torch.no_grad():
-            wanted = momentum if colour is None else less_visible(momentum, colour)
+            wanted = momentum if colour is None else less_visible(momentum, colour, lightness)
             typical = wanted.abs().mean(dim=(1, 2, 3), keepdim=True).clamp_min(1e-30)
             delta -= STEP * remaining * problem.cap * (wanted / typical).clamp(-1, 1)
             if colour is not None:
-                delta.copy_(less_visible(delta, colour))
+                delta.copy_(less_visible(delta, colour, lightness))
         problem.project_(delta)
         progress.passed(view, distance)
         progress.report(step, delta)
@@ -342,10 +344,13 @@ def optimize_cloak(
     progress = _Progress(problem, steps, on_step)
     delta = method.run(problem, settings, progress)
     del problem
+    give_back_memory()  # a large picture needs it for the pixels
     cloaked, perceptual = largest_inside(comparison, room, delta, budget.limit)
+    measures = comparison.measure(cloaked, perceptual)
+    give_back_memory()
     return Cloak(
         images=cloaked,
-        measures=comparison.measure(cloaked, perceptual),
+        measures=measures,
         budget=budget,
         settings=settings,
         gradients=progress.gradients,

