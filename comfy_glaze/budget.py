@@ -48,8 +48,8 @@ class Budget:
 
 
 PRESETS: dict[str, Budget] = {
-    "gallery": Budget(limit=0.03, linf=4 / LEVELS, sight=Sight(0.5, 0.58)),
-    "default": Budget(limit=0.05, linf=8 / LEVELS, sight=Sight(0.65, 0.9)),
+    "gallery": Budget(limit=0.03, linf=4 / LEVELS, sight=Sight(0.5, 0.56)),
+    "default": Budget(limit=0.05, linf=8 / LEVELS, sight=Sight(0.65, 0.82)),
     "strong": Budget(limit=0.10, linf=11 / LEVELS, sight=Sight(1.4, 0.75)),
 }
 """Budgets as an artist would name them: how visible, on the bundled artworks at 100%."""
