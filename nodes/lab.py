@@ -37,6 +37,7 @@ from .cloak import (
     run_lists,
     style_for_report,
 )
+from .host.clip import towers_of
 from .host.files import judge_names, judge_path
 from .host.running import LiveRun
 from .sockets import (
@@ -46,7 +47,6 @@ from .sockets import (
     CloakedBatch,
     each,
     encoder_input,
-    from_images,
     to_images,
     to_masks,
 )
@@ -266,16 +266,7 @@ def _judge(name: str, clip_vision: Any, clip: Any) -> tuple[Classifier, dict[str
                 f"'judge' is {WIRED}, so wire one to the socket {socket!r} as well, or choose a "
                 "judge from models/glaze_judges."
             )
-
-    def read(sentences: Sequence[str]) -> Tensor:
-        tokens = [clip.tokenize(sentence) for sentence in sentences]
-        return torch.cat([clip.encode_from_tokens(one, return_pooled=True)[1] for one in tokens])
-
-    def see(images: Tensor) -> Tensor:
-        features: Tensor = clip_vision.encode_image(from_images(images))["image_embeds"]
-        return features
-
-    classifier, named = from_towers(WIRED, see, read)
+    classifier, named = from_towers(WIRED, *towers_of(clip_vision, clip))
     return classifier, {"colours": {"named": named, "of": len(COLOURS), "enough": named >= LOST}}
 
 

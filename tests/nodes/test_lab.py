@@ -139,22 +139,26 @@ class Vision:
 
 
 class Text:
-    """A CLIP's text half: colours are themselves, Fauvism is red and Ukiyo-e is blue."""
+    """A CLIP's text half: colours are themselves, Fauvism is red and Ukiyo-e is blue.
 
-    def __init__(self, width: int = 4, lost: bool = False) -> None:
-        self.width, self.lost = width, lost
+    As the host's, it stops before the projection, here a permutation that may be another's.
+    """
+
+    def __init__(self, turns: int = 1, width: int = 4) -> None:
+        self.projection = torch.eye(width)[:, :4].roll(turns, dims=1)
+
+    def get_sd(self) -> dict[str, Tensor]:
+        other = {"clip_l.transformer.text_projection.weight": torch.ones(2, 2)}
+        return other | {"clip_g.transformer.text_projection.weight": self.projection}
 
     def tokenize(self, sentence: str) -> str:
         return sentence
 
-    def encode_from_tokens(self, tokens: str, return_pooled: bool) -> tuple[None, Tensor]:
-        assert return_pooled
+    def encode_from_tokens(self, tokens: str, return_pooled: str) -> tuple[None, Tensor]:
+        assert return_pooled == "unprojected"
         known = COLOURS | {"Fauvism": (1, 0, 0), "Ukiyo-e": (0, 0, 1)}
         found = [colour for name, colour in known.items() if name in tokens] or [(0.5, 0.5, 0.5)]
-        place = _place(torch.tensor(found[:1], dtype=torch.float32))
-        if self.lost:
-            place = place.roll(1, dims=1)
-        return None, torch.nn.functional.pad(place, (0, self.width - 4))
+        return None, _place(torch.tensor(found[:1], dtype=torch.float32)).roll(1, dims=1)
 
 
 def plain(*colours: tuple[float, float, float]) -> Tensor:
@@ -214,9 +218,13 @@ def test_half_a_clip_is_named(pack: Pack) -> None:
 def test_halves_of_two_clips_are_refused_or_found_out(pack: Pack) -> None:
     with pytest.raises(ValueError, match="have 4 and 6 numbers"):
         shift(pack, genre="Ukiyo-e", clip=Text(width=6))
-    report, _ = shift(pack, genre="Ukiyo-e", clip=Text(lost=True))
+    report, _ = shift(pack, genre="Ukiyo-e", clip=Text(turns=2))
     assert report["colours"]["named"] < 4
     assert report["colours"]["enough"] is False
+    lost = Text()
+    lost.projection.zero_()
+    with pytest.raises(ValueError, match=r"text_projection, but .* 'clip' has none"):
+        shift(pack, genre="Ukiyo-e", clip=lost)
     with pytest.raises(ValueError, match="NaN"):
         from_towers("x", lambda images: images.new_full((len(images), 2), torch.nan), _two)
 
