@@ -16,11 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from .atomic import atomic_write
-from .colour import Levels, carry, matrix_profile, view_of
+from .colour import carry, matrix_profile, view_of
 from .exif import clean, read_fields, write_block
 from .formats import (
     DEEP,
@@ -35,7 +34,7 @@ from .formats import (
     output_format,
     read_file,
 )
-from .images import check_images
+from .images import Levels, check_images, from_levels, to_levels
 from .reading import decode
 from .writing import Carried, encode
 from .xmp import clean_iptc, clean_xmp, with_training_statement
@@ -128,13 +127,13 @@ def load_artwork(path: Path) -> Artwork:
     levels, alpha = decoded.levels[..., :3], None
     height, width = levels.shape[:2]
     if decoded.levels.shape[-1] == 4:
-        alpha = _as_tensor(decoded.levels[..., 3:])
+        alpha = from_levels(decoded.levels[..., 3:])
     profile = matrix_profile(decoded.icc_profile) if decoded.icc_profile else None
     is_view = levels.dtype == np.uint8 and profile is None
     fields = clean(decoded.fields, width, height)
     across, down = decoded.dpi or (0, 0)
     return Artwork(
-        pixels=_as_tensor(levels if is_view else view_of(levels, profile)),
+        pixels=from_levels(levels if is_view else view_of(levels, profile)),
         alpha=alpha,
         format=kind,
         source=path,
@@ -148,19 +147,6 @@ def load_artwork(path: Path) -> Artwork:
     )
 
 
-def _as_tensor(levels: Levels) -> Tensor:
-    """(H, W, C) levels as (1, C, H, W) float32 in [0, 1]."""
-    floats = torch.from_numpy(levels.astype(np.float32)).permute(2, 0, 1)[None].contiguous()
-    return floats.div_(np.iinfo(levels.dtype).max)
-
-
-def _as_levels(images: Tensor, bits: int = 8) -> Levels:
-    """(1, C, H, W) in [0, 1] as (H, W, C) levels, rounded to the nearest."""
-    dtype = np.uint16 if bits == 16 else np.uint8
-    scaled = images.detach().cpu()[0].float().permute(1, 2, 0).numpy() * np.iinfo(dtype).max
-    return np.ascontiguousarray(np.rint(scaled).astype(dtype))
-
-
 def check_saving(artwork: Artwork, format: str, path: Path) -> None:
     """Raise ``ArtworkError`` if ``format``, a key of ``FORMATS``, cannot hold the transparency."""
     if format == "jpeg" and artwork.alpha is not None and bool((artwork.alpha < 1).any()):
@@ -170,13 +156,13 @@ def check_saving(artwork: Artwork, format: str, path: Path) -> None:
 def _file_levels(pixels: Tensor, artwork: Artwork, format: str) -> Levels:
     """The levels (H, W, 3) to write for ``pixels``: of 8 bits, or 16 where file and format hold
     them; the artwork's own wherever ``pixels`` are the artwork's."""
-    view = _as_levels(pixels)
+    view = to_levels(pixels)
     if artwork.levels is None:
         return view
     own, profile = artwork.levels, matrix_profile(artwork.icc_profile or b"")
     if own.dtype == np.uint16 and format not in DEEP:
         own = ((own.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    return carry(own, _as_levels(artwork.pixels), view, profile)
+    return carry(own, to_levels(artwork.pixels), view, profile)
 
 
 def saved_view(pixels: Tensor, artwork: Artwork, format: str) -> Tensor:
@@ -187,7 +173,7 @@ def saved_view(pixels: Tensor, artwork: Artwork, format: str) -> Tensor:
     profile = matrix_profile(artwork.icc_profile or b"")
     if profile is None:
         return pixels
-    return _as_tensor(view_of(_file_levels(pixels, artwork, format), profile)).to(pixels.device)
+    return from_levels(view_of(_file_levels(pixels, artwork, format), profile)).to(pixels.device)
 
 
 def save_artwork(
@@ -223,7 +209,7 @@ def save_artwork(
     check_saving(artwork, format, path)
     levels = _file_levels(pixels, artwork, format)
     if format != "jpeg" and artwork.alpha is not None:
-        levels = np.concatenate([levels, _as_levels(artwork.alpha, 8 * levels.itemsize)], axis=-1)
+        levels = np.concatenate([levels, to_levels(artwork.alpha, 8 * levels.itemsize)], axis=-1)
     carried = Carried(
         artwork.icc_profile,
         artwork.dpi,

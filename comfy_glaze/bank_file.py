@@ -28,7 +28,7 @@ from PIL import Image
 from torch import Tensor
 
 from .artwork import atomic_write
-from .images import LEVELS, resize
+from .images import resize, to_levels
 from .style_bank import Style, StyleBank, StyleBankError
 from .style_vectors import STYLE_VECTORS
 
@@ -47,9 +47,8 @@ def thumbnail_of(picture: Tensor) -> bytes:
     top, left = (height - side) // 2, (width - side) // 2
     square = picture[..., top : top + side, left : left + side]
     small = resize(square, THUMBNAIL_SIZE, THUMBNAIL_SIZE).clamp(0, 1)
-    levels = (small[0] * LEVELS).round().byte().permute(1, 2, 0).cpu().numpy()
     file = io.BytesIO()
-    Image.fromarray(levels).save(file, "WEBP", quality=THUMBNAIL_QUALITY, method=6)
+    Image.fromarray(to_levels(small)).save(file, "WEBP", quality=THUMBNAIL_QUALITY, method=6)
     return file.getvalue()
 
 

@@ -23,7 +23,8 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-Levels = npt.NDArray[np.integer]
+from .images import Levels
+
 Floats = npt.NDArray[np.float64]
 
 _ROWS = 128  # worked on at a time, so that memory does not grow with the picture

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
+
+Levels = npt.NDArray[np.integer]
+"""(H, W, C) levels of a file, uint8 or uint16."""
 
 LEVELS = 255
 """Steps of the 8-bit grid that published files hold."""
@@ -34,7 +40,31 @@ def check_images(images: Tensor, name: str = "images") -> None:
 
 def to_grid(images: Tensor) -> Tensor:
     """Round to the 8-bit grid k/255 that a file holds, shape (B, 3, H, W) in [0, 1]."""
-    return (images * LEVELS).round().clamp(0, LEVELS) / LEVELS
+    return (images * LEVELS).round_().clamp_(0, LEVELS).div_(LEVELS)
+
+
+def together(images: Sequence[Tensor]) -> Tensor:
+    """Images (1, C, H, W) of one size as a batch; a single one as it is, without a copy."""
+    return images[0] if len(images) == 1 else torch.cat(list(images))
+
+
+def to_levels(image: Tensor, bits: int = 8) -> Levels:
+    """(1, C, H, W) in [0, 1] as (H, W, C) levels of 8 or 16 bits, rounded to the nearest.
+
+    Made channel by channel: a large picture must not lie in memory several times.
+    """
+    dtype = np.uint16 if bits == 16 else np.uint8
+    top = float(np.iinfo(dtype).max)
+    levels = np.empty((*image.shape[-2:], image.shape[1]), dtype)
+    for number, channel in enumerate(image.detach()[0]):
+        levels[..., number] = (channel.float() * top).round_().clamp_(0, top).cpu().numpy()
+    return levels
+
+
+def from_levels(levels: Levels) -> Tensor:
+    """(H, W, C) levels as (1, C, H, W) float32 in [0, 1]."""
+    planes = np.ascontiguousarray(levels.transpose(2, 0, 1))[None]
+    return torch.from_numpy(planes.astype(np.float32)).div_(np.iinfo(levels.dtype).max)
 
 
 @lru_cache(maxsize=16)

@@ -17,9 +17,10 @@ from PIL import Image, ImageFile
 
 from . import exif as exif_block
 from . import formats
-from .colour import Levels, grey_curve
+from .colour import grey_curve
 from .exif import IPTC, Fields, number, page_kinds, read_fields, resolution
 from .formats import MIN_SIDE, ArtworkError
+from .images import Levels
 from .xmp import iptc_of_resources
 
 # Fields of a TIFF file that hold what other formats keep outside EXIF

@@ -8,7 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
@@ -17,7 +16,7 @@ from . import __version__
 from .artwork import Artwork, atomic_write
 from .cloak import Cloak
 from .encoders import Encoder
-from .images import LEVELS, shrink
+from .images import LEVELS, shrink, to_levels
 from .measures import Measures
 from .quality import measure_quality
 from .target_style import TargetStyle
@@ -139,9 +138,9 @@ def write_sheet(
             that is led to no picture.
         report: what :func:`build_report` returned.
     """
-    difference = cloaked - original
-    factor = _difference_factor(difference)
-    difference.mul_(factor).add_(0.5).clamp_(0, 1)  # in place: a large picture fills the memory
+    factor = _difference_factor(original, cloaked)
+    # at the panel's size: a large picture fills the memory
+    difference = 0.5 + factor * (_small(cloaked) - _small(original))
     poison = report.get("poison")
     result, led_to = "cloaked", f"styled: {report['target_style']['name'] or 'by hand'}"
     if poison:
@@ -198,10 +197,11 @@ def _closer(
     ]
 
 
-def _difference_factor(difference: Tensor) -> int:
+def _difference_factor(original: Tensor, cloaked: Tensor) -> int:
     """The round factor that makes a difference fill the grey scale without clipping much."""
-    sample = difference.flatten()[:: max(1, difference.numel() // 10**6)].abs()
-    largest = float(torch.quantile(sample, 0.99))
+    every = max(1, original.numel() // 10**6)
+    sample = cloaked.flatten()[::every] - original.flatten()[::every]
+    largest = float(torch.quantile(sample.abs(), 0.99))
     return next((f for f in (50, 20, 10, 5, 2) if f * largest <= 0.5), 1)
 
 
@@ -259,11 +259,14 @@ def _pixel_words(values: dict[str, Any], cap: str) -> str:
     return f"largest change {values['linf'] * LEVELS:.0f}{cap} levels    {likeness}"
 
 
-def _picture(image: Tensor) -> Image.Image:
+def _small(image: Tensor) -> Tensor:
+    """An image at a panel's size."""
     height, width = image.shape[-2:]
-    small = shrink(image.cpu(), max(1, _PANEL * min(height, width) // max(height, width)))
-    levels = (small.clamp(0, 1)[0] * LEVELS).round().byte().permute(1, 2, 0)
-    return Image.fromarray(np.ascontiguousarray(levels.numpy()))
+    return shrink(image.cpu(), max(1, _PANEL * min(height, width) // max(height, width)))
+
+
+def _picture(image: Tensor) -> Image.Image:
+    return Image.fromarray(to_levels(_small(image)))
 
 
 def _compose(rows: Sequence[Sequence[tuple[str, Tensor]]], lines: Sequence[str]) -> Image.Image:

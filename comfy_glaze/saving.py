@@ -139,7 +139,9 @@ def stage(
             if survived or quality == 100:
                 break
             quality = (quality + 101) // 2
-        if manner.credentials is not None:  # last, since a signature covers every byte
+        if manner.credentials is None:
+            del came  # a large picture fills the memory
+        else:  # last, since a signature covers every byte
             asked = manner.no_ai_training
             picture.write_bytes(manner.credentials.sign(picture.read_bytes(), format, asked))
             sync(picture)

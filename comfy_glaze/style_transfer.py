@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .images import LEVELS, resize, size_with_short_side, to_grid
+from .images import from_levels, resize, size_with_short_side, to_grid, to_levels, together
 from .style_bank import Style
 
 EMBEDDED_LONG_SIDE = 2048
@@ -66,17 +66,8 @@ class StyleTransfer:
             StyleTransferError: the style cannot be drawn by this engine.
         """
         self.check(style)
-        redrawn = torch.cat([self.redraw(image[None], style, seed) for image in images])
+        redrawn = together([self.redraw(image[None], style, seed) for image in images])
         return to_grid(resize(redrawn, *images.shape[-2:]).to(images))
-
-
-def _to_array(image: Tensor) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """(1, 3, H, W) in [0, 1] to (H, W, 3) bytes."""
-    return (image[0] * LEVELS).round().byte().permute(1, 2, 0).cpu().numpy()
-
-
-def _from_array(array: Any) -> Tensor:
-    return torch.from_numpy(np.asarray(array).copy()).permute(2, 0, 1)[None].float() / LEVELS
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,8 +102,8 @@ def load_embedded(device: torch.device, strength: float = EMBEDDED_STRENGTH) -> 
     engine = Engine(device="cpu", max_size=EMBEDDED_LONG_SIDE)
 
     def redraw(image: Tensor, style: Style, seed: int) -> Tensor:
-        picture = engine.stylize(_to_array(image), style=style.embedded, strength=strength)
-        return _from_array(picture)
+        picture = engine.stylize(to_levels(image), style=style.embedded, strength=strength)
+        return from_levels(np.asarray(picture))
 
     return StyleTransfer("embedded", redraw, lambda style: style.embedded is not None)
 

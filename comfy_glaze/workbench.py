@@ -21,7 +21,7 @@ from .artwork import Artwork, ArtworkError, check_saving, load_artwork
 from .cloak import Cloak, OnStep, optimize_cloak
 from .encoders import Encoder, load_encoder
 from .formats import KEEP_SHIFT, named, output_format
-from .images import resize
+from .images import resize, together
 from .manifest import Manifest
 from .measures import Comparison, pixel_change, worst_perceptual
 from .outputs import Job, caption_bytes, caption_file, check_caption, file_sha256
@@ -110,14 +110,14 @@ def prepare(
     ]
     for job, artwork, format in zip(jobs, artworks, formats, strict=True):
         check_saving(artwork, format, job.target)
-    styled = torch.cat(
+    styled = together(
         [
             studio.style_transfer(artwork.pixels, studio.target.style, studio.settings.seed)
             for artwork in artworks
         ]
     )
     cloaks = optimize_cloak(
-        torch.cat([artwork.pixels for artwork in artworks]),
+        together([artwork.pixels for artwork in artworks]),
         styled,
         studio.encoder,
         studio.budget,

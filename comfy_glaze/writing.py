@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from .colour import Levels
 from .exif import (
     IPTC,
     ORIENTATION,
@@ -29,6 +28,7 @@ from .exif import (
     write_ifds,
 )
 from .formats import is_lossless
+from .images import Levels
 from .reading import ICC, XMP, vips
 from .xmp import as_resource
 

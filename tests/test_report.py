@@ -142,6 +142,7 @@ def test_quality_compares_with_what_was_cloaked(block_encoder: Encoder) -> None:
 def test_difference_on_the_sheet_is_amplified_by_the_printed_factor() -> None:
     from comfy_glaze.report import _difference_factor
 
-    assert _difference_factor(torch.full((1, 3, 8, 8), 6 / 255)) == 20
-    assert _difference_factor(torch.full((1, 3, 8, 8), 0.2)) == 2
-    assert _difference_factor(torch.zeros(1, 3, 8, 8)) == 50
+    before = torch.full((1, 3, 8, 8), 0.5)
+    assert _difference_factor(before, before + 6 / 255) == 20
+    assert _difference_factor(before, before - 0.2) == 2
+    assert _difference_factor(before, before) == 50

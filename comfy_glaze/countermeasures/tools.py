@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 from torch import Tensor
 
-from ..images import LEVELS
+from ..images import from_levels, to_levels
 
 
 class CountermeasureError(ValueError):
@@ -68,14 +67,12 @@ class Countermeasure:
 
 def to_pillow(image: Tensor) -> Image.Image:
     """One image (1, 3, H, W) in [0, 1], rounded to 8 bits."""
-    levels = (image[0] * LEVELS).round().clamp(0, LEVELS).byte().permute(1, 2, 0)
-    return Image.fromarray(np.ascontiguousarray(levels.cpu().numpy()))
+    return Image.fromarray(to_levels(image))
 
 
 def from_pillow(picture: Image.Image) -> Tensor:
     """An image (1, 3, H, W) in [0, 1]."""
-    pixels = torch.from_numpy(np.array(picture.convert("RGB")))
-    return pixels.permute(2, 0, 1)[None].float() / LEVELS
+    return from_levels(np.asarray(picture.convert("RGB")))
 
 
 def times(size: tuple[int, int], factor: float) -> tuple[int, int]:

@@ -10,14 +10,12 @@ from typing import Any
 
 import comfy.model_management as mm
 import comfy.utils
-import numpy as np
 from comfy_execution.graph_utils import ExecutionBlocker
 from PIL import Image
 from server import PromptServer
-from torch import Tensor
 
 from ...comfy_glaze.cloak import CloakStep
-from ...comfy_glaze.images import LEVELS
+from ...comfy_glaze.images import to_levels
 
 STEP_EVENT = "comfy_glaze.step"
 _NUMBERS_EVERY, _PREVIEW_EVERY = 0.1, 0.5  # seconds
@@ -53,7 +51,10 @@ class LiveRun:
             self._bar = comfy.utils.ProgressBar(self.pictures * step.steps, node_id=self.node_id)
         preview = None
         if last or now - self._preview_sent >= _PREVIEW_EVERY:
-            preview, self._preview_sent = ("JPEG", _as_pil(step.preview()), _PREVIEW_SIDE), now
+            preview, self._preview_sent = (
+                ("JPEG", Image.fromarray(to_levels(step.preview()[:1])), _PREVIEW_SIDE),
+                now,
+            )
         self._bar.update_absolute(done, self.pictures * step.steps, preview)
         ends = step.step in (1, step.steps)  # of a picture: both are always sent
         if ends or now - self._numbers_sent >= _NUMBERS_EVERY:
@@ -116,8 +117,3 @@ def run_again() -> None:
 def tell(text: str, node_id: str | None) -> None:
     """A line of text under a node."""
     PromptServer.instance.send_progress_text(text, str(node_id))
-
-
-def _as_pil(images: Tensor) -> Image.Image:
-    levels = (images[0].clamp(0, 1) * LEVELS).round().byte().permute(1, 2, 0)
-    return Image.fromarray(np.ascontiguousarray(levels.cpu().numpy()))
