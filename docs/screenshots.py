@@ -97,7 +97,9 @@ def photograph(host: HostPage, workflow: Path, steps: int) -> None:
         host.set_widget("EmptyLatentImage", "width", 256)
         host.set_widget("EmptyLatentImage", "height", 192)
     if "TrainLoraNode" in workflow.read_text(encoding="utf-8"):
-        host.set_widget("TrainLoraNode", "steps", steps or 8)
+        host.set_widget("GlazeStyleTransfer", "short_side", 192)
+        for node in ("TrainLoraNode", "GlazeStyleTransfer", "KSampler"):
+            host.set_widget(node, "steps", steps or 8)
         host.set_widget("TrainLoraNode", "training_dtype", "fp32")
     host.draw_bank_small(workflow)
     host.run(1800)
