@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from .budget import Budget
-from .cloak import Cloak, CloakSettings, optimize_cloak
+from .cloak import Cloak, CloakSettings, OnStep, optimize_cloak
 from .encoders import Encoder
 from .measures import worst_perceptual
 from .perceptual import PerceptualMetric
@@ -55,7 +55,7 @@ def cloak_as(
     settings: CloakSettings,
     metric: PerceptualMetric,
 ) -> Cloak:
-    """Cloak pictures as another system would, inside the same budget.
+    """Cloak pictures as another system would, inside the same budget, and measure them alike.
 
     Args:
         system: a key of :data:`SYSTEMS`.
@@ -71,15 +71,56 @@ def cloak_as(
     Raises:
         ValueError: no such system.
     """
-    if system not in SYSTEMS:
-        raise ValueError(f"Expected a system among {', '.join(SYSTEMS)}, but got {system}.")
-    chosen = SYSTEMS[system]
+    chosen = _system(system)
     goal = {"styled": styled, "stranger": stranger, None: images}[chosen.goal]
+    cloak = optimize_as(system, images, goal, encoder, budget, settings, metric=metric)
     if chosen.metric:
-        return optimize_cloak(
-            images, goal, encoder, budget, settings, metric=metric, objective=chosen.objective
-        )
-    cloak = optimize_cloak(images, goal, encoder, replace(budget, metric="none"), settings)
+        return cloak
     seen = worst_perceptual(images.to(encoder.device), cloak.images, metric).tolist()
     measures = zip(cloak.measures, seen, strict=True)
     return replace(cloak, measures=tuple(replace(m, perceptual=value) for m, value in measures))
+
+
+def optimize_as(
+    system: str,
+    images: Tensor,
+    goal: Tensor,
+    encoder: Encoder,
+    budget: Budget,
+    settings: CloakSettings,
+    on_step: OnStep | None = None,
+    *,
+    keep_clear: Tensor | None = None,
+    metric: PerceptualMetric | None = None,
+) -> Cloak:
+    """:func:`comfy_glaze.cloak.optimize_cloak` as a system would do it.
+
+    Args:
+        system: a key of :data:`SYSTEMS`.
+        goal: what :attr:`System.goal` names; ``images`` for a system that approaches no picture.
+        budget: its perceptual limit counts for those that have one.
+
+    Raises:
+        ValueError: no such system.
+    """
+    chosen = _system(system)
+    if not chosen.metric:
+        budget, metric = replace(budget, metric="none"), None
+    cloak = optimize_cloak(
+        images,
+        goal,
+        encoder,
+        budget,
+        settings,
+        on_step,
+        keep_clear=keep_clear,
+        metric=metric,
+        objective=chosen.objective,
+    )
+    return replace(cloak, system=None if system == "glaze" else system)
+
+
+def _system(name: str) -> System:
+    if name not in SYSTEMS:
+        raise ValueError(f"Expected a system among {', '.join(SYSTEMS)}, but got {name}.")
+    return SYSTEMS[name]

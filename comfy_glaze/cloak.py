@@ -89,6 +89,8 @@ class Cloak:
         gradients: backward passes through Φ, in units of one 512 × 512 picture, per image.
         seconds: wall time of the whole optimisation, measures included.
         passes: backward passes through Φ, whatever their size.
+        objective: a key of :data:`comfy_glaze.objectives.OBJECTIVES`, which the shift is of.
+        system: whose cloak it is (see :mod:`comfy_glaze.baselines`); None for Glaze's own.
     """
 
     images: Tensor
@@ -98,6 +100,8 @@ class Cloak:
     gradients: float
     seconds: float
     passes: int = 0
+    objective: str = "towards"
+    system: str | None = None
 
 
 OnStep = Callable[[CloakStep], None]
@@ -356,6 +360,7 @@ def optimize_cloak(
         gradients=progress.gradients,
         seconds=time.perf_counter() - started,
         passes=progress.passes,
+        objective=objective,
     )
 
 

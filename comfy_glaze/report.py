@@ -83,6 +83,7 @@ def build_report(
         },
         "output": {"file": output, "sha256": output_sha256},
         **({} if poison is None else {"poison": dict(poison)}),
+        **({} if cloak.system is None else {"system": cloak.system}),
         "target_style": {
             "name": target.style.name if target else None,
             "genre": target.style.genre if target else None,
@@ -128,12 +129,13 @@ _INK, _FAINT, _PAPER = (32, 33, 36), (110, 112, 118), (250, 249, 247)
 
 
 def write_sheet(
-    original: Tensor, styled: Tensor, cloaked: Tensor, report: dict[str, Any], path: Path
+    original: Tensor, styled: Tensor | None, cloaked: Tensor, report: dict[str, Any], path: Path
 ) -> None:
     """One PNG: original, styled, cloaked, the difference amplified, and the measures.
 
     Args:
-        original, styled, cloaked: images (1, 3, H, W) in [0, 1].
+        original, styled, cloaked: images (1, 3, H, W) in [0, 1]; ``styled`` is None for a cloak
+            that is led to no picture.
         report: what :func:`build_report` returned.
     """
     factor = _difference_factor(original, cloaked)
@@ -143,9 +145,11 @@ def write_sheet(
     result, led_to = "cloaked", f"styled: {report['target_style']['name'] or 'by hand'}"
     if poison:
         result, led_to = "poisoned", f"anchor: {poison['towards']}"
+    if system := report.get("system"):
+        result, led_to = f"cloaked as {system}", "led to"
     panels = [
         ("original", original),
-        (led_to, styled),
+        *([] if styled is None else [(led_to, styled)]),
         (result, cloaked),
         (f"difference times {factor}", difference),
     ]

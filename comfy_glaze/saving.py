@@ -101,13 +101,11 @@ def stage(
     for folder in {job.target.parent, job.report_stem.parent}:
         make_folder(folder)
     staged = Staged()
-    styled_file, sheet, json_file = (
-        staged.add(with_ending(job.report_stem, ending))
-        for ending in (
-            ".anchor.png" if manner.poison else ".styled.png",
-            ".sheet.png",
-            ".glaze.json",
-        )
+    goal = styled if cloak.objective == "towards" else None  # others are led to no picture
+    ending = ".anchor.png" if manner.poison else ".goal.png" if cloak.system else ".styled.png"
+    goal_file = staged.add(with_ending(job.report_stem, ending)) if goal is not None else None
+    sheet, json_file = (
+        staged.add(with_ending(job.report_stem, ending)) for ending in (".sheet.png", ".glaze.json")
     )
     caption = staged.add(job.caption_file) if job.caption is not None else None
     picture = staged.add(job.target)
@@ -166,8 +164,9 @@ def stage(
         if encoded is not None:
             report["output"]["quality"] = quality
             report["encoded"] |= {"keep_shift": manner.keep_shift, "survived": survived}
-        save_artwork(styled, Artwork(styled), styled_file)
-        write_sheet(original, styled, cloak.images.cpu(), report, sheet)
+        if goal is not None and goal_file is not None:
+            save_artwork(goal, Artwork(goal), goal_file)
+        write_sheet(original, goal, cloak.images.cpu(), report, sheet)
         write_json(report, json_file)
         if caption is not None and job.caption is not None:
             caption.write_bytes(caption_bytes(job.caption))
@@ -199,7 +198,7 @@ class _Bench:
             if metric is None and self.cloak.budget.metric != "none":
                 metric = load_metric(self.cloak.budget.metric, device)
             images = self.original.to(device), self.styled.to(device)
-            self._comparison = Comparison.of(*images, self.encoder, metric)
+            self._comparison = Comparison.of(*images, self.encoder, metric, self.cloak.objective)
         return self._comparison
 
     def fitted(self, artwork: Artwork, format: str) -> tuple[Tensor, Cloak]:

@@ -21,10 +21,12 @@ from tests.host.checkpoint import write_checkpoint
 from tests.host.conftest import PACK_FOLDER, copy_pack, free_port
 from tests.host.page import HostPage, open_host
 from tests.host.server import start_server
+from tests.tiny_clip import write_clip
 
 ROOT = Path(__file__).parent.parent
 CHECKPOINT = "v1-5-pruned-emaonly-fp16.safetensors"
 PICTURES = {"example.png": "harbour", "harbour.png": "harbour", "ink.png": "ink"}
+JUDGE = "models/glaze_judges/clip-vit-large-patch14"
 SIDE = 192  # px: the artworks' longer side, so that a run takes a minute or two on a CPU
 NODES = {  # whose page shows it as it looks in which workflow
     "GlazeLoadArtwork": "Cloak one picture",
@@ -40,7 +42,10 @@ NODES = {  # whose page shows it as it looks in which workflow
     "GlazeNightshadePoison": "Poison a concept",
     "GlazeApplyCountermeasure": "What survives the web",
     "GlazeMeasureCloak": "What survives the web",
+    "GlazeBaselineCloak": "Compare with other systems",
+    "GlazeGenreShift": "Mimic a style",
 }
+OPTIMISERS = ("GlazeCloakOptimize", "GlazeNightshadePoison", "GlazeBaselineCloak")
 
 
 def prepare(base: Path) -> None:
@@ -48,6 +53,7 @@ def prepare(base: Path) -> None:
     copy_pack(base / "custom_nodes" / PACK_FOLDER)
     write_checkpoint(base / "models/checkpoints" / CHECKPOINT)
     _brighten(base / "models/checkpoints" / CHECKPOINT)
+    write_clip(base / JUDGE)
     for folder in ("input", "output/paintings", "user"):
         (base / folder).mkdir(parents=True)
     for name, artwork in PICTURES.items():
@@ -84,13 +90,17 @@ def photograph(host: HostPage, workflow: Path, steps: int) -> None:
     host.drop(workflow)
     if steps:
         text = workflow.read_text(encoding="utf-8")
-        optimiser = (
-            "GlazeCloakOptimize" if "GlazeCloakOptimize" in text else "GlazeNightshadePoison"
-        )
-        host.set_widget(optimiser, "steps", steps)
+        for optimiser in OPTIMISERS:
+            if optimiser in text:
+                host.set_widget(optimiser, "steps", steps)
     if "EmptyLatentImage" in workflow.read_text(encoding="utf-8"):
         host.set_widget("EmptyLatentImage", "width", 256)
         host.set_widget("EmptyLatentImage", "height", 192)
+    if "TrainLoraNode" in workflow.read_text(encoding="utf-8"):
+        host.set_widget("GlazeStyleTransfer", "short_side", 192)
+        for node in ("TrainLoraNode", "GlazeStyleTransfer", "KSampler"):
+            host.set_widget(node, "steps", steps or 8)
+        host.set_widget("TrainLoraNode", "training_dtype", "fp32")
     host.draw_bank_small(workflow)
     host.run(1800)
     shot = Image.open(io.BytesIO(host.picture())).convert("RGB")

@@ -339,8 +339,8 @@ def _save(
         measured = cloak
         if note is not None:
             before, redrawn, after = (one.to(phi.device) for one in (original, styled, picture))
-            measures = Comparison.of(before, redrawn, phi, metric).measure(after)
-            measured = replace(cloak, images=picture, measures=measures)
+            comparison = Comparison.of(before, redrawn, phi, metric, cloak.objective)
+            measured = replace(cloak, images=picture, measures=comparison.measure(after))
         return write_cloak(
             original,
             styled,

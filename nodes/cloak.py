@@ -217,16 +217,9 @@ class CloakOptimize(io.ComfyNode):
                     "whole picture change.",
                 ),
                 *how_widgets("cloak"),
-                TargetStyleSocket.Input(
-                    "target_style",
-                    optional=True,
-                    tooltip="Only for the report: which style the redrawn picture is in.",
-                ),
+                style_for_report(),
             ],
-            outputs=[
-                io.Image.Output("cloaked", display_name="cloaked", is_output_list=True),
-                CloakSocket.Output("cloak", display_name="cloak", is_output_list=True),
-            ],
+            outputs=made_outputs("cloaked"),
             is_input_list=True,
             hidden=[io.Hidden.unique_id],
         )
@@ -262,6 +255,30 @@ def how_widgets(made: str) -> list[Any]:
             f"noise) the {made} is trained to survive.",
         ),
         advanced(seed_widget("seed", f"The same seed gives the same {made}.")),
+    ]
+
+
+def style_for_report() -> Any:
+    """T, which the optimisation does not ask for."""
+    return TargetStyleSocket.Input(
+        "target_style",
+        optional=True,
+        tooltip="Only for the report: which style the redrawn picture is in.",
+    )
+
+
+def clear_input() -> Any:
+    """What must not change."""
+    return io.Mask.Input(
+        "keep_clear", optional=True, tooltip="White where not a single pixel may change."
+    )
+
+
+def made_outputs(made: str) -> list[Any]:
+    """The pictures, under the name ``made``, and what saving needs to know of them."""
+    return [
+        io.Image.Output(made, display_name=made, is_output_list=True),
+        CloakSocket.Output("cloak", display_name="cloak", is_output_list=True),
     ]
 
 
@@ -316,6 +333,7 @@ def cloak_each(
     budget: Budget,
     settings: CloakSettings,
     masks: Tensor | None,
+    optimize: Callable[..., Cloak] = optimize_cloak,
 ) -> tuple[Cloak, ...]:
     """One picture after the other, so that none depends on its neighbours in a batch."""
     if styled.shape != pictures.shape:
@@ -332,7 +350,7 @@ def cloak_each(
         for number, (picture, target) in enumerate(zip(each(pictures), each(styled), strict=True)):
             live.picture = before + number + 1
             mask = None if masks is None else masks[number : number + 1]
-            cloak = optimize_cloak(
+            cloak = optimize(
                 picture, target, phi, budget, settings, live.on_step, keep_clear=mask, metric=metric
             )
             cloaks.append(replace(cloak, images=cloak.images.cpu()))

@@ -9,7 +9,7 @@ from typing import Any
 
 from comfy_api.latest import ComfyExtension
 
-NODE_MODULES = ("artwork", "style", "bank", "cloak", "nightshade", "measure")
+NODE_MODULES = ("artwork", "style", "bank", "cloak", "nightshade", "measure", "lab")
 """Modules of this folder, each with a list NODES of node classes."""
 
 

@@ -12,13 +12,12 @@ from ..comfy_glaze.anchors import check_concepts, drawn_for, fitted, poison_word
 from ..comfy_glaze.budget import NIGHTSHADE, Budget
 from ..comfy_glaze.cloak import CloakSettings
 from ..comfy_glaze.images import to_grid
-from .cloak import cloak_each, how_widgets, preset_of, run_lists
+from .cloak import clear_input, cloak_each, how_widgets, made_outputs, preset_of, run_lists
 from .host.running import LiveRun
 from .sockets import (
     CATEGORY,
     BudgetSocket,
     CloakedBatch,
-    CloakSocket,
     each,
     encoder_input,
     to_images,
@@ -56,11 +55,7 @@ class NightshadePoison(io.ComfyNode):
                     tooltip="How much may change. Without one: the paper's limit of 0.07, and 10 "
                     "grey levels.",
                 ),
-                io.Mask.Input(
-                    "keep_clear",
-                    optional=True,
-                    tooltip="White where not a single pixel may change.",
-                ),
+                clear_input(),
                 io.String.Input(
                     "concept", default="dog", tooltip="What the pictures show, in a word or a few."
                 ),
@@ -77,10 +72,7 @@ class NightshadePoison(io.ComfyNode):
                 ),
                 *how_widgets("poison"),
             ],
-            outputs=[
-                io.Image.Output("poisoned", display_name="poisoned", is_output_list=True),
-                CloakSocket.Output("cloak", display_name="cloak", is_output_list=True),
-            ],
+            outputs=made_outputs("poisoned"),
             is_input_list=True,
             hidden=[io.Hidden.unique_id],
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 from collections.abc import Callable
@@ -22,6 +21,8 @@ from typer.testing import CliRunner
 
 from comfy_glaze.encoders import Encoder
 from comfy_glaze.images import to_grid
+
+from .tiny_clip import letter_tokenizer
 
 Run = Callable[..., Result]
 """Runs a command of the command line in an empty folder."""
@@ -101,15 +102,9 @@ def tiny_vae(*channels: int, **options: Any) -> diffusers.AutoencoderKL:
 def tiny_pipeline(tmp_path: Path) -> str:
     """A Stable Diffusion with random weights and a vocabulary of single letters, on disk."""
     torch.manual_seed(0)
-    words = ["<|startoftext|>", "<|endoftext|>", *"abcdefghijklmnopqrstuvwxyz"]
-    words += [f"{letter}</w>" for letter in "abcdefghijklmnopqrstuvwxyz"]
-    (tmp_path / "vocab.json").write_text(json.dumps({word: i for i, word in enumerate(words)}))
-    (tmp_path / "merges.txt").write_text("#version: 0.2\n")
-    tokenizer = transformers.CLIPTokenizer(
-        str(tmp_path / "vocab.json"), str(tmp_path / "merges.txt"), model_max_length=16
-    )
+    tokenizer = letter_tokenizer(tmp_path)
     text_config = transformers.CLIPTextConfig(
-        vocab_size=len(words),
+        vocab_size=len(tokenizer),
         hidden_size=32,
         intermediate_size=32,
         num_hidden_layers=1,

@@ -5,6 +5,7 @@ import { api } from "../../scripts/api.js";
 import { createChart } from "./chart.mjs";
 import { guard, loadStyles } from "./dom.mjs";
 import { createGallery } from "./gallery.mjs";
+import { createGenres } from "./genres.mjs";
 import { createMeasured } from "./measured.mjs";
 import { createSaved } from "./saved.mjs";
 import { speak, say } from "./words.mjs";
@@ -13,6 +14,8 @@ const SETUPS = {
   GlazeLoadArtwork: setUpSource,
   GlazeCloakOptimize: setUpChart,
   GlazeNightshadePoison: setUpChart,
+  GlazeBaselineCloak: setUpChart,
+  GlazeGenreShift: setUpGenres,
   GlazeMeasureCloak: setUpMeasured,
   GlazeSaveCloaked: setUpSaved,
   GlazeSelectTargetStyle: setUpGallery,
@@ -124,16 +127,24 @@ function setUpSaved(node) {
   });
 }
 
-function setUpMeasured(node) {
-  const measured = createMeasured();
+/** A list of reports below the widgets, which a run fills. */
+function setUpReports(node, name, key, shown, height) {
   let filled = false;
-  addElement(node, "measured", measured.element, () => (filled ? 360 : 60));
+  addElement(node, name, shown.element, () => (filled ? height : 60));
   after(node, "onExecuted", (output) => {
-    if (!output?.glaze_measured) return;
-    filled = output.glaze_measured.length > 0;
-    measured.show(output.glaze_measured);
+    if (!output?.[key]) return;
+    filled = output[key].length > 0;
+    shown.show(output[key]);
     fit(node);
   });
+}
+
+function setUpMeasured(node) {
+  setUpReports(node, "measured", "glaze_measured", createMeasured(), 360);
+}
+
+function setUpGenres(node) {
+  setUpReports(node, "genres", "glaze_genres", createGenres(), 260);
 }
 
 function setUpBank(node) {

@@ -8,12 +8,12 @@ const digits = (value, count) => (value === null || value === undefined ? "–" 
 const levels = (value) => Math.round(value * LEVELS);
 
 /** The rows of one set of measures: name, explanation, value, and a bar from 0 to 1 where it helps. */
-function rowsOf(measures, settings) {
+function rowsOf(measures, settings, system = null) {
   const { perceptual, shift } = measures;
   const rows = [
     {
       name: say("measure.shift"),
-      tip: say("measure.shift.tip"),
+      tip: say(system ? "measure.shift.tip.system" : "measure.shift.tip"),
       value: digits(shift?.["512"], 2),
       detail: shift?.native === undefined || shift.native === null
         ? null
@@ -57,7 +57,7 @@ function rowsOf(measures, settings) {
 
 /** A table of one report: how far it was led, and how much may be seen. */
 export function createMeasures(report) {
-  const plain = rowsOf(report, report.settings);
+  const plain = rowsOf(report, report.settings, report.system);
   const encoded = report.encoded ? rowsOf(report.encoded, null) : null;
   const body = plain.map((row, index) =>
     el(
@@ -110,6 +110,14 @@ export function createMeasures(report) {
           { class: "glaze-target" },
           el("span", { class: "glaze-key" }, `${say("measure.poison")} `),
           el("b", {}, `${report.poison.concept} → ${report.poison.towards}`),
+        )
+      : null,
+    report.system
+      ? el(
+          "p",
+          { class: "glaze-target" },
+          el("span", { class: "glaze-key" }, `${say("measure.system")} `),
+          el("b", {}, report.system),
         )
       : null,
     style?.name

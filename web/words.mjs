@@ -69,6 +69,9 @@ const ENGLISH = {
   "measure.rehearsal.poison":
     "Rehearsal: the embedded encoder belongs to no image generator, so this poison reaches none.",
   "measure.poison": "Poison:",
+  "measure.system": "Cloaked as:",
+  "measure.shift.tip.system":
+    "How far the features moved on this system's own way: 0 untouched, 1 its goal. Not comparable with other systems: wire Measure Cloak for that.",
   "measure.idle": "What was measured appears here after a run.",
   "measure.page": "Picture {n} of {total}",
   "measure.quality": "What an eye sees",
@@ -84,6 +87,19 @@ const ENGLISH = {
   "measure.left.tip": "The shift that is left after this change, worst first; 0 is your original, 1 the redrawn picture.",
   "measure.kept": "Kept",
   "measure.kept.tip": "The part of the untouched shift that is left.",
+
+  "genre.label": "Genres of the pictures",
+  "genre.idle": "The genres of the pictures appear here after a run.",
+  "genre.share": "{percent}% left {genre}",
+  "genre.interval": "of {count}; 95% interval {low} to {high}%",
+  "genre.works": "The judge misses {percent}% of the artist's own works; read the share next to that.",
+  "genre.colours": "These two halves of a CLIP name {named} of {of} plain colours, so the genres mean nothing. The text half may lack its projection.",
+  "genre.accuracy": "The judge is right for {percent}% of pictures that it was not trained on.",
+  "genre.picture": "Picture",
+  "genre.best": "Taken for",
+  "genre.left": "Left",
+  "genre.yes": "yes",
+  "genre.no": "no",
 
   "gallery.label": "Target styles",
   "gallery.search": "Search styles, artists, genres",
@@ -178,6 +194,9 @@ const GERMAN = {
   "measure.rehearsal.poison":
     "Probe: Der eingebaute Encoder gehört zu keinem Bildgenerator, dieses Gift erreicht also keinen.",
   "measure.poison": "Gift:",
+  "measure.system": "Ummantelt wie:",
+  "measure.shift.tip.system":
+    "Wie weit die Merkmale auf dem eigenen Weg dieses Systems gewandert sind: 0 unberührt, 1 sein Ziel. Nicht mit anderen Systemen vergleichbar: dafür „Mantel messen“ anschließen.",
   "measure.idle": "Nach einem Lauf erscheint hier, was gemessen wurde.",
   "measure.page": "Bild {n} von {total}",
   "measure.quality": "Was ein Auge sieht",
@@ -193,6 +212,19 @@ const GERMAN = {
   "measure.left.tip": "Die Verschiebung, die danach noch bleibt, das Schlimmste zuerst; 0 ist dein Original, 1 das umgemalte Bild.",
   "measure.kept": "Anteil",
   "measure.kept.tip": "Der Anteil der unberührten Verschiebung, der bleibt.",
+
+  "genre.label": "Genres der Bilder",
+  "genre.idle": "Nach einem Lauf erscheinen hier die Genres der Bilder.",
+  "genre.share": "{percent} % haben {genre} verlassen",
+  "genre.interval": "von {count}; 95-%-Intervall {low} bis {high} %",
+  "genre.works": "Bei den eigenen Werken liegt das Urteil in {percent} % daneben; daran ist der Anteil zu messen.",
+  "genre.colours": "Diese beiden Hälften eines CLIP benennen {named} von {of} reinen Farben, also sagen die Genres nichts. Der Texthälfte fehlt vielleicht ihre Projektion.",
+  "genre.accuracy": "Das Urteil stimmt bei {percent} % der Bilder, mit denen es nicht trainiert wurde.",
+  "genre.picture": "Bild",
+  "genre.best": "Gehalten für",
+  "genre.left": "Weg",
+  "genre.yes": "ja",
+  "genre.no": "nein",
 
   "gallery.label": "Zielstile",
   "gallery.search": "Stile, Künstler, Genres suchen",

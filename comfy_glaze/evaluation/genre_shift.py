@@ -128,6 +128,56 @@ def load_clip(
     )
 
 
+COLOURS = ("black", "white", "red", "green", "blue", "yellow", "purple", "orange")
+_LEVELS = ("000", "111", "100", "010", "001", "110", "101", "1h0")  # h: half
+
+LOST = len(COLOURS) // 2
+"""Two towers that name fewer plain colours than this can hardly belong together."""
+
+
+def from_towers(
+    name: str,
+    see: Callable[[Tensor], Tensor],
+    read: Callable[[Sequence[str]], Tensor],
+    labels: Sequence[str] = GENRES,
+) -> tuple[Classifier, int]:
+    """A classifier of two towers that were loaded apart, and how well they fit each other.
+
+    Files for image generators may lack the layer that ends in the space which both towers share,
+    and nothing tells.  So the two are first asked to name plain colours.
+
+    Args:
+        see: features (B, D) of images (B, 3, H, W) in [0, 1].
+        read: features (S, D) of S sentences.
+
+    Returns:
+        The classifier, and how many of :data:`COLOURS` it names rightly; chance names one.
+
+    Raises:
+        ValueError: their features differ in width, or are no numbers.
+    """
+    normal = torch.nn.functional.normalize
+    texts = read([PROMPT.format(label) for label in labels]).float().cpu()
+    plain = torch.tensor([[{"h": 0.5}.get(v) or float(v) for v in row] for row in _LEVELS])
+    seen = see(plain[:, :, None, None].expand(-1, -1, 224, 224)).float().cpu()
+    if seen.shape[-1] != texts.shape[-1]:
+        raise ValueError(
+            f"The image tower and the text tower must be of one CLIP, but their features have "
+            f"{seen.shape[-1]} and {texts.shape[-1]} numbers."
+        )
+    if not bool(seen.isfinite().all() and texts.isfinite().all()):
+        raise ValueError("The towers of a CLIP must give numbers, but they gave NaN or infinity.")
+    words = read([f"the colour {colour}" for colour in COLOURS]).float().cpu()
+    named = (normal(seen, dim=-1) @ normal(words, dim=-1).T).argmax(dim=1)
+    directions = normal(texts, dim=-1).T
+
+    def scores(images: Tensor) -> Tensor:
+        return normal(see(images).float().cpu(), dim=-1) @ directions
+
+    classifier = Classifier(name, tuple(labels), scores, torch.device("cpu"))
+    return classifier, int((named == torch.arange(len(COLOURS))).sum())
+
+
 def has_shifted(ranked: Sequence[str], genre: str, top: int = 3) -> bool:
     """Whether a picture left the genre: its ``top`` best labels do not hold it."""
     return genre not in ranked[:top]

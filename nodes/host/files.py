@@ -15,6 +15,7 @@ folder_paths.add_model_folder_path(
     STYLE_BANKS, os.path.join(folder_paths.models_dir, STYLE_BANKS), is_default=True
 )
 
+JUDGES = "glaze_judges"
 
 IN_OUTPUT = " (output)"
 """Marks folders of the output folder.  Not the host's own ``[output]``: the newest pages look for
@@ -86,6 +87,24 @@ def style_bank_names() -> list[str]:
 def style_bank_path(name: str) -> Path:
     """The file of a bank from :func:`style_bank_names`."""
     return Path(folder_paths.get_full_path_or_raise(STYLE_BANKS, name))
+
+
+def judge_names() -> list[str]:
+    """What can name genres under models/glaze_judges: folders of a CLIP, and style probe files."""
+    found = _entries(Path(folder_paths.models_dir, JUDGES))
+    folders = [path.name for path in found if (path / "config.json").is_file()]
+    return sorted(folders) + sorted(p.name for p in found if p.suffix == ".safetensors")
+
+
+def judge_path(name: str) -> Path:
+    """The folder or file of a judge.
+
+    Raises:
+        ArtworkError: none of :func:`judge_names`.
+    """
+    if name not in judge_names():
+        raise ArtworkError(f"Expected a judge in models/{JUDGES}, but {name!a:.60} is none.")
+    return Path(folder_paths.models_dir, JUDGES, name)
 
 
 def picture_folders() -> list[str]:

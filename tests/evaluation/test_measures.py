@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import transformers
 
 from comfy_glaze.evaluation.genre_shift import (
     DIGITAL_GENRES,
@@ -34,6 +33,7 @@ from comfy_glaze.perceptual import load_metric
 from comfy_glaze.transformers_models import ModelError
 
 from ..conftest import smooth_picture
+from ..tiny_clip import write_clip
 
 CPU = torch.device("cpu")
 
@@ -153,34 +153,9 @@ def test_classifier_names_are_found_in_any_case() -> None:
 
 
 @pytest.fixture
-def tiny_clip(tiny_pipeline: str, tmp_path: Path) -> str:
+def tiny_clip(tmp_path: Path) -> str:
     """A CLIP with random weights, on disk."""
-    tokenizer = transformers.CLIPTokenizer.from_pretrained(Path(tiny_pipeline) / "tokenizer")
-    text = {
-        "vocab_size": len(tokenizer),
-        "hidden_size": 16,
-        "intermediate_size": 16,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 2,
-        "bos_token_id": 0,
-        "eos_token_id": 1,
-    }
-    vision = {
-        "hidden_size": 16,
-        "intermediate_size": 16,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 2,
-        "image_size": 32,
-        "patch_size": 8,
-    }
-    torch.manual_seed(0)
-    model = transformers.CLIPModel(
-        transformers.CLIPConfig(text_config=text, vision_config=vision, projection_dim=16)
-    )
-    size = {"height": 32, "width": 32}
-    pictures = transformers.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=size)
-    model.save_pretrained(tmp_path / "clip")
-    transformers.CLIPProcessor(pictures, tokenizer).save_pretrained(tmp_path / "clip")
+    write_clip(tmp_path / "clip")
     return str(tmp_path / "clip")
 
 

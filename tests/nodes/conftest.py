@@ -50,14 +50,18 @@ class Pack:
         with torch.inference_mode():
             output = as_run.execute(**given)
         if node.define_schema().is_input_list and single:
-            output.args = tuple(one for (one,) in output.args)
+            outputs = zip(node.define_schema().outputs, output.args, strict=True)
+            output.args = tuple(
+                value[0] if socket.options.get("is_output_list") else value
+                for socket, value in outputs
+            )
         return output
 
     @property
     def nodes(self) -> dict[str, Any]:
         modules = [
             self.module(f"nodes.{name}")
-            for name in ("artwork", "style", "bank", "cloak", "nightshade", "measure")
+            for name in ("artwork", "style", "bank", "cloak", "nightshade", "measure", "lab")
         ]
         found = [node for one in modules for node in one.NODES]
         return {node.define_schema().node_id: node for node in found}

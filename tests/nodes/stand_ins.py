@@ -50,7 +50,7 @@ class NodeOutput:
 
 
 def comfy_api() -> ModuleType:
-    kinds = "Image Mask Model Clip Vae Int Float String Boolean Combo"
+    kinds = "Image Mask Model Clip ClipVision Vae Int Float String Boolean Combo"
     io = SimpleNamespace(
         **{kind: _type(kind.upper()) for kind in kinds.split()},
         Custom=_type,

@@ -91,6 +91,14 @@ WIDGETS: dict[str, list[tuple[str, Any]]] = {
         ("draws", 3),
         ("metric", "auto"),
     ],
+    "GlazeBaselineCloak": [
+        ("system", "photoguard"),
+        ("method", "fast"),
+        ("steps", 0),
+        ("robustness", "none"),
+        ("seed", 0),
+    ],
+    "GlazeGenreShift": [("genre", "auto"), ("judge", "the wired CLIP")],
 }
 SOCKETS: dict[str, tuple[str, str]] = {
     "GlazeLoadArtwork": ("", "image keep_clear artwork works"),
@@ -106,6 +114,11 @@ SOCKETS: dict[str, tuple[str, str]] = {
     "GlazeSaveCloaked": ("images cloak artwork", ""),
     "GlazeApplyCountermeasure": ("image encoder", "changed"),
     "GlazeMeasureCloak": ("original cloaked styled encoder", "report sheet"),
+    "GlazeBaselineCloak": (
+        "image encoder budget styled stranger keep_clear target_style",
+        "cloaked cloak",
+    ),
+    "GlazeGenreShift": ("images works clip_vision clip", "report share"),
 }
 _WIDGET_KINDS = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
 
@@ -142,7 +155,7 @@ def test_a_seed_stays_until_the_user_changes_it(pack: Pack) -> None:
         for one in node.define_schema().inputs
         if one.id.endswith("seed")
     ]
-    assert len(seeds) == 5
+    assert len(seeds) == 6
     assert all(one.options["control_after_generate"] is False for one in seeds)
 
 

@@ -235,3 +235,10 @@ def test_poison_is_never_called_a_cloak(widget_page: Any) -> None:
     assert "this poison reaches none" in shown
     assert "Led towards" not in shown
     assert "cloak" not in shown.replace("cloaked_1.png", "").lower()
+
+
+def test_another_systems_cloak_is_not_called_glazes(widget_page: Any) -> None:
+    page = mount(widget_page, saved(measures=REPORT | {"system": "photoguard"}))
+    assert "Cloaked as: photoguard" in page.locator(".glaze-saved").inner_text()
+    row = page.locator(".glaze-saved tr").filter(has_text="Shift").first
+    assert "this system's own way" in row.get_attribute("title")
