@@ -237,11 +237,11 @@ def test_a_picture_that_failed_lets_the_others_go_first(
 ) -> None:
     host = Host(pack, folder_graph())
     cloak = pack.module("nodes.cloak")
-    for_real = cloak.optimize_cloak
-    monkeypatch.setattr(cloak, "optimize_cloak", lambda *_, **__: 1 / 0)
+    for_real = cloak.cloak_each
+    monkeypatch.setattr(cloak, "cloak_each", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         host.once()
-    monkeypatch.setattr(cloak, "optimize_cloak", for_real)
+    monkeypatch.setattr(cloak, "cloak_each", for_real)
     assert host.to_the_end() == ["b.jpg", "a.png", "c.webp", "a.png"]
 
 

@@ -178,7 +178,7 @@ def test_the_large_view_opens_and_closes_by_keyboard(widget_page: Any) -> None:
     assert int(dialog.get_by_role("slider").get_attribute("aria-valuenow")) == 60
     widget_page.screenshot("saved-large")
     page.keyboard.press("Escape")
-    assert page.locator("dialog").count() == 0
+    page.locator("dialog").wait_for(state="detached")
 
 
 def test_a_lossy_file_shows_both_measures(widget_page: Any) -> None:
