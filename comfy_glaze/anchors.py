@@ -18,7 +18,7 @@ from torch import Tensor
 
 from .artwork import Artwork, ArtworkError, find_artworks, load_artwork, save_artwork
 from .formats import named
-from .images import LEVELS, resize, shrink, to_grid
+from .images import resize, shrink, to_grid, to_levels
 from .outputs import file_sha256, make_folder
 from .style_bank import Style
 from .style_transfer import StyleTransfer, TextToImage
@@ -79,8 +79,8 @@ def check_concepts(concept: str, towards: str) -> None:
 
 def drawn_for(picture: Tensor, count: int, seed: int = 0) -> int:
     """A number below ``count`` for a picture (1, 3, H, W): its pixels and the seed alone decide."""
-    levels = (picture * LEVELS).round().byte().contiguous().cpu().numpy()
-    digest = hashlib.sha256(f"{seed}|{tuple(picture.shape)}|".encode() + levels.tobytes())
+    digest = hashlib.sha256(f"{seed}|{tuple(picture.shape)}|".encode())
+    digest.update(to_levels(picture).tobytes())
     return int.from_bytes(digest.digest()[:8], "big") % count
 
 

@@ -45,6 +45,9 @@ def test_even_ground_gets_little_and_grain_gets_more() -> None:
     cap = cap_map(picture, 8 / LEVELS, SIGHT)[0, 0] * LEVELS
     coarse = cap_map(picture, 8 / LEVELS, SIGHT.for_coarse_changes())[0, 0] * LEVELS
     assert coarse[:, :40].unique().tolist() == [1]
+    texture = cap_map(picture, 8 / LEVELS, Sight(0, 0.2))[..., 56:-8]
+    finer = cap_map(picture, 8 / LEVELS, Sight(0, 0.4).for_coarse_changes())[..., 56:-8]
+    assert torch.equal(finer, texture)
     assert torch.equal(cap, cap.round())
     assert cap[:, :40].unique().tolist() == [2]  # 0.39 ΔE a level at middle grey
     assert cap[8:-8, 56:-8].min() >= 5
@@ -90,6 +93,9 @@ def test_casts_and_colour_on_even_ground_are_left_out() -> None:
     assert torch.equal(grey[:, 0], grey[:, 2])
     kept = less_visible(grain, colour + 1)
     assert (kept - grain).square().mean() < 4 / CAST**2
+    whole, half = (less_visible(grain, colour + 1, share).mean(dim=1) for share in (1.0, 0.5))
+    assert torch.allclose(half, whole / 2, atol=1e-5)
+    assert torch.equal(less_visible(grain, colour, 0.5), grey)  # no colour takes its place there
     other = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
     some = torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(2))
     one = (less_visible(grain, some) * other).sum()

@@ -128,8 +128,17 @@ def load_clip(
     )
 
 
-COLOURS = ("black", "white", "red", "green", "blue", "yellow", "purple", "orange")
-_LEVELS = ("000", "111", "100", "010", "001", "110", "101", "1h0")  # h: half
+COLOURS = {
+    "black": (0.0, 0.0, 0.0),
+    "white": (1.0, 1.0, 1.0),
+    "red": (1.0, 0.0, 0.0),
+    "green": (0.0, 1.0, 0.0),
+    "blue": (0.0, 0.0, 1.0),
+    "yellow": (1.0, 1.0, 0.0),
+    "purple": (1.0, 0.0, 1.0),
+    "orange": (1.0, 0.5, 0.0),
+}
+"""Plain colours, which any CLIP can name."""
 
 LOST = len(COLOURS) // 2
 """Two towers that name fewer plain colours than this can hardly belong together."""
@@ -158,7 +167,7 @@ def from_towers(
     """
     normal = torch.nn.functional.normalize
     texts = read([PROMPT.format(label) for label in labels]).float().cpu()
-    plain = torch.tensor([[{"h": 0.5}.get(v) or float(v) for v in row] for row in _LEVELS])
+    plain = torch.tensor(list(COLOURS.values()))
     seen = see(plain[:, :, None, None].expand(-1, -1, 224, 224)).float().cpu()
     if seen.shape[-1] != texts.shape[-1]:
         raise ValueError(
