@@ -9,9 +9,10 @@ from pathlib import Path
 import platformdirs
 from torch import Tensor
 
-from .artwork import ArtworkError, load_artwork
+from .artwork import ArtworkError
 from .bank_build import OnStyle, build_style_bank, one_by_one
 from .bank_file import load_style_bank, save_style_bank
+from .content import content_pictures
 from .encoders import Encoder
 from .style_bank import (
     STYLES_FOLDER,
@@ -21,11 +22,6 @@ from .style_bank import (
     builtin_styles,
 )
 from .style_transfer import StyleTransfer, load_style_transfer
-
-
-def content_pictures() -> list[Tensor]:
-    """The small pictures that the built-in styles are drawn on, images (1, 3, H, W) in [0, 1]."""
-    return [load_artwork(path).pixels for path in sorted(STYLES_FOLDER.glob("content-*.webp"))]
 
 
 def make_builtin_bank(encoder: Encoder, on_style: OnStyle | None = None) -> StyleBank:

@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .content import content_pictures
 from .folding import DownsamplingPair
 from .single_file import as_diffusers
 
@@ -185,8 +186,6 @@ def combine_encoders(encoders: Sequence[Encoder], weights: Sequence[float]) -> E
 @torch.no_grad()
 def _spread(encoder: Encoder) -> float:
     """The standard deviation of an encoder's features over the pictures of the package."""
-    from .builtin_bank import content_pictures
-
     pictures = (picture.to(encoder.device) for picture in content_pictures())
     deviation = torch.cat([encoder(picture).flatten() for picture in pictures]).std()
     return float(deviation.clamp_min(1e-12))

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from ..comfy_glaze.bank_build import PictureSource, build_style_bank
 from ..comfy_glaze.bank_sources import by_style_transfer, from_folder, styles_in_folder
-from ..comfy_glaze.builtin_bank import content_pictures
 from ..comfy_glaze.candidates import STYLE_LISTS, Candidate, filter_candidates
+from ..comfy_glaze.content import content_pictures
 from ..comfy_glaze.encoders import Encoder
 from ..comfy_glaze.style_bank import Style
 from ..comfy_glaze.style_transfer import StyleTransfer, load_style_transfer

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from comfy_glaze.builtin_bank import content_pictures
+from comfy_glaze.content import content_pictures
 from comfy_glaze.encoders import (
     Encoder,
     EncoderError,

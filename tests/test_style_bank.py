@@ -11,10 +11,10 @@ from comfy_glaze.bank_file import save_style_bank, thumbnail_of
 from comfy_glaze.builtin_bank import (
     bank_for,
     builtin_bank,
-    content_pictures,
     make_builtin_bank,
     own_bank_file,
 )
+from comfy_glaze.content import content_pictures
 from comfy_glaze.encoders import Encoder, load_encoder
 from comfy_glaze.style_bank import (
     Style,

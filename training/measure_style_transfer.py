@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from comfy_glaze.artwork import Artwork, save_artwork
-from comfy_glaze.builtin_bank import content_pictures
+from comfy_glaze.content import content_pictures
 from comfy_glaze.images import shrink, to_grid
 from comfy_glaze.perceptual import PerceptualMetric, load_metric
 from comfy_glaze.style_bank import builtin_styles

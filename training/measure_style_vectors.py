@@ -24,7 +24,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from comfy_glaze.builtin_bank import content_pictures
+from comfy_glaze.content import content_pictures
 from comfy_glaze.encoders import Encoder, load_encoder
 from comfy_glaze.images import shrink, to_grid
 from comfy_glaze.style_vectors import STYLE_VECTORS

@@ -170,7 +170,7 @@ def _redrawn(
 ) -> tuple[list[Style], PictureSource]:
     from ..artwork import find_artworks
     from ..bank_sources import by_style_transfer, read_pictures
-    from ..builtin_bank import content_pictures
+    from ..content import content_pictures
     from ..style_transfer import load_style_transfer
 
     redraw = load_style_transfer(model, device)

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ..artwork import Artwork, find_artworks, save_artwork
 from ..budget import Budget
-from ..builtin_bank import content_pictures
 from ..captions import caption_works
+from ..content import content_pictures
 from ..countermeasures import (
     COUNTERMEASURES,
     Case,

@@ -95,6 +95,7 @@ def build_generator(folder: Path, sentences: Iterable[str], size: Size, seed: in
             skip_prk_steps=True,
             set_alpha_to_one=False,
             steps_offset=1,
+            prediction_type="v_prediction",  # noise alone would teach the palette last
         ),
         safety_checker=None,
         feature_extractor=None,

@@ -11,7 +11,7 @@ from pathlib import Path
 from torch import Tensor
 
 from ..artwork import Artwork, save_artwork
-from ..builtin_bank import content_pictures
+from ..content import content_pictures
 from ..images import resize
 from ..style_bank import Style, builtin_styles
 from ..style_transfer import StyleTransfer, load_style_transfer

@@ -35,9 +35,10 @@ from world import (
 )
 
 from comfy_glaze.artwork import Artwork, load_artwork, save_artwork
+from comfy_glaze.images import resize
 from comfy_glaze.report import write_json
-from comfy_glaze.style_bank import builtin_styles
-from comfy_glaze.style_transfer import load_style_transfer
+from comfy_glaze.style_bank import Style, builtin_styles
+from comfy_glaze.style_transfer import StyleTransfer, load_style_transfer
 
 PARTS = (("world", 0.72), ("judge-train", 0.1), ("judge-test", 0.06), ("works", 0.12))
 
@@ -63,7 +64,7 @@ def cut_contents(data: Path, folder: Path, world: World) -> None:
         left, top = (picture.width - side) // 2, (picture.height - side) // 2
         square = picture.crop((left, top, left + side, top + side))
         name = f"{number:04d}.webp"
-        small = square.resize((world.side, world.side), Image.Resampling.LANCZOS)
+        small = square.resize((world.drawn, world.drawn), Image.Resampling.LANCZOS)
         small.save(folder / "contents" / name, quality=92)
         row = {"file": name, "content": content_of(record["source"])}
         rows.append(row | {"source": record["source"], "licence": record["licence"]})
@@ -102,6 +103,13 @@ def _works(contents: list[dict[str, str]], world: World) -> Iterator[dict[str, s
             yield row | {"style": style} | who
 
 
+def drawn_in(style: Style | None, content: Path, engine: StyleTransfer, side: int) -> Tensor:
+    """A content's picture (1, 3, side, side) in a style, or as it was."""
+    pixels = load_artwork(content).pixels
+    drawn = pixels if style is None else engine(pixels, style)
+    return resize(drawn, side, side).clamp(0, 1)
+
+
 def draw(folder: Path, world: World) -> None:
     """Draw what is not there yet; works without loss, the rest as WebP."""
     engine = load_style_transfer("embedded")
@@ -118,10 +126,8 @@ def draw(folder: Path, world: World) -> None:
         target = folder / place / f"{words}.{ending}"
         if not target.is_file():
             target.parent.mkdir(parents=True, exist_ok=True)
-            pixels = load_artwork(folder / "contents" / row["file"]).pixels
-            drawn: Tensor = pixels
-            if row["style"] in styles:
-                drawn = engine(pixels, styles[row["style"]])
+            content = folder / "contents" / row["file"]
+            drawn = drawn_in(styles.get(row["style"]), content, engine, world.side)
             save_artwork(drawn, Artwork(drawn), target, format=ending, quality=92)
         rows.append(row | {"file": target.relative_to(folder).as_posix()})
         if len(rows) % 200 == 0:

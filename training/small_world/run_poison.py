@@ -2,10 +2,12 @@
 
     python training/small_world/run_poison.py --world cores --seeds 3
 
-Pictures of one content (``--concept``), captioned as such and led to another (``--towards``), are
-mixed into further training of the world's generator.  Then the content judge looks at what the
-generator draws when it is asked for the concept.  The arm ``mislabelled`` trains on the anchors
-themselves under the concept's captions: what a swap could reach at most, and anyone would see.
+Pictures of one style (``--concept``), captioned as such and led to another (``--towards``), are
+mixed into further training of the world's generator.  Then the judge looks at what the generator
+draws when it is asked for the concept.  ``--kind content`` does the same to a content ("portrait",
+"landscape"), where the world's content judge is good enough.  The arm ``mislabelled`` trains on the
+anchors themselves under the concept's captions: what a swap could reach at most, and anyone would
+see.
 
 Everything is kept under ``poison/``; an interrupted run goes on where it was.  ``poison.json``,
 ``poison.md`` and ``poison.png`` are written after every model.
@@ -19,13 +21,15 @@ import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from collect import drawn_in
 from run_grid import about_world
 from torch import device as Device
 from train_generator import works_of_the_world
-from world import UNSTYLED, WORLDS, World, arguments, caption, folder_of, read_grid
+from world import UNSTYLED, WORLDS, World, arguments, caption, folder_of, read_grid, world_styles
 
 from comfy_glaze.anchors import fitted
 from comfy_glaze.artwork import Artwork, load_artwork, save_artwork
@@ -42,10 +46,15 @@ from comfy_glaze.evaluation.style_probe import load_probe
 from comfy_glaze.perceptual import load_metric
 from comfy_glaze.portfolio import choose_device
 from comfy_glaze.report import write_json
+from comfy_glaze.style_transfer import StyleTransfer, load_style_transfer
 
 COUNTS = (0, 25, 50, 100, 200)
 ARMS = ("nightshade", "mislabelled")
-ANCHORS_EACH = 4  # drawn for each style
+DEFAULTS = {
+    "style": ("Sepia chalk", "Blue and yellow swirls"),
+    "content": ("portrait", "landscape"),
+}
+ANCHORS_EACH = 4  # drawn for each content (or style)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,16 +64,18 @@ class Swap:
     Attributes:
         folder, world, device: of the small world.
         out: where everything of this swap is kept.
-        concept, towards: contents of the world, C and A.
+        kind: "style" or "content": what C and A are.
+        concept, towards: C and A.
         tuning: of the further training.
         clean: pictures at most that are trained on beside the samples; None for all.
-        prompts: styles in which C is asked for.
+        prompts: contents (or styles) at most in which C is asked for.
     """
 
     folder: Path
     world: World
     device: Device
     out: Path
+    kind: str
     concept: str
     towards: str
     tuning: FineTuning
@@ -72,25 +83,58 @@ class Swap:
     prompts: int
 
     @property
+    def other(self) -> str:
+        """What varies beside the concept."""
+        return "content" if self.kind == "style" else "style"
+
+    def asks(self, concept: str, other: str) -> str:
+        """The caption for C or A with one of the others."""
+        words = {self.kind: concept, self.other: other}
+        return caption(words["content"], words["style"])
+
+    @cached_property
+    def _engine(self) -> StyleTransfer:
+        return load_style_transfer("embedded")
+
+    @cached_property
     def rows(self) -> list[dict[str, str]]:
-        """The pictures of the concept that the samples are made of, in a fixed random order."""
-        found = [
-            row
-            for row in read_grid(self.folder)
-            if row["part"] == "world" and row["content"] == self.concept
-        ]
-        random.Random(0).shuffle(found)
-        return found[: len(found) // 2]  # the other half stays clean
+        """The pictures that the samples are made of, in a fixed random order."""
+        world = [row for row in read_grid(self.folder) if row["part"] == "world"]
+        mine = [row for row in world if row[self.kind] == self.concept]
+        if self.kind == "content":
+            random.Random(0).shuffle(mine)
+            return mine[: len(mine) // 2]  # the other half stays clean
+        drawn = {_content(row) for row in mine}  # those all stay clean: too few to take from
+        more = [row for row in world if row["style"] == UNSTYLED and _content(row) not in drawn]
+        random.Random(0).shuffle(more)
+        return [self._drawn(row) for row in more[: max(COUNTS)]]
+
+    def _drawn(self, row: dict[str, str]) -> dict[str, str]:
+        """A content of the world, drawn in the concept's style."""
+        path = self.out / "originals" / f"{_content(row)}.png"
+        if not path.is_file():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            content = self.folder / "contents" / f"{_content(row)}.webp"
+            style = next(style for style in world_styles() if style.name == self.concept)
+            drawn = drawn_in(style, content, self._engine, self.world.side)
+            save_artwork(drawn, Artwork(drawn), path)
+        file = path.relative_to(self.folder).as_posix()
+        return row | {"file": file, "style": self.concept}
+
+
+def _content(row: dict[str, str]) -> str:
+    """The number of the content that a picture of the world was drawn on."""
+    return Path(row["file"]).stem.split("-")[0]
 
 
 def draw_anchors(swap: Swap) -> dict[str, list[Path]]:
-    """The destination as the untouched generator draws it, some pictures for each style."""
-    styles = sorted({row["style"] for row in swap.rows})
+    """The destination as the untouched generator draws it, with each of the others."""
+    others = sorted({row[swap.other] for row in swap.rows})
     pipeline = load_generator(str(swap.folder / "generator"), swap.device)
     drawing = replace(swap.world.generation, images_per_caption=ANCHORS_EACH, seed=77)
-    prompts = [caption(swap.towards, style) for style in styles]
+    prompts = [swap.asks(swap.towards, other) for other in others]
     drawn = generate(pipeline, prompts, drawing, swap.out / "anchors")
-    return {style: [p for p, n in drawn if n == number] for number, style in enumerate(styles)}
+    return {other: [p for p, n in drawn if n == number] for number, other in enumerate(others)}
 
 
 def poison_all(swap: Swap, rows: Sequence[dict[str, str]]) -> dict[str, dict[str, Any]]:
@@ -105,7 +149,7 @@ def poison_all(swap: Swap, rows: Sequence[dict[str, str]]) -> dict[str, dict[str
     metric = load_metric(NIGHTSHADE.metric, swap.device)
     settings = CloakSettings(preset="nightshade")
     for number, row in enumerate(missing):
-        choices = anchors[row["style"]]
+        choices = anchors[row[swap.other]]
         anchor = choices[len(done) % len(choices)]
         pixels = load_artwork(swap.folder / row["file"]).pixels
         goal = fitted(load_artwork(anchor).pixels, *pixels.shape[-2:])
@@ -144,10 +188,10 @@ def training_set(swap: Swap, arm: str, count: int, seed: int) -> list[Work]:
 
 
 def asked_for(swap: Swap) -> list[str]:
-    """Prompts for the concept, each in another style that the generator knows."""
-    styles = sorted({row["style"] for row in swap.rows} - {UNSTYLED})
-    random.Random(2).shuffle(styles)
-    return [caption(swap.concept, style) for style in styles[: swap.prompts]]
+    """Prompts for the concept, each with another content (or style) that the generator knows."""
+    others = sorted({row[swap.other] for row in swap.rows} - {UNSTYLED})
+    random.Random(2).shuffle(others)
+    return [swap.asks(swap.concept, other) for other in others[: swap.prompts]]
 
 
 def run_cell(swap: Swap, arm: str, count: int, seed: int, until: float | None) -> bool:
@@ -167,7 +211,7 @@ def run_cell(swap: Swap, arm: str, count: int, seed: int, until: float | None) -
     if not fine_tune(pipeline, works, tuning, model, on_step, until=until):
         return False
     drawn = generate(pipeline, asked_for(swap), swap.world.generation, model / "drawn")
-    _, judge = load_probe(swap.folder / "content.safetensors", swap.device)
+    _, judge = load_probe(swap.folder / f"{swap.kind}.safetensors", swap.device)
     firsts = [ranks[0] for ranks in judge.rank(load_artwork(path).pixels for path, _ in drawn)]
     result.parent.mkdir(parents=True, exist_ok=True)
     write_json(
@@ -177,16 +221,19 @@ def run_cell(swap: Swap, arm: str, count: int, seed: int, until: float | None) -
             "seed": seed,
             "judged": firsts,
             "pictures": len(works),
-            "clean pictures of the concept": sum(
-                work.caption.startswith(f"a {swap.concept} by") for work in works
-            )
-            - count,
+            "clean pictures of the concept": _clean(swap, works) - count,
         },
         result,
     )
     shutil.rmtree(model / "unet", ignore_errors=True)  # large, and no longer needed
     print(f"{name}: {firsts.count(swap.towards)}/{len(firsts)} {swap.towards}", flush=True)
     return True
+
+
+def _clean(swap: Swap, works: Sequence[Work]) -> int:
+    """How many works have a caption of the concept."""
+    named = {swap.asks(swap.concept, row[swap.other]) for row in read_grid(swap.folder)}
+    return sum(work.caption in named for work in works)
 
 
 def write_results(swap: Swap, counts: Sequence[int], arms: Sequence[str]) -> None:
@@ -199,13 +246,15 @@ def write_results(swap: Swap, counts: Sequence[int], arms: Sequence[str]) -> Non
         "towards": swap.towards,
         "training": {"steps": swap.tuning.steps, "batch": swap.tuning.batch},
         "generator": about_world(swap.folder, swap.world),
-        "generator, asked content found by the judge": generator["content"],
-        "content judge": json.loads((swap.folder / "judges.json").read_text("utf-8"))["content"],
+        f"generator, asked {swap.kind} found by the judge": generator[swap.kind],
+        f"{swap.kind} judge": json.loads((swap.folder / "judges.json").read_text("utf-8"))[
+            swap.kind
+        ],
         "samples": _samples(swap),
         "rows": [],
     }
     lines = [
-        f"Asked for a {swap.concept}; samples led towards a {swap.towards}.",
+        f"Asked for {swap.concept}; samples led towards {swap.towards}.",
         "",
         f"| samples | trained on | judged {swap.towards} | judged {swap.concept} | models |",
         "|---|---|---|---|---|",
@@ -231,7 +280,7 @@ def write_results(swap: Swap, counts: Sequence[int], arms: Sequence[str]) -> Non
     write_json(report, swap.out / "poison.json")
     (swap.out / "poison.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     if bars:
-        title = f"Share of prompts for a {swap.concept} that yield a {swap.towards}"
+        title = f"Share of prompts for {swap.concept} that yield {swap.towards}"
         write_bars(title, bars, swap.out / "poison.png")
 
 
@@ -253,8 +302,9 @@ def _share(cells: Sequence[dict[str, Any]], word: str) -> Interval:
 def main() -> None:
     """Every number of samples, as far as the time goes."""
     parser = arguments("Poison a concept of the small world.")
-    parser.add_argument("--concept", default="portrait")
-    parser.add_argument("--towards", default="landscape")
+    parser.add_argument("--kind", choices=DEFAULTS, default="style")
+    parser.add_argument("--concept", help="usual: " + " or ".join(c for c, _ in DEFAULTS.values()))
+    parser.add_argument("--towards", help="usual: " + " or ".join(a for _, a in DEFAULTS.values()))
     parser.add_argument("--counts", type=int, nargs="+", default=list(COUNTS))
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
     parser.add_argument("--seeds", type=int, default=3)
@@ -263,14 +313,18 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=12)
     options = parser.parse_args()
     folder, world = folder_of(options), WORLDS[options.world]
+    concept = options.concept or DEFAULTS[options.kind][0]
+    towards = options.towards or DEFAULTS[options.kind][1]
+    name = f"{concept}-{towards}".replace(" ", "_").casefold()
     steps = 4 * world.tuning.steps if options.steps is None else options.steps
     swap = Swap(
         folder,
         world,
         choose_device(options.device),
-        folder / "poison" / f"{options.concept}-{options.towards}-{steps}-{options.clean or 'all'}",
-        options.concept,
-        options.towards,
+        folder / "poison" / f"{name}-{steps}-{options.clean or 'all'}",
+        options.kind,
+        concept,
+        towards,
         replace(world.tuning, steps=steps, caption_dropout=0.1),
         options.clean,
         options.prompts,
@@ -278,7 +332,7 @@ def main() -> None:
     largest = len(swap.rows)
     counts = [count for count in sorted(set(options.counts)) if count <= largest]
     if len(counts) < len(set(options.counts)):
-        print(f"This world has {largest} pictures of a {swap.concept} to poison, and no more.")
+        print(f"This world has {largest} pictures of {swap.concept} to poison, and no more.")
     until = None if options.minutes is None else time.monotonic() + 60 * options.minutes
     for seed in range(options.seeds):  # a whole curve first, then the next one for the intervals
         for count in counts:

@@ -48,6 +48,7 @@ class World:
 
     Attributes:
         side: pixels of every picture.
+        drawn: pixels at which the styles are drawn, before the picture is made smaller.
         contents: pictures at most, of collect_artwork.py's.
         styles_each: styles that a content is drawn in for the generator.
         works: of each artist.
@@ -57,6 +58,7 @@ class World:
     """
 
     side: int
+    drawn: int
     contents: int
     styles_each: int
     works: int
@@ -74,6 +76,7 @@ WORLDS: dict[str, World] = {
     # proves that the scripts run; says nothing
     "proof": World(
         64,
+        64,
         120,
         1,
         24,
@@ -84,17 +87,19 @@ WORLDS: dict[str, World] = {
     ),
     # a few hours on two cores
     "cores": World(
+        64,
         128,
         900,
         3,
         30,
         "cores",
-        _training(steps=9000, batch=16, at_once=16, learning_rate=3e-4, resolution=128),
-        FineTuning(steps=250, batch=8, learning_rate=1e-4, resolution=128),
-        Generation(steps=25, guidance=3.0, images_per_caption=5, resolution=128),
+        _training(steps=12000, batch=16, at_once=16, learning_rate=3e-4, resolution=64),
+        FineTuning(steps=300, batch=8, learning_rate=2e-4, resolution=64),
+        Generation(steps=25, guidance=3.0, images_per_caption=5, resolution=64, at_once=30),
     ),
     # about twenty minutes on a data-centre GPU, the grid not counted
     "gpu": World(
+        128,
         128,
         1600,
         3,
