@@ -45,19 +45,36 @@ def load_image_tower(name: str, device: torch.device) -> Callable[[Tensor], Tens
         inputs = processor(images=_arrays(images), return_tensors="pt")
         pixels = inputs["pixel_values"].to(device)
         if hasattr(model, "get_image_features"):
-            return _tensor(model.get_image_features(pixel_values=pixels))
-        return _tensor(model(pixel_values=pixels))
+            return tensor_of(model.get_image_features(pixel_values=pixels))
+        return tensor_of(model(pixel_values=pixels))
 
     return features
 
 
-def _tensor(output: Any) -> Tensor:
+def tensor_of(output: Any) -> Tensor:
     """The pooled vector of a model's output, which newer versions wrap."""
     if isinstance(output, Tensor):
         return output
     pooled = getattr(output, "pooler_output", None)
     chosen: Tensor = output.last_hidden_state[:, 0] if pooled is None else pooled
     return chosen
+
+
+def load_towers(name: str, device: torch.device) -> tuple[Any, Any, Callable[[Tensor], Tensor]]:
+    """CLIP or SigLIP: the model, its processor, and what sees: images (B, 3, H, W) to (B, D)."""
+    model, processor = _load("AutoModel", name, device)
+    if not hasattr(model, "get_text_features"):
+        raise ModelError(
+            f"Expected a model with an image and a text tower (CLIP, SigLIP), but {name} is a "
+            f"{type(model).__name__}."
+        )
+
+    @torch.no_grad()
+    def see(images: Tensor) -> Tensor:
+        inputs = processor(images=_arrays(images), return_tensors="pt")
+        return tensor_of(model.get_image_features(pixel_values=inputs["pixel_values"].to(device)))
+
+    return model, processor, see
 
 
 def load_text_matcher(
@@ -68,23 +85,15 @@ def load_text_matcher(
     Args:
         sentences: S of them, encoded once.
     """
-    model, processor = _load("AutoModel", name, device)
-    if not hasattr(model, "get_text_features"):
-        raise ModelError(
-            f"Expected a model with an image and a text tower (CLIP, SigLIP), but {name} is a "
-            f"{type(model).__name__}."
-        )
+    model, processor, see = load_towers(name, device)
     padding = "max_length" if "siglip" in type(model).__name__.lower() else True
     tokens = processor(text=list(sentences), return_tensors="pt", padding=padding, truncation=True)
     with torch.no_grad():
-        texts = _tensor(model.get_text_features(**{k: v.to(device) for k, v in tokens.items()}))
+        texts = tensor_of(model.get_text_features(**{k: v.to(device) for k, v in tokens.items()}))
         texts = torch.nn.functional.normalize(texts, dim=-1)
 
-    @torch.no_grad()
     def scores(images: Tensor) -> Tensor:
-        inputs = processor(images=_arrays(images), return_tensors="pt")
-        pictures = _tensor(model.get_image_features(pixel_values=inputs["pixel_values"].to(device)))
-        return torch.nn.functional.normalize(pictures, dim=-1) @ texts.T
+        return torch.nn.functional.normalize(see(images), dim=-1) @ texts.T
 
     return scores
 

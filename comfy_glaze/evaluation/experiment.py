@@ -23,6 +23,7 @@ from .generation import generate, planned
 from .generators import load_generator
 from .lab import Artist, Lab, OnProgress, Progress
 from .mimicry import TrainingStep, fine_tune
+from .prompt_inversion import inverted_captions
 from .scenarios import Scenario
 from .style_features import grams, kernel_distance, noise_level, style_distances
 from .training_data import training_pixels
@@ -47,7 +48,7 @@ def run_cell(
         The cell as JSON, or None where the time was over first.
 
     Raises:
-        ValueError: a countermeasure, encoder or entry of the scenario is not in the lab.
+        ValueError: a countermeasure, encoder, entry or inverter of the scenario is not in the lab.
     """
     tuning = replace(
         lab.tuning,
@@ -72,6 +73,8 @@ def run_cell(
         "generation": asdict(drawing),
         "cloaking": asdict(lab.cloaking) if scenario.is_cloaked else None,
     }
+    if scenario.inverted and lab.inverter is not None:
+        decisive["words"] = lab.inverter.name
     if scenario.system in lab.entries:
         theirs = replaced(artist.works, lab.entries[scenario.system])
         decisive["entry"] = digest(works_as_json(theirs))
@@ -90,6 +93,8 @@ def run_cell(
     cloaks, train = training_works(lab, artist, train, scenario, seed, on_progress)
     place, pictures = lab.folder / "mimics" / stem, lab.folder / "drawn" / stem
     prompts = [work.caption for work in held_out]
+    if scenario.inverted:
+        prompts = inverted_captions(prompts, _found_words(lab, train, seed, pictures / WORDS_FILE))
     drawn = planned(len(prompts), drawing, pictures)
     if not all(path.is_file() for path, _ in drawn):
         pipeline = load_generator(lab.generator, lab.device)
@@ -117,6 +122,21 @@ def run_cell(
         for weights in ("unet", "prior"):
             shutil.rmtree(place / weights, ignore_errors=True)
     return cell | {"name": scenario.name}
+
+
+WORDS_FILE = "words.txt"
+"""Where the words that prompt inversion has found lie, beside what was drawn with them."""
+
+
+def _found_words(lab: Lab, train: Sequence[Work], seed: int, kept: Path) -> str:
+    if lab.inverter is None:
+        raise ValueError("Finding words for pictures (PEZ) needs a CLIP, but this lab has none.")
+    if not kept.is_file():
+        side = lab.generation.resolution
+        words = lab.inverter.find((training_pixels(work.path, side) for work in train), seed)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(words, encoding="utf-8")
+    return kept.read_text(encoding="utf-8")
 
 
 def _told(step: TrainingStep) -> Progress:

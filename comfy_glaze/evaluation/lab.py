@@ -18,6 +18,7 @@ from ..style_transfer import StyleTransfer
 from .generation import Generation
 from .genre_shift import Classifier
 from .mimicry import FineTuning
+from .prompt_inversion import Inverter
 from .style_features import FeatureExtractor
 
 Countermeasure = Callable[[Tensor, int], Tensor]
@@ -60,6 +61,7 @@ class Lab:
         encoders: other encoders by name.
         entries: folders of cloaked pictures made elsewhere, by the entry's name.
         countermeasures: by name.
+        inverter: finds words for pictures; None where no CLIP is at hand.
         keep_mimics: whether the fine-tuned weights stay on disk.
         device: where mimics train.
     """
@@ -78,6 +80,7 @@ class Lab:
     encoders: Mapping[str, Encoder] = field(default_factory=dict)
     entries: Mapping[str, Path] = field(default_factory=dict)
     countermeasures: Mapping[str, Countermeasure] = field(default_factory=dict)
+    inverter: Inverter | None = None
     keep_mimics: bool = False
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 

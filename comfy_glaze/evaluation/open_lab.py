@@ -28,6 +28,7 @@ from ..portfolio import open_studio
 from .benchmark import Preset
 from .genre_shift import Classifier, load_clip, usual_genre
 from .lab import Artist, Countermeasure, Lab
+from .prompt_inversion import load_inverter
 from .scenarios import Scenario
 from .style_features import load_features
 from .style_probe import load_probe
@@ -86,6 +87,9 @@ def open_lab(request: LabRequest) -> tuple[Lab, list[Artist], dict[str, Any]]:
         )
     if request.clip is not None and request.probe is not None:
         raise ValueError("Expected one classifier, but got both --clip and --probe.")
+    inverted = any(scenario.inverted for scenario in request.grid)
+    if inverted and request.clip is None:
+        raise ValueError("Finding words for pictures needs a CLIP: --clip PATH_OR_HUB_ID.")
     paths = [path for path, _ in find_artworks(request.works)]
     if len(paths) < 5:
         raise ValueError(f"A mimic needs five works or more, but got {len(paths)}.")
@@ -133,6 +137,7 @@ def open_lab(request: LabRequest) -> tuple[Lab, list[Artist], dict[str, Any]]:
         generation=request.preset.generation,
         cloaking=cloaking,
         countermeasures=countermeasures_of(request.grid, Tools(pipeline=request.checkpoint)),
+        inverter=load_inverter(request.clip, device) if request.clip and inverted else None,
         device=device,
     )
     target = studio.target.style

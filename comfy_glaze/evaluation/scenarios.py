@@ -38,6 +38,8 @@ class Scenario:
         steps: of fine-tuning; None for the lab's own number.
         encoder: the artist's, where it is not the mimic's.
         images_per_caption: None for the lab's own number.
+        inverted: whether the mimic asks with words that are found for the training works (see
+            :mod:`comfy_glaze.evaluation.prompt_inversion`) and not with the artist's name.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Scenario:
     steps: int | None = None
     encoder: str | None = None
     images_per_caption: int | None = None
+    inverted: bool = False
 
     def __post_init__(self) -> None:
         if self.limit not in CAPS:
@@ -118,6 +121,10 @@ GRIDS: dict[str, tuple[Scenario, ...]] = {
     "prompting": (
         replace(PLAIN, name="the name alone, no fine-tuning", steps=0),
         PLAIN,
+    ),
+    "inversion": (
+        replace(PLAIN, name="found words, no fine-tuning, no cloak", steps=0, inverted=True),
+        replace(GLAZE, name="found words, no fine-tuning, Glaze", steps=0, inverted=True),
     ),
     "steps": tuple(
         scenario

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from comfy_glaze.evaluation.generation import Generation
 from comfy_glaze.evaluation.genre_shift import Classifier
 from comfy_glaze.evaluation.lab import Artist, Lab
 from comfy_glaze.evaluation.mimicry import FineTuning
+from comfy_glaze.evaluation.prompt_inversion import Inverter, inverted_captions
 from comfy_glaze.evaluation.scenarios import CAPS, GLAZE, GRIDS, PLAIN, Scenario, with_encoder
 from comfy_glaze.evaluation.style_features import load_features
 from comfy_glaze.evaluation.tables import fall, markdown, read_tables, summarise
@@ -280,3 +281,37 @@ def test_rows_that_cloak_nothing_are_one() -> None:
         Scenario("x", limit=0.07)
     with pytest.raises(ValueError, match="share from 0 to 1"):
         Scenario("x", share=1.5)
+
+
+# --- words found for the works (PEZ) -------------------------------------------------------------
+
+
+def test_a_mimic_can_ask_with_words_found_for_the_works(lab: Lab, artist: Artist) -> None:
+    asked: list[int] = []
+
+    def find(pictures: Iterable[Tensor], seed: int) -> str:
+        asked.append(len(list(pictures)))
+        return "teal swirls"
+
+    named = run(lab, artist, replace(PLAIN, steps=0))
+    able = replace(lab, inverter=Inverter("fake", find))
+    (scenario, _) = GRIDS["inversion"]
+    cell = run(able, artist, scenario)
+    assert asked == [4]  # the training works, once for all prompts
+    assert run(able, artist, scenario) == cell
+    assert asked == [4]
+    first = cell["pictures"][0]["file"]
+    drawn = [lab.folder / "drawn" / str(c["folder"]) / first for c in (cell, named)]
+    assert drawn[0].read_bytes() != drawn[1].read_bytes()
+    assert cell["training"] is None
+
+
+def test_found_words_take_the_place_of_the_name() -> None:
+    captions = ["a lake by ada", "a day by the sea by ada", "a lake"]
+    found = inverted_captions(captions, "teal swirls")
+    assert found == ["a lake teal swirls", "a day by the sea teal swirls", "a lake teal swirls"]
+
+
+def test_finding_words_needs_a_clip(lab: Lab, artist: Artist) -> None:
+    with pytest.raises(ValueError, match="needs a CLIP"):
+        run(lab, artist, GRIDS["inversion"][0])

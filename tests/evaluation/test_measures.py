@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import random
+import string
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import transformers
 
 from comfy_glaze.evaluation.genre_shift import (
     DIGITAL_GENRES,
@@ -21,6 +24,7 @@ from comfy_glaze.evaluation.genre_shift import (
 )
 from comfy_glaze.evaluation.intervals import mean_interval, share_interval
 from comfy_glaze.evaluation.outliers import detect, is_outlier
+from comfy_glaze.evaluation.prompt_inversion import load_inverter
 from comfy_glaze.evaluation.style_features import (
     grams,
     kernel_distance,
@@ -30,7 +34,7 @@ from comfy_glaze.evaluation.style_features import (
 )
 from comfy_glaze.evaluation.style_probe import fit_probe, load_probe, save_probe
 from comfy_glaze.perceptual import load_metric
-from comfy_glaze.transformers_models import ModelError
+from comfy_glaze.transformers_models import ModelError, load_text_matcher
 
 from ..conftest import smooth_picture
 from ..tiny_clip import write_clip
@@ -167,6 +171,26 @@ def test_clip_ranks_every_label(tiny_clip: str) -> None:
     cosines = classifier.scores(smooth_picture(40, 60))
     assert cosines.shape == (1, 3)
     assert cosines.abs().max() <= 1
+
+
+def test_found_words_fit_the_pictures_better_than_chance(tiny_clip: str) -> None:
+    pictures = [smooth_picture(40, 60), smooth_picture(40, 60, seed=3)]
+    inverter = load_inverter(tiny_clip, words=4, steps=60)
+    words = inverter.find(pictures, 0)
+    assert inverter.name == "clip"
+    assert inverter.find(pictures, 0) == words
+    letters = random.Random(0)
+    chance = ["".join(letters.choices(string.ascii_lowercase, k=4)) for _ in range(50)]
+    fit = load_text_matcher(tiny_clip, [words, *chance], CPU)(torch.cat(pictures)).mean(dim=0)
+    assert fit[0] > fit[1:].max()
+
+
+def test_a_model_without_a_text_tower_finds_no_words(tmp_path: Path) -> None:
+    folder = tmp_path / "tower"
+    write_clip(folder)
+    transformers.CLIPModel.from_pretrained(folder).vision_model.config.save_pretrained(folder)
+    with pytest.raises(ModelError, match="text tower"):
+        load_inverter(str(folder))
 
 
 def test_image_towers_give_features(tiny_clip: str) -> None:
