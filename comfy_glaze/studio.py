@@ -108,7 +108,11 @@ def open_studio(
     signed_by = load_credentials(credentials) if credentials else None
     on_device = choose_device(device)
     others = load_style_bank(bank).styles if bank else ()
-    named = None if style == "auto" else TargetStyle(find_known_style(style, others), None, None)
+    named = None
+    if poison is not None:
+        named = TargetStyle(poison.destination, None, None)
+    elif style != "auto":
+        named = TargetStyle(find_known_style(style, others), None, None)
     phi = load_encoder(encoder, on_device)
     metric = None if budget.metric == "none" else load_metric(budget.metric, on_device)
     omega = poison.omega() if poison else load_style_transfer(style_transfer, on_device)
@@ -119,10 +123,7 @@ def open_studio(
 
     if named is not None:
         omega.check(named.style)
-    if poison is not None:
-        target = TargetStyle(poison.destination, None, None)
-    else:
-        target = target_for(artist, named, draw, phi.name)
+    target = target_for(artist, named, draw, phi.name)
     omega.check(target.style)
     return Studio(
         phi,

@@ -210,12 +210,7 @@ class CloakOptimize(io.ComfyNode):
                     tooltip="The VAE of the model you worry about, straight from its checkpoint."
                 ),
                 BudgetSocket.Input("budget", tooltip="How much may change."),
-                io.Mask.Input(
-                    "keep_clear",
-                    optional=True,
-                    tooltip="White where not a single pixel may change. Leave it empty to let the "
-                    "whole picture change.",
-                ),
+                clear_input(),
                 *how_widgets("cloak"),
                 style_for_report(),
             ],
@@ -270,7 +265,10 @@ def style_for_report() -> Any:
 def clear_input() -> Any:
     """What must not change."""
     return io.Mask.Input(
-        "keep_clear", optional=True, tooltip="White where not a single pixel may change."
+        "keep_clear",
+        optional=True,
+        tooltip="White where not a single pixel may change. Leave it empty to let the whole "
+        "picture change.",
     )
 
 
