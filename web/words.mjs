@@ -1,8 +1,8 @@
 // What the widgets say, in the languages of locales/. English stands in for any other.
 
 const ENGLISH = {
-  "chart.label": "How the cloak grows",
-  "chart.idle": "Press Run to watch the cloak grow.",
+  "chart.label": "How the change grows",
+  "chart.idle": "Press Run to watch the change grow.",
   "chart.step": "Step {step} of {steps}",
   "chart.picture": "picture {picture} of {pictures}",
   "chart.left": "about {time} left",
@@ -126,8 +126,8 @@ const ENGLISH = {
 };
 
 const GERMAN = {
-  "chart.label": "Wie der Stilmantel wächst",
-  "chart.idle": "Auf „Ausführen“ drücken und zusehen, wie der Stilmantel wächst.",
+  "chart.label": "Wie die Veränderung wächst",
+  "chart.idle": "Auf „Ausführen“ drücken und zusehen, wie die Veränderung wächst.",
   "chart.step": "Schritt {step} von {steps}",
   "chart.picture": "Bild {picture} von {pictures}",
   "chart.left": "noch etwa {time}",
