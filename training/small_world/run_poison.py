@@ -33,7 +33,7 @@ from world import UNSTYLED, WORLDS, World, arguments, caption, folder_of, read_g
 
 from comfy_glaze.anchors import fitted
 from comfy_glaze.artwork import Artwork, load_artwork, save_artwork
-from comfy_glaze.budget import NIGHTSHADE
+from comfy_glaze.budget import NIGHTSHADE, Budget
 from comfy_glaze.captions import Work
 from comfy_glaze.cloak import CloakSettings, optimize_cloak
 from comfy_glaze.encoders import load_encoder
@@ -42,6 +42,7 @@ from comfy_glaze.evaluation.generators import load_generator
 from comfy_glaze.evaluation.intervals import Interval, mean_interval, share_interval
 from comfy_glaze.evaluation.mimicry import FineTuning, TrainingStep, fine_tune
 from comfy_glaze.evaluation.retention_plot import write_bars
+from comfy_glaze.evaluation.scenarios import CAPS
 from comfy_glaze.evaluation.style_probe import load_probe
 from comfy_glaze.perceptual import load_metric
 from comfy_glaze.portfolio import choose_device
@@ -66,6 +67,7 @@ class Swap:
         out: where everything of this swap is kept.
         kind: "style" or "content": what C and A are.
         concept, towards: C and A.
+        budget: of the samples.
         tuning: of the further training.
         clean: pictures at most that are trained on beside the samples; None for all.
         prompts: contents (or styles) at most in which C is asked for.
@@ -78,6 +80,7 @@ class Swap:
     kind: str
     concept: str
     towards: str
+    budget: Budget
     tuning: FineTuning
     clean: int | None
     prompts: int
@@ -146,14 +149,14 @@ def poison_all(swap: Swap, rows: Sequence[dict[str, str]]) -> dict[str, dict[str
         return done
     anchors = draw_anchors(swap)
     encoder = load_encoder("embedded", swap.device)
-    metric = load_metric(NIGHTSHADE.metric, swap.device)
+    metric = load_metric(swap.budget.metric, swap.device)
     settings = CloakSettings(preset="nightshade")
     for number, row in enumerate(missing):
         choices = anchors[row[swap.other]]
         anchor = choices[len(done) % len(choices)]
         pixels = load_artwork(swap.folder / row["file"]).pixels
         goal = fitted(load_artwork(anchor).pixels, *pixels.shape[-2:])
-        made = optimize_cloak(pixels, goal, encoder, NIGHTSHADE, settings, metric=metric)
+        made = optimize_cloak(pixels, goal, encoder, swap.budget, settings, metric=metric)
         path = swap.out / "samples" / f"{len(done):04}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         image = made.images.cpu()
@@ -244,6 +247,8 @@ def write_results(swap: Swap, counts: Sequence[int], arms: Sequence[str]) -> Non
     report: dict[str, Any] = {
         "concept": swap.concept,
         "towards": swap.towards,
+        "limit": swap.budget.limit,
+        "linf": swap.budget.linf,
         "training": {"steps": swap.tuning.steps, "batch": swap.tuning.batch},
         "generator": about_world(swap.folder, swap.world),
         f"generator, asked {swap.kind} found by the judge": generator[swap.kind],
@@ -311,11 +316,18 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="of training; default: four times a mimic's")
     parser.add_argument("--clean", type=int, help="pictures of the world beside the samples")
     parser.add_argument("--prompts", type=int, default=12)
+    parser.add_argument(
+        "--limit", type=float, choices=[p for p in CAPS if p], help="usual: that of Nightshade"
+    )
     options = parser.parse_args()
     folder, world = folder_of(options), WORLDS[options.world]
     concept = options.concept or DEFAULTS[options.kind][0]
     towards = options.towards or DEFAULTS[options.kind][1]
     name = f"{concept}-{towards}".replace(" ", "_").casefold()
+    budget = NIGHTSHADE
+    if options.limit:
+        name += f"-p{options.limit:g}"
+        budget = replace(NIGHTSHADE, limit=options.limit, linf=CAPS[options.limit])
     steps = 4 * world.tuning.steps if options.steps is None else options.steps
     swap = Swap(
         folder,
@@ -325,6 +337,7 @@ def main() -> None:
         options.kind,
         concept,
         towards,
+        budget,
         replace(world.tuning, steps=steps, caption_dropout=0.1),
         options.clean,
         options.prompts,
