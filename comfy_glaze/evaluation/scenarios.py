@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from ..budget import PRESETS, Budget
 from ..images import LEVELS
 
 CAPS: dict[float, float | None] = {
@@ -38,6 +39,8 @@ class Scenario:
         steps: of fine-tuning; None for the lab's own number.
         encoder: the artist's, where it is not the mimic's.
         images_per_caption: None for the lab's own number.
+        preset: a key of :data:`comfy_glaze.budget.PRESETS`, whose limit, cap and spared even ground
+            then take the place of ``limit`` and its uniform cap.
         inverted: whether the mimic asks with words that are found for the training works (see
             :mod:`comfy_glaze.evaluation.prompt_inversion`) and not with the artist's name.
     """
@@ -52,6 +55,7 @@ class Scenario:
     encoder: str | None = None
     images_per_caption: int | None = None
     inverted: bool = False
+    preset: str | None = None
 
     def __post_init__(self) -> None:
         if self.limit not in CAPS:
@@ -68,14 +72,18 @@ class Scenario:
         return self.system != "none" and self.limit > 0 and self.share > 0
 
     @property
-    def linf(self) -> float | None:
-        """The L∞ cap, in [0, 1] units."""
-        return CAPS[self.limit]
+    def budget(self) -> Budget:
+        """How much the cloaks may change."""
+        if self.preset is not None:
+            return PRESETS[self.preset]
+        return Budget(limit=self.limit, linf=CAPS[self.limit])
 
     def key(self) -> dict[str, Any]:
         """What decides the result, the name left out: rows that differ in it alone are one."""
         decisive = asdict(self)
         del decisive["name"]
+        if self.preset is None:
+            del decisive["preset"]
         if not self.is_cloaked:
             decisive |= {"system": "none", "limit": 0.0, "share": 0.0, "encoder": None}
         return decisive
@@ -118,6 +126,7 @@ GRIDS: dict[str, tuple[Scenario, ...]] = {
     "limit": (PLAIN, *_LIMITS),
     "share": (PLAIN, *_SHARES),
     "systems": (PLAIN, *_SYSTEMS),
+    "presets": (PLAIN, *(Scenario(f"Glaze, preset {name}", preset=name) for name in PRESETS)),
     "prompting": (
         replace(PLAIN, name="the name alone, no fine-tuning", steps=0),
         PLAIN,

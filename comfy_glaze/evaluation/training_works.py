@@ -12,7 +12,6 @@ from typing import Any
 
 from ..artwork import Artwork, load_artwork, save_artwork
 from ..baselines import cloak_as
-from ..budget import Budget
 from ..captions import Work, replaced, works_as_json
 from ..encoders import Encoder
 from ..images import resize
@@ -48,7 +47,8 @@ def training_works(
             works[: len(chosen)] = [_at(work, folder) for work in chosen]
     if scenario.before is not None:
         folder = _home(lab, artist, "altered") / f"{slug(scenario.before)}-{seed}"
-        cloak = f"{scenario.system}-{scenario.limit:g}-{scenario.share:g}-{scenario.encoder}"
+        amount = scenario.preset or f"{scenario.limit:g}"
+        cloak = f"{scenario.system}-{amount}-{scenario.share:g}-{scenario.encoder}"
         folder = folder / slug(cloak)
         change = found(lab.countermeasures, scenario.before, "countermeasure")
         for number, work in enumerate(works):
@@ -109,7 +109,8 @@ def _alter(source: Path, target: Path, change: Countermeasure, seed: int) -> Non
 def _cloaks_folder(lab: Lab, artist: Artist, scenario: Scenario) -> Path:
     encoder = _encoder(lab, scenario)
     settings = lab.cloaking
-    name = f"{scenario.system}-p{scenario.limit:g}-{settings.method}-{settings.steps}"
+    amount = scenario.preset or f"p{scenario.limit:g}"
+    name = f"{scenario.system}-{amount}-{settings.method}-{settings.steps}"
     target = slug(artist.target.name)
     return _home(lab, artist, "cloaked") / f"{name}-{encoder.fingerprint}-{target}"
 
@@ -131,7 +132,7 @@ def _cloak_all(
 ) -> list[dict[str, Any]]:
     """Cloak each work that is not cloaked yet; the measures of all of them."""
     encoder = _encoder(lab, scenario)
-    budget = Budget(limit=scenario.limit, linf=scenario.linf, metric=lab.metric.name)
+    budget = replace(scenario.budget, metric=lab.metric.name)
     measures = []
     for number, work in enumerate(works):
         target = _at(work, folder).path

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from comfy_glaze.artwork import Artwork, load_artwork, save_artwork
+from comfy_glaze.budget import PRESETS
 from comfy_glaze.captions import Work, split_works
 from comfy_glaze.cloak import CloakSettings
 from comfy_glaze.encoders import load_encoder
@@ -315,3 +316,17 @@ def test_found_words_take_the_place_of_the_name() -> None:
 def test_finding_words_needs_a_clip(lab: Lab, artist: Artist) -> None:
     with pytest.raises(ValueError, match="needs a CLIP"):
         run(lab, artist, GRIDS["inversion"][0])
+
+
+def test_a_preset_of_the_program_can_be_what_cloaks(lab: Lab, artist: Artist) -> None:
+    preset = Scenario("Glaze, preset gallery", preset="gallery")
+    assert preset.budget.sight is not None
+    spared, uniform = run(lab, artist, preset), run(lab, artist, GLAZE)
+    assert spared["folder"] != uniform["folder"]
+    changes = [[cloak["linf"] for cloak in cell["cloaks"]] for cell in (spared, uniform)]
+    assert max(changes[0]) <= PRESETS["gallery"].linf + 1e-6 < max(changes[1])
+
+
+def test_rows_without_a_preset_are_known_as_before() -> None:
+    assert "preset" not in GLAZE.key()
+    assert Scenario("x", preset="strong").key() != Scenario("x", preset="default").key()

@@ -27,7 +27,6 @@ from world import ARTISTS, UNSTYLED, WORLDS, World, arguments, folder_of, read_g
 
 from comfy_glaze.artwork import Artwork, load_artwork, save_artwork
 from comfy_glaze.baselines import cloak_as
-from comfy_glaze.budget import Budget
 from comfy_glaze.encoders import embedded_autoencoder
 from comfy_glaze.evaluation.benchmark import run_grid
 from comfy_glaze.evaluation.generators import load_generator
@@ -61,7 +60,7 @@ def cloaked_pairs(lab: Lab, paths: Sequence[Path], target: Style, place: str) ->
                 styled=lab.style_transfer(pixels, target),
                 stranger=pixels,
                 encoder=lab.encoder,
-                budget=Budget(limit=GLAZE.limit, linf=GLAZE.linf, metric=lab.metric.name),
+                budget=replace(GLAZE.budget, metric=lab.metric.name),
                 settings=lab.cloaking,
                 metric=lab.metric,
             )
