@@ -85,7 +85,7 @@ WORLDS: dict[str, World] = {
         FineTuning(steps=8, batch=4, learning_rate=1e-3, resolution=64),
         Generation(steps=6, images_per_caption=2, resolution=64),
     ),
-    # a few hours on two cores
+    # about two hours of two cores, the grid of run_grid.py included
     "cores": World(
         64,
         128,
