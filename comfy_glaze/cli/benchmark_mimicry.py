@@ -43,8 +43,8 @@ def _command(usual_grid: str) -> Callable[..., None]:
         grid: Annotated[
             str | None,
             typer.Option(
-                help="Which table: core, limit, share, systems, prompting, steps, countermeasures, "
-                "luck or smoke."
+                help="Which table: core, limit, share, systems, presets, countermeasures, "
+                "prompting, inversion, steps, luck or smoke."
             ),
         ] = None,
         checkpoint: Annotated[
