@@ -12,10 +12,9 @@ from torch import Tensor
 from .artwork import ArtworkError
 from .bank_build import OnStyle, build_style_bank, one_by_one
 from .bank_file import load_style_bank, save_style_bank
-from .content import content_pictures
+from .content import STYLES_FOLDER, content_pictures
 from .encoders import Encoder
 from .style_bank import (
-    STYLES_FOLDER,
     Style,
     StyleBank,
     StyleBankError,

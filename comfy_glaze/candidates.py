@@ -16,8 +16,8 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
+from .content import STYLES_FOLDER
 from .style_bank import (
-    STYLES_FOLDER,
     Style,
     StyleBank,
     StyleBankError,

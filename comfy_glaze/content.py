@@ -1,4 +1,4 @@
-"""The content pictures of the package: small artworks of plain things, for whatever needs some."""
+"""What lies in the package's folder of styles, for whatever needs some of it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from torch import Tensor
 
 from .artwork import load_artwork
 
-_FOLDER = Path(__file__).parent / "styles"
+STYLES_FOLDER = Path(__file__).parent / "styles"
+"""The built-in styles: their table, their bank, and the content pictures."""
 
 
 def content_pictures() -> list[Tensor]:
     """The small pictures that the built-in styles are drawn on, images (1, 3, H, W) in [0, 1]."""
-    return [load_artwork(path).pixels for path in sorted(_FOLDER.glob("content-*.webp"))]
+    return [load_artwork(path).pixels for path in sorted(STYLES_FOLDER.glob("content-*.webp"))]

@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from .content import STYLES_FOLDER
 from .encoders import Encoder
 from .images import shrink
 from .style_vectors import DEFAULT_STATISTIC, STYLE_VECTORS
 
-STYLES_FOLDER = Path(__file__).parent / "styles"
 CENTROID_SIZE = 256
 """Short side in pixels at which pictures enter a centroid."""
 

@@ -10,11 +10,12 @@ from torch import Tensor
 from ..comfy_glaze.bank_file import load_style_bank
 from ..comfy_glaze.builtin_bank import builtin_bank
 from ..comfy_glaze.candidates import filter_bank, find_known_style
+from ..comfy_glaze.content import STYLES_FOLDER
 from ..comfy_glaze.encoders import EMBEDDED_VERSION, Encoder
 from ..comfy_glaze.perceptual import PerceptualMetric
 from ..comfy_glaze.portfolio import WORKS_FOR_CENTROID
 from ..comfy_glaze.remembered import choice_state, target_for
-from ..comfy_glaze.style_bank import STYLES_FOLDER, StyleBank, centroid_of
+from ..comfy_glaze.style_bank import StyleBank, centroid_of
 from ..comfy_glaze.style_transfer import load_style_transfer
 from ..comfy_glaze.target_style import (
     WORKS_FOR_A_STYLE,

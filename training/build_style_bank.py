@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from comfy_glaze.bank_file import save_style_bank
 from comfy_glaze.builtin_bank import make_builtin_bank
+from comfy_glaze.content import STYLES_FOLDER
 from comfy_glaze.encoders import load_encoder
-from comfy_glaze.style_bank import STYLES_FOLDER
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from comfy_glaze.candidates import wikiart_candidates
-from comfy_glaze.style_bank import STYLES_FOLDER
+from comfy_glaze.content import STYLES_FOLDER
 
 Years = tuple[int | None, int | None]
 DEAD_IF_BORN_BEFORE = 1900

@@ -23,7 +23,7 @@ from .generation import generate, planned
 from .generators import load_generator
 from .lab import Artist, Lab, OnProgress, Progress
 from .mimicry import TrainingStep, fine_tune
-from .prompt_inversion import inverted_captions
+from .prompt_inversion import Inverter, inverted_captions
 from .scenarios import Scenario
 from .style_features import grams, kernel_distance, noise_level, style_distances
 from .training_data import training_pixels
@@ -73,8 +73,8 @@ def run_cell(
         "generation": asdict(drawing),
         "cloaking": asdict(lab.cloaking) if scenario.is_cloaked else None,
     }
-    if scenario.inverted and lab.inverter is not None:
-        decisive["words"] = lab.inverter.name
+    if scenario.inverted:
+        decisive["words"] = _inverter(lab).name
     if scenario.system in lab.entries:
         theirs = replaced(artist.works, lab.entries[scenario.system])
         decisive["entry"] = digest(works_as_json(theirs))
@@ -128,12 +128,16 @@ WORDS_FILE = "words.txt"
 """Where the words that prompt inversion has found lie, beside what was drawn with them."""
 
 
-def _found_words(lab: Lab, train: Sequence[Work], seed: int, kept: Path) -> str:
+def _inverter(lab: Lab) -> Inverter:
     if lab.inverter is None:
         raise ValueError("Finding words for pictures (PEZ) needs a CLIP, but this lab has none.")
+    return lab.inverter
+
+
+def _found_words(lab: Lab, train: Sequence[Work], seed: int, kept: Path) -> str:
     if not kept.is_file():
         side = lab.generation.resolution
-        words = lab.inverter.find((training_pixels(work.path, side) for work in train), seed)
+        words = _inverter(lab).find((training_pixels(work.path, side) for work in train), seed)
         kept.parent.mkdir(parents=True, exist_ok=True)
         kept.write_text(words, encoding="utf-8")
     return kept.read_text(encoding="utf-8")
