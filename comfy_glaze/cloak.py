@@ -162,7 +162,7 @@ def _paper(problem: Problem, settings: CloakSettings, progress: _Progress) -> Te
     for step in range(1, settings.steps + 1):
         adam.zero_grad()
         for view, (target, weight) in enumerate(zip(problem.targets, problem.weights, strict=True)):
-            seen = target.view.of(problem.images + delta)
+            seen = problem.seen(delta, target)
             distance = problem.distance(seen, target)
             perceptual = problem.perceptual(seen, target)
             loss = distance + alpha * (perceptual - limit).clamp_min(0)
@@ -228,7 +228,7 @@ def _descend(
         view = _turn(step, len(problem.targets))
         target = problem.targets[view]
         measured = turns[view] % METRIC_EVERY == 0
-        seen = target.view.of(images + delta, soft=not measured)
+        seen = problem.seen(delta, target, soft=not measured)
         point = seen.detach().requires_grad_()
         shown = seen_by_a_mimic(point, robustness, settings.seed, step) if robustness else point
         distance = problem.distance(shown, target, dtype)

@@ -112,6 +112,22 @@ def enlarged(images: Tensor, height: int, width: int, window: View) -> Tensor:
     return (down @ images) @ across.T
 
 
+def as_scaled_back(images: Tensor, height: int, width: int) -> Tensor:
+    """What (B, C, h, w) becomes when it is enlarged to (height, width), Lanczos, and scaled back.
+
+    By the softer bilinear kernel.  Differentiable.
+    """
+    down = _there_and_back(images.shape[-2], height, images.device)
+    across = _there_and_back(images.shape[-1], width, images.device)
+    return (down @ images) @ across.T
+
+
+@lru_cache(maxsize=4)
+@torch.inference_mode(False)
+def _there_and_back(small: int, large: int, device: torch.device) -> Tensor:
+    return _matrix(large, small, device, soft=True) @ _matrix(small, large, device)
+
+
 def size_with_short_side(height: int, width: int, short: int) -> tuple[int, int]:
     """The size (height, width) scaled so that its short side is ``short``; never enlarged."""
     scale = min(1.0, short / min(height, width))

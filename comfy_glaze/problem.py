@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .budget import Budget, Room
-from .images import LEVELS, resize, size_to_optimise, views_of
+from .images import LEVELS, as_scaled_back, resize, size_to_optimise, views_of
 from .measures import Comparison, ViewTarget
 
 
@@ -22,6 +22,7 @@ class Problem:
         budget: limit, α and the cap where it is one number.
         cap: the L∞ cap in [0, 1] units, for all pixels or (B or 1, 3 or 1, h, w).
         below, above: per pixel, how far δ may go down and up.
+        enlarged_to: (H, W) of the file where δ is found on a smaller copy; else None.
     """
 
     comparison: Comparison
@@ -30,6 +31,7 @@ class Problem:
     cap: float | Tensor
     below: Tensor
     above: Tensor
+    enlarged_to: tuple[int, int] | None = None
 
     @classmethod
     def of(cls, comparison: Comparison, room: Room, budget: Budget, views: int | None) -> Problem:
@@ -41,6 +43,7 @@ class Problem:
         height, width = room.images.shape[-2:]
         if views is not None:
             height, width = size_to_optimise(height, width, views)
+        full = room.images.shape[-2:]
         room, below, above = room.scaled_to(height, width)
         if room.images is not comparison.original:
             styled = resize(comparison.styled, height, width).clamp(0, 1)
@@ -49,7 +52,8 @@ class Problem:
             )
         targets = comparison.keep(views_of(height, width))
         cap = 16 / LEVELS if room.cap is None else room.cap
-        return cls(comparison, targets, budget, cap, below, above)
+        enlarged_to = None if (height, width) == full else (full[0], full[1])
+        return cls(comparison, targets, budget, cap, below, above, enlarged_to)
 
     @property
     def images(self) -> Tensor:
@@ -60,6 +64,16 @@ class Problem:
         """Of the views: the whole picture counts as much as all native tiles together."""
         tiles = len(self.targets) - 1
         return [0.5] + tiles * [0.5 / tiles] if tiles else [1.0]
+
+    def seen(self, delta: Tensor, target: ViewTarget, soft: bool = False) -> Tensor:
+        """A view of x + δ, (B, 3, h, w), scaled by Lanczos or by the softer bilinear kernel.
+
+        Of a smaller copy always what the softer one leaves of the enlarged δ: what survives that
+        survives every kernel.
+        """
+        if self.enlarged_to is not None:
+            delta = as_scaled_back(delta, *self.enlarged_to)
+        return target.view.of(self.images + delta, soft)
 
     def distance(
         self, seen: Tensor, target: ViewTarget, dtype: torch.dtype | None = None

@@ -7,6 +7,7 @@ from PIL import Image
 
 from comfy_glaze.images import (
     View,
+    as_scaled_back,
     bands,
     check_images,
     enlarged,
@@ -89,6 +90,13 @@ def test_window_of_an_enlarged_picture_is_a_cut_of_the_whole() -> None:
     assert torch.allclose(enlarged(images, 75, 100, window), window.cut(whole), atol=1e-6)
     own = View(3, 5, 10, 20, 10, 20, native=True)
     assert torch.equal(enlarged(images, 30, 40, own), images[..., 3:13, 5:25])
+
+
+def test_scaled_back_is_what_both_kernels_leave() -> None:
+    images = torch.rand(1, 3, 30, 40, generator=torch.Generator().manual_seed(0))
+    expected = resize(resize(images, 90, 120), 30, 40, soft=True)
+    assert torch.allclose(as_scaled_back(images, 90, 120), expected, atol=1e-6)
+    assert not torch.allclose(expected, images, atol=0.05)
 
 
 def test_bands_cover_a_picture_once() -> None:
