@@ -35,6 +35,7 @@ from .formats import (
     read_file,
 )
 from .images import Levels, check_images, from_levels, to_levels
+from .memory import give_back_memory
 from .reading import decode
 from .writing import Carried, encode
 from .xmp import clean_iptc, clean_xmp, with_training_statement
@@ -123,7 +124,10 @@ def load_artwork(path: Path) -> Artwork:
     packages of the extra ``io``.
     """
     data, kind = read_file(path)
+    sha256 = hashlib.sha256(data).hexdigest()
     decoded = decode(data, kind, named(path))
+    del data  # a large picture must not lie in memory several times
+    give_back_memory()
     levels, alpha = decoded.levels[..., :3], None
     height, width = levels.shape[:2]
     if decoded.levels.shape[-1] == 4:
@@ -137,7 +141,7 @@ def load_artwork(path: Path) -> Artwork:
         alpha=alpha,
         format=kind,
         source=path,
-        sha256=hashlib.sha256(data).hexdigest(),
+        sha256=sha256,
         icc_profile=decoded.icc_profile,
         dpi=(across, down) if min(across, down) >= 1 and max(across, down) < 2**16 else None,
         exif=write_block(fields) if fields else None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -94,7 +94,7 @@ class Room:
 
     Attributes:
         images: (B, 3, H, W) in [0, 1].
-        cap: as ``linf`` of :func:`room_for`.
+        cap: as ``linf`` of :func:`room_for`, or in grey levels as bytes.
         keep_clear: as there.
     """
 
@@ -136,7 +136,7 @@ class Room:
 
     def window(self, window: View) -> tuple[Tensor, Tensor]:
         """:func:`room_for` of a window."""
-        cap = window.cut(self.cap) if isinstance(self.cap, Tensor) else self.cap
+        cap = _in_units(window.cut(self.cap) if isinstance(self.cap, Tensor) else self.cap)
         clear = None if self.keep_clear is None else window.cut(self.keep_clear)
         return room_for(window.cut(self.images), cap, clear)
 
@@ -145,12 +145,12 @@ class Room:
 
         There pixels are means of others: only the cap is kept to whole grey levels.
         """
+        cap = _in_units(self.cap)
         if (height, width) == self.images.shape[-2:]:
-            return self, *room_for(self.images, self.cap, self.keep_clear)
-        images, cap = resize(self.images, height, width).clamp(0, 1), self.cap
+            return replace(self, cap=cap), *room_for(self.images, cap, self.keep_clear)
+        images = resize(self.images, height, width).clamp(0, 1)
         if isinstance(cap, Tensor):
-            cap = _whole_levels(cap).expand(*cap.shape[:2], *self.images.shape[-2:])
-            cap = resize(cap, height, width).clamp_min(0)
+            cap = resize(_whole_levels(cap), height, width).clamp_min(0)
         elif cap is not None:
             cap = float(_whole_levels(torch.tensor(cap)))
         clear = None if self.keep_clear is None else resize(self.keep_clear, height, width)
@@ -199,6 +199,13 @@ def _dither(window: View) -> Tensor:
 
 def _whole_levels(cap: Tensor) -> Tensor:
     return (cap * LEVELS + TOLERANCE).floor() / LEVELS
+
+
+def _in_units(cap: float | Tensor | None) -> float | Tensor | None:
+    """A cap in [0, 1] units, also where it was in grey levels as bytes."""
+    if isinstance(cap, Tensor) and cap.dtype == torch.uint8:
+        return cap.float() / LEVELS
+    return cap
 
 
 def largest_inside(

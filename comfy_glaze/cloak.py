@@ -346,6 +346,7 @@ def optimize_cloak(
     steps = settings.steps or method.steps(problem) * (STEPS if robust else 1)
     settings = replace(settings, steps=steps)
     progress = _Progress(problem, steps, on_step)
+    give_back_memory()
     delta = method.run(problem, settings, progress)
     del problem
     give_back_memory()  # a large picture needs it for the pixels

@@ -69,19 +69,33 @@ def from_levels(levels: Levels) -> Tensor:
     return torch.from_numpy(planes).div_(np.iinfo(levels.dtype).max)
 
 
+def _matrix(size_in: int, size_out: int, device: torch.device, soft: bool = False) -> Tensor:
+    """The resampling of one axis as a matrix (size_out, size_in), each row summing to 1.
+
+    Only what is not zero is kept from call to call: a large picture's matrices are 50 MB each.
+    """
+    places, weights = _taps(size_in, size_out, device, soft)
+    return weights.new_zeros(size_out, size_in).scatter_(1, places, weights)
+
+
 @lru_cache(maxsize=16)
 @torch.inference_mode(False)  # what is cached must serve later calls that need gradients
-def _matrix(size_in: int, size_out: int, device: torch.device, soft: bool = False) -> Tensor:
-    """The resampling of one axis as a matrix (size_out, size_in), each row summing to 1."""
+def _taps(size_in: int, size_out: int, device: torch.device, soft: bool) -> tuple[Tensor, Tensor]:
+    """Which pixels of an axis each new one is made of, and their shares, (size_out, taps) each."""
     scale = size_in / size_out
     width = max(scale, 1.0)  # when shrinking, the kernel widens: this is the antialiasing
+    reach = math.ceil((1 if soft else 3) * width)
     centre = (torch.arange(size_out, dtype=torch.float64) + 0.5) * scale
-    offset = (torch.arange(size_in, dtype=torch.float64) + 0.5 - centre[:, None]) / width
+    taps = min(2 * reach + 1, size_in)
+    first = (centre.long() - reach).clamp(0, size_in - taps)
+    places = first[:, None] + torch.arange(taps)
+    offset = (places + 0.5 - centre[:, None]) / width
     if soft:
         kernel = (1 - offset.abs()).clamp_min(0)
     else:
         kernel = torch.where(offset.abs() < 3, torch.sinc(offset) * torch.sinc(offset / 3), 0.0)
-    return (kernel / kernel.sum(dim=1, keepdim=True)).float().to(device)
+    weights = (kernel / kernel.sum(dim=1, keepdim=True)).float()
+    return places.to(device), weights.to(device)
 
 
 def resize(images: Tensor, height: int, width: int, soft: bool = False) -> Tensor:

@@ -19,6 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from .images import LEVELS, bands
+from .memory import give_back_memory
 
 WINDOW = 1024
 """Pixels: larger pictures are measured in the square of this side that changed most visibly."""
@@ -118,15 +119,17 @@ def measure_quality(original: Tensor, cloaked: Tensor, crop: int = 300) -> Quali
     original, cloaked = original.cpu().float(), cloaked.cpu().float()
     window = worst_place(original, cloaked, WINDOW)
     worst = worst_place(original, cloaked, crop)
+    give_back_memory()  # of the large pictures, before the packages need theirs
     top, left, tall, wide = window
     before, after = (
         picture[..., top : top + tall, left : left + wide] for picture in (original, cloaked)
     )
+    ssimulacra2 = _ssimulacra2(before, after)  # first, because it needs the most
     flat = flat_regions(before)
     difference = _delta_e(before, after)
     blurred = _delta_e(_blurred(before), _blurred(after))
     return Quality(
-        ssimulacra2=_ssimulacra2(before, after),
+        ssimulacra2=ssimulacra2,
         flip=_flip(before, after),
         ms_ssim=_ms_ssim(before, after),
         flat_share=float(flat.float().mean()),

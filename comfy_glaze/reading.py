@@ -139,7 +139,8 @@ def _levels_of(image: Image.Image, data: bytes) -> tuple[Levels, bytes | None]:
         # Pillow stretches grey of 2 and 4 bits to 8, but not the level that is transparent
         image.info["transparency"] *= 255 // (2 ** data[24] - 1)
     is_grey = image.mode in ("1", "L", "LA")
-    levels = np.array(image.convert("RGBA" if image.has_transparency_data else "RGB"))
+    mode = "RGBA" if image.has_transparency_data else "RGB"
+    levels = np.array(image if image.mode == mode else image.convert(mode))
     return _with_profile(
         levels[..., [0, *range(3, levels.shape[-1])]] if is_grey else levels, image.info
     )

@@ -25,6 +25,7 @@ from .encoders import Encoder
 from .formats import DEEP, named
 from .images import to_grid
 from .measures import Comparison, Measures
+from .memory import give_back_memory
 from .outputs import Job, caption_bytes, make_folder, with_ending
 from .perceptual import PerceptualMetric, load_metric
 from .report import build_report, write_json, write_sheet
@@ -141,6 +142,7 @@ def stage(
             quality = (quality + 101) // 2
         if manner.credentials is None:
             del came  # a large picture fills the memory
+            give_back_memory()
         else:  # last, since a signature covers every byte
             asked = manner.no_ai_training
             picture.write_bytes(manner.credentials.sign(picture.read_bytes(), format, asked))
@@ -160,6 +162,7 @@ def stage(
             original=original,
             poison=manner.poison,
         )
+        give_back_memory()
         report["output"] |= {"format": format, "bits": _bits(artwork, format)}
         if encoded is not None:
             report["output"]["quality"] = quality

@@ -111,7 +111,7 @@ def contrast(images: Tensor) -> Tensor:
 
 
 def cap_map(images: Tensor, linf: float, sight: Sight) -> Tensor:
-    """The L∞ cap of each pixel, (B, 1, H, W) in whole grey levels / 255, at most ``linf``.
+    """The L∞ cap of each pixel, (B, 1, H, W), in whole grey levels as bytes, at most ``linf``.
 
     Even ground keeps at least one grey level, unless its ΔE is 0: then it does not change at all.
 
@@ -119,7 +119,7 @@ def cap_map(images: Tensor, linf: float, sight: Sight) -> Tensor:
         images: (B, 3, H, W) in [0, 1].
         linf: the largest cap, in [0, 1] units.
     """
-    cap = images.new_empty(len(images), 1, *images.shape[-2:])
+    cap = images.new_empty(len(images), 1, *images.shape[-2:], dtype=torch.uint8)
     largest = int(linf * LEVELS + 1e-3)
     least = min(1, largest) if sight.flat_delta_e > 0 else 0
     for band in bands(*images.shape[-2:]):
@@ -130,7 +130,7 @@ def cap_map(images: Tensor, linf: float, sight: Sight) -> Tensor:
         hiding = contrast(part)
         levels = (even + sight.masking * (hiding - 1).clamp_min(0)).clamp_max(largest)
         levels = torch.maximum(levels * (EDGE / hiding).clamp_max(1), even.clamp_max(2))
-        levels = levels.floor().clamp(least, largest) / LEVELS
+        levels = levels.floor().clamp(least, largest)
         band.cut(cap).copy_(levels[..., above : above + band.window_height, :])
     return cap
 
