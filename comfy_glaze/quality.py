@@ -119,19 +119,21 @@ def measure_quality(original: Tensor, cloaked: Tensor, crop: int = 300) -> Quali
     original, cloaked = original.cpu().float(), cloaked.cpu().float()
     window = worst_place(original, cloaked, WINDOW)
     worst = worst_place(original, cloaked, crop)
-    give_back_memory()  # of the large pictures, before the packages need theirs
     top, left, tall, wide = window
     before, after = (
         picture[..., top : top + tall, left : left + wide] for picture in (original, cloaked)
     )
-    ssimulacra2 = _ssimulacra2(before, after)  # first, because it needs the most
+    give_back_memory()
+    packages = {"ssimulacra2": _ssimulacra2, "flip": _flip, "ms_ssim": _ms_ssim}
+    values = {}
+    for name, measure in packages.items():
+        values[name] = measure(before, after)
+        give_back_memory()  # each needs hundreds of megabytes
     flat = flat_regions(before)
     difference = _delta_e(before, after)
     blurred = _delta_e(_blurred(before), _blurred(after))
     return Quality(
-        ssimulacra2=ssimulacra2,
-        flip=_flip(before, after),
-        ms_ssim=_ms_ssim(before, after),
+        **values,
         flat_share=float(flat.float().mean()),
         flat_delta_e=(
             float(np.percentile(difference[flat[0, 0].numpy()], 95))
