@@ -11,7 +11,7 @@ from comfy_glaze.budget import PRESETS, Budget
 from comfy_glaze.cloak import METHODS, Cloak, CloakSettings, CloakStep, optimize_cloak
 from comfy_glaze.encoders import Encoder, load_encoder
 from comfy_glaze.images import resize, to_grid, views_of
-from comfy_glaze.measures import Comparison
+from comfy_glaze.measures import Comparison, feature_distance
 from comfy_glaze.perceptual import load_metric
 
 from .conftest import smooth_picture
@@ -281,6 +281,25 @@ def test_very_large_picture_is_optimised_on_a_smaller_copy(
     assert large.measures[0].linf <= 8 / 255 + 1e-6
     assert large.measures[0].shift_512 > 0.85 * medium.measures[0].shift_512
     assert (large.measures[0].tiles, large.measures[0].tiles_measured) == (64, 9)
+
+
+def test_very_large_picture_is_optimised_for_soft_kernels(
+    small_views: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder, settings = load_encoder("embedded"), CloakSettings()
+    images, styled = smooth_picture(256, 256), smooth_picture(256, 256, seed=5)
+
+    def left_by_bilinear() -> float:
+        cloak = optimize_cloak(images, styled, encoder, NO_METRIC, settings)
+        own, seen, goal = (
+            encoder(resize(picture, 64, 64, soft=True))
+            for picture in (images, cloak.images, styled)
+        )
+        return 1 - float(feature_distance(seen, goal) / feature_distance(own, goal))
+
+    left = left_by_bilinear()
+    monkeypatch.setattr("comfy_glaze.problem.as_scaled_back", lambda delta, height, width: delta)
+    assert left > 1.05 * left_by_bilinear()
 
 
 def shrink_to(images: Tensor, side: int) -> Tensor:
