@@ -14,6 +14,7 @@ from PIL import Image
 
 from comfy_glaze.artwork import load_artwork
 from comfy_glaze.budget import PRESETS
+from comfy_glaze.cli.terminal import short_sentence
 from comfy_glaze.encoders import load_encoder
 from comfy_glaze.images import views_of
 from comfy_glaze.perceptual import load_metric
@@ -288,6 +289,24 @@ def test_styles_are_ranked_from_the_artists_works(run: Run, tmp_path: Path) -> N
     assert distances == sorted(distances)
     assert 6 <= result.output.count("●") <= 8
     assert run("styles", "rank", "absent.png").exit_code == 2
+
+
+def test_cloaks_that_stay_short_are_told(run: Run, tmp_path: Path) -> None:
+    source = crop(tmp_path / "art.png")
+    result = run("cloak", source, "--out", "out", "--steps", 2)
+    shift = report_of(tmp_path / "out-reports" / "art.png.glaze.json")["shift"]["512"]
+    assert shift < 0.6
+    assert f"The shift is {shift:.2f} on average." in result.stderr
+    assert "--preset strong --uniform" in " ".join(result.stderr.split())
+
+
+def test_cloaks_are_called_short_by_what_the_files_keep() -> None:
+    far, short = (
+        {"shift": {"512": 0.7}},
+        {"shift": {"512": 0.7}, "encoded": {"shift": {"512": 0.3}}},
+    )
+    assert short_sentence([far]) is None
+    assert "0.50 on average" in (short_sentence([far, short]) or "")
 
 
 def test_measure_repeats_the_report(run: Run, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 
 from ..formats import named
-from .terminal import log, lost_sentence, progress_bar, results, results_table, say
+from .terminal import log, lost_sentence, progress_bar, results, results_table, say, short_sentence
 
 if TYPE_CHECKING:
     from ..cloak import CloakStep, OnStep
@@ -140,6 +140,8 @@ class Run:
             what = "Poisoned" if self.studio.poison else "Cloaked"
             where = f"{what} pictures: {named(self.out)}    Reports: {named(folder)}"
             results.print(where, soft_wrap=True, markup=False)
+            if self.studio.poison is None and (short := short_sentence(reports)):
+                say(short, "yellow")
         if reports or unchanged:
             self._write_page(failures)
         if failures:
