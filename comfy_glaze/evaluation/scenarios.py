@@ -41,6 +41,7 @@ class Scenario:
         images_per_caption: None for the lab's own number.
         preset: a key of :data:`comfy_glaze.budget.PRESETS`, whose limit, cap and spared even ground
             then take the place of ``limit`` and its uniform cap.
+        robustness: of the cloak, a key of :data:`comfy_glaze.robustness.ROBUSTNESS`.
         inverted: whether the mimic asks with words that are found for the training works (see
             :mod:`comfy_glaze.evaluation.prompt_inversion`) and not with the artist's name.
     """
@@ -56,6 +57,7 @@ class Scenario:
     images_per_caption: int | None = None
     inverted: bool = False
     preset: str | None = None
+    robustness: str = "none"
 
     def __post_init__(self) -> None:
         if self.limit not in CAPS:
@@ -84,6 +86,8 @@ class Scenario:
         del decisive["name"]
         if self.preset is None:
             del decisive["preset"]
+        if self.robustness == "none" or not self.is_cloaked:
+            del decisive["robustness"]
         if not self.is_cloaked:
             decisive |= {"system": "none", "limit": 0.0, "share": 0.0, "encoder": None}
         return decisive
@@ -112,6 +116,7 @@ _BEFORE = (
     "resize-lanczos:0.5",
     "adverse-cleaner:64",
 )
+_UPLOADS = ("jpeg-420:75", "jpeg-420:20", "resize-lanczos:0.5")
 
 GRIDS: dict[str, tuple[Scenario, ...]] = {
     "smoke": (PLAIN, GLAZE),
@@ -153,6 +158,16 @@ GRIDS: dict[str, tuple[Scenario, ...]] = {
             name="Glaze, then noise:0.15, drawn pictures denoised",
             before="noise:0.15",
             after="denoise:0.15",
+        ),
+    ),
+    "web": (
+        PLAIN,
+        GLAZE,
+        replace(GLAZE, name="Glaze, robust", robustness="web"),
+        *(
+            replace(GLAZE, name=f"Glaze, {how}then {name}", before=name, robustness=level)
+            for name in _UPLOADS
+            for how, level in (("", "none"), ("robust, ", "web"))
         ),
     ),
     "luck": (replace(GLAZE, name="Glaze, 100 seeds per caption", images_per_caption=100),),

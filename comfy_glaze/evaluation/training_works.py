@@ -47,8 +47,7 @@ def training_works(
             works[: len(chosen)] = [_at(work, folder) for work in chosen]
     if scenario.before is not None:
         folder = _home(lab, artist, "altered") / f"{slug(scenario.before)}-{seed}"
-        amount = scenario.preset or f"{scenario.limit:g}"
-        cloak = f"{scenario.system}-{amount}-{scenario.share:g}-{scenario.encoder}"
+        cloak = f"{scenario.system}-{_strength(scenario)}-{scenario.share:g}-{scenario.encoder}"
         folder = folder / slug(cloak)
         change = found(lab.countermeasures, scenario.before, "countermeasure")
         for number, work in enumerate(works):
@@ -109,10 +108,15 @@ def _alter(source: Path, target: Path, change: Countermeasure, seed: int) -> Non
 def _cloaks_folder(lab: Lab, artist: Artist, scenario: Scenario) -> Path:
     encoder = _encoder(lab, scenario)
     settings = lab.cloaking
-    amount = scenario.preset or f"p{scenario.limit:g}"
-    name = f"{scenario.system}-{amount}-{settings.method}-{settings.steps}"
+    name = f"{scenario.system}-{_strength(scenario)}-{settings.method}-{settings.steps}"
     target = slug(artist.target.name)
     return _home(lab, artist, "cloaked") / f"{name}-{encoder.fingerprint}-{target}"
+
+
+def _strength(scenario: Scenario) -> str:
+    """A cloak's budget and robustness as part of a folder's name."""
+    budget = scenario.preset or f"p{scenario.limit:g}"
+    return budget if scenario.robustness == "none" else f"{budget}-{scenario.robustness}"
 
 
 def _encoder(lab: Lab, scenario: Scenario) -> Encoder:
@@ -133,6 +137,9 @@ def _cloak_all(
     """Cloak each work that is not cloaked yet; the measures of all of them."""
     encoder = _encoder(lab, scenario)
     budget = replace(scenario.budget, metric=lab.metric.name)
+    settings = lab.cloaking
+    if scenario.robustness != "none":
+        settings = replace(settings, robustness=scenario.robustness)
     measures = []
     for number, work in enumerate(works):
         target = _at(work, folder).path
@@ -147,7 +154,7 @@ def _cloak_all(
                 stranger=resize(stranger, *pixels.shape[-2:]).clamp(0, 1),
                 encoder=encoder,
                 budget=budget,
-                settings=lab.cloaking,
+                settings=settings,
                 metric=lab.metric,
             )
             target.parent.mkdir(parents=True, exist_ok=True)

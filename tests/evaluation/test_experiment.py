@@ -330,3 +330,17 @@ def test_a_preset_of_the_program_can_be_what_cloaks(lab: Lab, artist: Artist) ->
 def test_rows_without_a_preset_are_known_as_before() -> None:
     assert "preset" not in GLAZE.key()
     assert Scenario("x", preset="strong").key() != Scenario("x", preset="default").key()
+
+
+def test_robust_cloaks_are_made_and_kept_apart(lab: Lab, artist: Artist) -> None:
+    robust = Scenario("Glaze, robust", robustness="web")
+    assert robust.key() != GLAZE.key()
+    assert "robustness" not in GLAZE.key()
+    assert Scenario("x", limit=0.0, robustness="web").key() == PLAIN.key()
+    run(lab, artist, GLAZE)
+    run(lab, artist, robust)
+    plain, other = sorted(next((lab.folder / "cloaked").iterdir()).iterdir())
+    assert "web" not in plain.name
+    assert "web" in other.name
+    name = next(plain.glob("*.png")).name
+    assert (plain / name).read_bytes() != (other / name).read_bytes()
