@@ -169,6 +169,16 @@ GRIDS: dict[str, tuple[Scenario, ...]] = {
             for name in _UPLOADS
             for how, level in (("", "none"), ("robust, ", "web"))
         ),
+        *(
+            replace(
+                GLAZE,
+                name=f"Glaze, p = 0.2, {how}then jpeg-420:75",
+                limit=0.2,
+                before="jpeg-420:75",
+                robustness=level,
+            )
+            for how, level in (("", "none"), ("robust, ", "web"))
+        ),
     ),
     "luck": (replace(GLAZE, name="Glaze, 100 seeds per caption", images_per_caption=100),),
 }
