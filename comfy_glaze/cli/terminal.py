@@ -69,8 +69,7 @@ FAR_ENOUGH = 0.6
 
 
 def short_sentence(reports: Sequence[dict[str, Any]]) -> str | None:
-    """What to say when cloaks stay short of :data:`FAR_ENOUGH`, as those of
-    the presets usually do, which are made to look good."""
+    """What to say when cloaks stay short of :data:`FAR_ENOUGH`, as a preset's usually do."""
     mean = fmean(report.get("encoded", report)["shift"]["512"] for report in reports)
     if mean >= FAR_ENOUGH:
         return None

@@ -116,7 +116,12 @@ _BEFORE = (
     "resize-lanczos:0.5",
     "adverse-cleaner:64",
 )
-_UPLOADS = ("jpeg-420:75", "jpeg-420:20", "resize-lanczos:0.5")
+_UPLOADS = (
+    (0.05, "jpeg-420:75"),
+    (0.05, "jpeg-420:20"),
+    (0.05, "resize-lanczos:0.5"),
+    (0.2, "jpeg-420:75"),
+)
 
 GRIDS: dict[str, tuple[Scenario, ...]] = {
     "smoke": (PLAIN, GLAZE),
@@ -163,20 +168,15 @@ GRIDS: dict[str, tuple[Scenario, ...]] = {
     "web": (
         PLAIN,
         GLAZE,
-        replace(GLAZE, name="Glaze, robust", robustness="web"),
+        replace(GLAZE, name="Glaze, p = 0.05, robust", robustness="web"),
         *(
-            replace(GLAZE, name=f"Glaze, {how}then {name}", before=name, robustness=level)
-            for name in _UPLOADS
-            for how, level in (("", "none"), ("robust, ", "web"))
-        ),
-        *(
-            replace(
-                GLAZE,
-                name=f"Glaze, p = 0.2, {how}then jpeg-420:75",
-                limit=0.2,
-                before="jpeg-420:75",
+            Scenario(
+                f"Glaze, p = {limit:g}, {how}then {change}",
+                limit=limit,
+                before=change,
                 robustness=level,
             )
+            for limit, change in _UPLOADS
             for how, level in (("", "none"), ("robust, ", "web"))
         ),
     ),
