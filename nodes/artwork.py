@@ -11,21 +11,14 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..comfy_glaze.artwork import (
-    FORMATS,
-    Artwork,
-    ArtworkError,
-    find_artworks,
-    is_lossless,
-    load_artwork,
-    save_artwork,
-)
-from ..comfy_glaze.encoders import Encoder
-from ..comfy_glaze.formats import output_format
+from ..comfy_glaze.cloaking.measures import Comparison
+from ..comfy_glaze.files.artwork import Artwork, find_artworks, load_artwork, save_artwork
+from ..comfy_glaze.files.formats import FORMATS, ArtworkError, is_lossless, output_format
 from ..comfy_glaze.images import resize, to_grid
-from ..comfy_glaze.measures import Comparison
-from ..comfy_glaze.perceptual import PerceptualMetric
-from ..comfy_glaze.portfolio import Job, write_cloak
+from ..comfy_glaze.networks.encoders import Encoder
+from ..comfy_glaze.networks.perceptual import PerceptualMetric
+from ..comfy_glaze.portfolio.outputs import Job
+from ..comfy_glaze.portfolio.picture import write_cloak
 from .host.encoders import hosted_encoder, with_encoder
 from .host.files import next_output, output_folder, picture_sources, source_path, temp_folder
 from .host.metadata import graph_of, with_graph

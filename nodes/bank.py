@@ -8,13 +8,13 @@ from typing import Any
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..comfy_glaze.bank_build import PictureSource, build_style_bank
-from ..comfy_glaze.bank_sources import by_style_transfer, from_folder, styles_in_folder
-from ..comfy_glaze.candidates import STYLE_LISTS, Candidate, filter_candidates
-from ..comfy_glaze.content import content_pictures
-from ..comfy_glaze.encoders import Encoder
-from ..comfy_glaze.style_bank import Style
-from ..comfy_glaze.style_transfer import StyleTransfer, load_style_transfer
+from ..comfy_glaze.files.bundled import content_pictures
+from ..comfy_glaze.networks.encoders import Encoder
+from ..comfy_glaze.styles.bank import Style
+from ..comfy_glaze.styles.bank_build import PictureSource, build_style_bank
+from ..comfy_glaze.styles.bank_sources import by_style_transfer, from_folder, styles_in_folder
+from ..comfy_glaze.styles.candidates import STYLE_LISTS, Candidate, filter_candidates
+from ..comfy_glaze.styles.transfer import StyleTransfer, load_style_transfer
 from .host.encoders import borrowed_encoder
 from .host.files import new_style_bank, picture_folders, source_path
 from .host.running import progress

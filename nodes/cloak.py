@@ -10,12 +10,12 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..comfy_glaze.budget import NIGHTSHADE, PRESETS, Budget
-from ..comfy_glaze.cloak import METHODS, Cloak, CloakSettings, optimize_cloak
-from ..comfy_glaze.encoders import Encoder, load_encoder
+from ..comfy_glaze.cloaking.budget import NIGHTSHADE, PRESETS, Budget
+from ..comfy_glaze.cloaking.cloak import METHODS, Cloak, CloakSettings, optimize_cloak
+from ..comfy_glaze.cloaking.robustness import ROBUSTNESS
 from ..comfy_glaze.images import LEVELS, to_grid
-from ..comfy_glaze.perceptual import PERCEPTUAL_METRICS, PerceptualMetric
-from ..comfy_glaze.robustness import ROBUSTNESS
+from ..comfy_glaze.networks.encoders import Encoder, load_encoder
+from ..comfy_glaze.networks.perceptual import PERCEPTUAL_METRICS, PerceptualMetric
 from .host.encoders import load_vae, with_encoder
 from .host.files import vae_names
 from .host.running import LiveRun

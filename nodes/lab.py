@@ -11,11 +11,11 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..comfy_glaze.anchors import fitted
-from ..comfy_glaze.baselines import SYSTEMS, optimize_as
-from ..comfy_glaze.budget import Budget
-from ..comfy_glaze.cloak import CloakSettings
-from ..comfy_glaze.evaluation.genre_shift import (
+from ..comfy_glaze.cloaking.budget import Budget
+from ..comfy_glaze.cloaking.cloak import CloakSettings
+from ..comfy_glaze.cloaking.systems import SYSTEMS, optimize_as
+from ..comfy_glaze.images import to_grid
+from ..comfy_glaze.judges.genres import (
     COLOURS,
     GENRES,
     LOST,
@@ -26,8 +26,8 @@ from ..comfy_glaze.evaluation.genre_shift import (
     load_clip,
     usual_genre,
 )
-from ..comfy_glaze.evaluation.style_probe import load_probe
-from ..comfy_glaze.images import to_grid
+from ..comfy_glaze.judges.probe import load_probe
+from ..comfy_glaze.poison.anchors import fitted
 from .cloak import (
     clear_input,
     cloak_each,

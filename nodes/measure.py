@@ -13,24 +13,17 @@ from comfy_api.latest import io
 from PIL import Image
 from torch import Tensor
 
-from ..comfy_glaze.countermeasures import (
-    COUNTERMEASURES,
-    LABELS,
-    SETS,
-    Case,
-    Tools,
-    apply_countermeasure,
-    parse_cases,
-)
-from ..comfy_glaze.countermeasures.tools import from_pillow
-from ..comfy_glaze.encoders import Encoder
+from ..comfy_glaze.cloaking.quality import measure_quality
+from ..comfy_glaze.countermeasures import COUNTERMEASURES, Case, apply_countermeasure, parse_cases
+from ..comfy_glaze.countermeasures.plain_words import LABELS, SETS
+from ..comfy_glaze.countermeasures.retention import Retention, measure_retention, worst_first
+from ..comfy_glaze.countermeasures.tools import Tools, from_pillow
 from ..comfy_glaze.evaluation.retention_plot import draw_bars
 from ..comfy_glaze.images import to_grid
-from ..comfy_glaze.perceptual import PERCEPTUAL_METRICS, PerceptualMetric
-from ..comfy_glaze.quality import measure_quality
-from ..comfy_glaze.report import draw_measured
-from ..comfy_glaze.retention import Retention, measure_retention, worst_first
-from ..comfy_glaze.workbench import measure_pictures
+from ..comfy_glaze.networks.encoders import Encoder
+from ..comfy_glaze.networks.perceptual import PERCEPTUAL_METRICS, PerceptualMetric
+from ..comfy_glaze.portfolio.picture import measure_pictures
+from ..comfy_glaze.portfolio.report import draw_measured
 from .host.encoders import borrowed_encoder, tools_of, with_encoder
 from .host.running import progress
 from .sockets import CATEGORY, advanced, each, encoder_input, from_images, to_images

@@ -8,21 +8,13 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..comfy_glaze.anchors import check_concepts, drawn_for, fitted, poison_words, prompt_of
-from ..comfy_glaze.budget import NIGHTSHADE, Budget
-from ..comfy_glaze.cloak import CloakSettings
+from ..comfy_glaze.cloaking.budget import NIGHTSHADE, Budget
+from ..comfy_glaze.cloaking.cloak import CloakSettings
 from ..comfy_glaze.images import to_grid
+from ..comfy_glaze.poison.anchors import check_concepts, drawn_for, fitted, poison_words, prompt_of
 from .cloak import clear_input, cloak_each, how_widgets, made_outputs, preset_of, run_lists
 from .host.running import LiveRun
-from .sockets import (
-    CATEGORY,
-    BudgetSocket,
-    CloakedBatch,
-    each,
-    encoder_input,
-    to_images,
-    to_masks,
-)
+from .sockets import CATEGORY, BudgetSocket, CloakedBatch, each, encoder_input, to_images, to_masks
 
 
 class NightshadePoison(io.ComfyNode):

@@ -20,22 +20,21 @@ from typing import Any
 
 from torch import Tensor
 
-from ..comfy_glaze.artwork import Artwork, ArtworkError, load_artwork
-from ..comfy_glaze.formats import output_format
-from ..comfy_glaze.outputs import file_sha256
-from ..comfy_glaze.portfolio import (
+from ..comfy_glaze.files.artwork import Artwork, load_artwork
+from ..comfy_glaze.files.formats import ArtworkError, output_format
+from ..comfy_glaze.portfolio.engine import small_works, works_for_centroid
+from ..comfy_glaze.portfolio.manifest import Manifest
+from ..comfy_glaze.portfolio.outputs import (
     Job,
-    Manifest,
+    file_sha256,
     job_of,
     plan_outputs,
     prepare_output_folder,
     reports_folder,
-    small_works,
-    unchanged,
-    works_for_centroid,
 )
-from ..comfy_glaze.portfolio_page import write_page
-from ..comfy_glaze.remembered import remembered_choice
+from ..comfy_glaze.portfolio.page import write_page
+from ..comfy_glaze.portfolio.run import unchanged
+from ..comfy_glaze.styles.memory import remembered_choice
 from .host.files import input_file, next_output
 from .sockets import ChosenStyle
 

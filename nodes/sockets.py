@@ -9,8 +9,8 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..comfy_glaze.cloak import Cloak
-from ..comfy_glaze.target_style import TargetStyle
+from ..comfy_glaze.cloaking.cloak import Cloak
+from ..comfy_glaze.styles.target import TargetStyle
 
 CATEGORY = "Glaze"
 
@@ -118,7 +118,7 @@ class CloakedBatch:
         encoder: what came in through the encoder's socket.
         chosen: T, where it was wired.
         poison: what a report says of concept poison (see
-            :func:`comfy_glaze.anchors.poison_words`), one per picture; None for cloaks.
+            :func:`comfy_glaze.poison.anchors.poison_words`), one per picture; None for cloaks.
         caption: what a text file beside each saved picture says; None for no such file.
     """
 

@@ -7,23 +7,23 @@ from typing import Any
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..comfy_glaze.bank_file import load_style_bank
-from ..comfy_glaze.builtin_bank import builtin_bank
-from ..comfy_glaze.candidates import filter_bank, find_known_style
-from ..comfy_glaze.content import STYLES_FOLDER
-from ..comfy_glaze.encoders import EMBEDDED_VERSION, Encoder
-from ..comfy_glaze.perceptual import PerceptualMetric
-from ..comfy_glaze.portfolio import WORKS_FOR_CENTROID
-from ..comfy_glaze.remembered import choice_state, target_for
-from ..comfy_glaze.style_bank import StyleBank, centroid_of
-from ..comfy_glaze.style_transfer import load_style_transfer
-from ..comfy_glaze.target_style import (
+from ..comfy_glaze.files.bundled import STYLES_FOLDER
+from ..comfy_glaze.networks.encoders import EMBEDDED_VERSION, Encoder
+from ..comfy_glaze.networks.perceptual import PerceptualMetric
+from ..comfy_glaze.portfolio.engine import WORKS_FOR_CENTROID
+from ..comfy_glaze.styles.bank import StyleBank, centroid_of
+from ..comfy_glaze.styles.bank_file import load_style_bank
+from ..comfy_glaze.styles.builtin_bank import builtin_bank
+from ..comfy_glaze.styles.candidates import filter_bank, find_known_style
+from ..comfy_glaze.styles.memory import choice_state, target_for
+from ..comfy_glaze.styles.target import (
     WORKS_FOR_A_STYLE,
     TargetStyle,
     in_band,
     rank_styles,
     select_target_style,
 )
+from ..comfy_glaze.styles.transfer import load_style_transfer
 from .host.encoders import with_encoder
 from .host.files import style_bank_names, style_bank_path
 from .host.running import progress

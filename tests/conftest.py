@@ -19,8 +19,8 @@ from click.testing import Result
 from torch import Tensor
 from typer.testing import CliRunner
 
-from comfy_glaze.encoders import Encoder
 from comfy_glaze.images import to_grid
+from comfy_glaze.networks.encoders import Encoder
 
 from .tiny_clip import letter_tokenizer
 

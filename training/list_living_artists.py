@@ -6,7 +6,8 @@
     python training/list_living_artists.py --tate tate/artist_data.csv \
         --nga nga/data/constituents.csv --painters painterpalette/PainterPalette.csv
 
-writes ``comfy_glaze/styles/maybe_living.csv``. An artist is taken to have died where a collection
+writes ``comfy_glaze/styles/data/maybe_living.csv``. An artist is taken to have died where a
+collection
 gives a year of death, or a birth before 1900; everyone else may be living. ``known_years.csv``
 beside this file goes before the collections: artists whom they lack, and namesakes.
 """
@@ -21,8 +22,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from comfy_glaze.candidates import wikiart_candidates
-from comfy_glaze.content import STYLES_FOLDER
+from comfy_glaze.files.bundled import STYLES_FOLDER
+from comfy_glaze.styles.candidates import wikiart_candidates
 
 Years = tuple[int | None, int | None]
 DEAD_IF_BORN_BEFORE = 1900

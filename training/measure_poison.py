@@ -14,13 +14,13 @@ from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
 
-from comfy_glaze.anchors import fitted
-from comfy_glaze.artwork import load_artwork
-from comfy_glaze.budget import NIGHTSHADE
-from comfy_glaze.cloak import CloakSettings, optimize_cloak
-from comfy_glaze.encoders import load_encoder
+from comfy_glaze.cloaking.budget import NIGHTSHADE
+from comfy_glaze.cloaking.cloak import CloakSettings, optimize_cloak
+from comfy_glaze.files.artwork import load_artwork
 from comfy_glaze.images import LEVELS, VIEW_SIZE
-from comfy_glaze.perceptual import load_metric
+from comfy_glaze.networks.encoders import load_encoder
+from comfy_glaze.networks.perceptual import load_metric
+from comfy_glaze.poison.anchors import fitted
 
 SAMPLES = Path(__file__).parent.parent / "samples"
 

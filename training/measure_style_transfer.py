@@ -24,12 +24,12 @@ import piq
 import torch
 from torch import Tensor
 
-from comfy_glaze.artwork import Artwork, save_artwork
-from comfy_glaze.content import content_pictures
+from comfy_glaze.files.artwork import Artwork, save_artwork
+from comfy_glaze.files.bundled import content_pictures
 from comfy_glaze.images import shrink, to_grid
-from comfy_glaze.perceptual import PerceptualMetric, load_metric
-from comfy_glaze.style_bank import builtin_styles
-from comfy_glaze.style_transfer import load_style_transfer
+from comfy_glaze.networks.perceptual import PerceptualMetric, load_metric
+from comfy_glaze.styles.bank import builtin_styles
+from comfy_glaze.styles.transfer import load_style_transfer
 
 SIDE = 256
 STYLES = (0, 4, 7, 11, 15, 19, 22, 24)

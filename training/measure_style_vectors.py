@@ -24,10 +24,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from comfy_glaze.content import content_pictures
-from comfy_glaze.encoders import Encoder, load_encoder
+from comfy_glaze.files.bundled import content_pictures
 from comfy_glaze.images import shrink, to_grid
-from comfy_glaze.style_vectors import STYLE_VECTORS
+from comfy_glaze.networks.encoders import Encoder, load_encoder
+from comfy_glaze.styles.vectors import STYLE_VECTORS
 
 SIDE = 256
 STYLES, BLENDS, WORKS = 26, 0, 5

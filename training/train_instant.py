@@ -25,18 +25,18 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from comfy_glaze.artwork import find_artworks, load_artwork
-from comfy_glaze.budget import Budget
-from comfy_glaze.cloak import CloakSettings, optimize_cloak
-from comfy_glaze.encoders import Encoder, load_encoder
-from comfy_glaze.evaluation.intervals import mean_interval
+from comfy_glaze.cloaking.budget import Budget
+from comfy_glaze.cloaking.cloak import CloakSettings, optimize_cloak
+from comfy_glaze.cloaking.measures import feature_distance
+from comfy_glaze.cloaking.problem import Problem
+from comfy_glaze.files.artwork import find_artworks, load_artwork
 from comfy_glaze.images import LEVELS, resize, shrink, to_grid
-from comfy_glaze.measures import feature_distance
-from comfy_glaze.perceptual import load_metric
-from comfy_glaze.problem import Problem
-from comfy_glaze.report import write_json
-from comfy_glaze.style_bank import builtin_styles
-from comfy_glaze.style_transfer import load_style_transfer
+from comfy_glaze.judges.intervals import mean_interval
+from comfy_glaze.networks.encoders import Encoder, load_encoder
+from comfy_glaze.networks.perceptual import load_metric
+from comfy_glaze.portfolio.report import write_json
+from comfy_glaze.styles.bank import builtin_styles
+from comfy_glaze.styles.transfer import load_style_transfer
 
 CAP = 8 / LEVELS
 SIDE = 128  # pixels of the training pictures
@@ -153,7 +153,7 @@ def measure(net: Instant, encoder: Encoder, size: int) -> list[dict[str, Any]]:
 
             row: dict[str, Any] = {"picture": path.stem, "style": style.name, "full": cloak(0)}
             with (
-                mock.patch("comfy_glaze.cloak.STEP", 0.0),
+                mock.patch("comfy_glaze.cloaking.cloak.STEP", 0.0),
                 mock.patch.object(Problem, "random_start", start),
             ):
                 row["one pass"] = cloak(1)

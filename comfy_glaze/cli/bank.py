@@ -15,9 +15,9 @@ from .terminal import progress_bar, results, say
 if TYPE_CHECKING:
     import torch
 
-    from ..bank_build import PictureSource
-    from ..candidates import Candidate
-    from ..style_bank import Style
+    from ..styles.bank import Style
+    from ..styles.bank_build import PictureSource
+    from ..styles.candidates import Candidate
 
 bank_app = typer.Typer(
     no_args_is_help=True, help="Style banks: where styles lie in an encoder's feature space."
@@ -93,10 +93,10 @@ def build(
     only the embedded engine can draw, of the built-in styles. A build that was stopped goes on
     where it stopped: give the same command again.
     """
-    from ..bank_build import build_style_bank
-    from ..builtin_bank import own_bank_file
-    from ..encoders import load_encoder
-    from ..portfolio import choose_device
+    from ..networks.encoders import load_encoder
+    from ..portfolio.engine import choose_device
+    from ..styles.bank_build import build_style_bank
+    from ..styles.builtin_bank import own_bank_file
 
     with one_sentence():
         if images is not None and (prompts or contents is not None):
@@ -144,7 +144,7 @@ def build(
 def _from_files(
     folder: Path, candidates: tuple[Candidate, ...], layout: str, per_style: int
 ) -> tuple[list[Style], PictureSource]:
-    from ..bank_sources import from_folder, styles_in_folder
+    from ..styles.bank_sources import from_folder, styles_in_folder
 
     found = styles_in_folder(folder, candidates, layout)
     few = sum(len(paths) < per_style for paths in found.values())
@@ -156,8 +156,8 @@ def _from_files(
 def _from_prompts(
     candidates: tuple[Candidate, ...], model: str, device: torch.device, per_style: int
 ) -> tuple[list[Style], PictureSource]:
-    from ..bank_sources import from_prompts
-    from ..style_transfer import load_text_to_image
+    from ..styles.bank_sources import from_prompts
+    from ..styles.transfer import load_text_to_image
 
     if model == "embedded":
         raise ValueError("Expected a --checkpoint with --prompts: the embedded one has no prompts.")
@@ -168,10 +168,10 @@ def _from_prompts(
 def _redrawn(
     candidates: tuple[Candidate, ...], model: str, device: torch.device, contents: Path | None
 ) -> tuple[list[Style], PictureSource]:
-    from ..artwork import find_artworks
-    from ..bank_sources import by_style_transfer, read_pictures
-    from ..content import content_pictures
-    from ..style_transfer import load_style_transfer
+    from ..files.artwork import find_artworks
+    from ..files.bundled import content_pictures
+    from ..styles.bank_sources import by_style_transfer, read_pictures
+    from ..styles.transfer import load_style_transfer
 
     redraw = load_style_transfer(model, device)
     drawable = [c.style for c in candidates if redraw.can_render(c.style)]
@@ -189,7 +189,7 @@ def show(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A style bank.")],
 ) -> None:
     """Show what a style bank is made of."""
-    from ..bank_file import load_style_bank
+    from ..styles.bank_file import load_style_bank
 
     with one_sentence():
         bank = load_style_bank(file)

@@ -25,9 +25,9 @@ from .terminal import cloaks_table, kept_table, progress_bar, results
 if TYPE_CHECKING:
     import torch
 
-    from ..encoders import Encoder
-    from ..evaluation.robustness import Subject
-    from ..perceptual import PerceptualMetric
+    from ..evaluation.comparisons import Subject
+    from ..networks.encoders import Encoder
+    from ..networks.perceptual import PerceptualMetric
 
 Sources = Annotated[
     list[Path], typer.Argument(metavar="FILE_OR_FOLDER...", help="Pictures, or folders of them.")
@@ -53,7 +53,7 @@ def robustness(
     device: DeviceOption = "auto",
 ) -> None:
     """Cloak pictures by every preset: how visible, how far, and what everyday changes leave."""
-    from ..evaluation.robustness import Ledger, compare_presets
+    from ..evaluation.comparisons import Ledger, compare_presets
 
     with one_sentence(), _working() as on_row:
         subjects, phi, distance = _subjects(sources, size, style, encoder, metric, device)
@@ -85,13 +85,14 @@ def countermeasures(
     device: DeviceOption = "auto",
 ) -> None:
     """What each countermeasure leaves of cloaks within one budget, worst first, with a plot."""
-    from ..budget import Budget
-    from ..cloak import CloakSettings
-    from ..countermeasures import Tools, parse_cases
-    from ..encoders import load_round_trip
+    from ..cloaking.budget import Budget
+    from ..cloaking.cloak import CloakSettings
+    from ..countermeasures import parse_cases
+    from ..countermeasures.tools import Tools
+    from ..evaluation.comparisons import Ledger, compare_countermeasures, mean_by
     from ..evaluation.retention_plot import write_bars
-    from ..evaluation.robustness import Ledger, compare_countermeasures, mean_by
-    from ..portfolio import choose_device
+    from ..networks.encoders import load_round_trip
+    from ..portfolio.engine import choose_device
 
     with one_sentence(), _working() as on_row:
         subjects, phi, distance = _subjects(sources, size, style, encoder, metric, device)
@@ -145,14 +146,14 @@ def _subjects(
     device: str,
 ) -> tuple[list[Subject], Encoder, PerceptualMetric]:
     """The pictures at their size with their styled versions, the encoder and the metric."""
-    from ..artwork import find_artworks, load_artwork
-    from ..encoders import load_encoder
-    from ..evaluation.robustness import Subject
+    from ..evaluation.comparisons import Subject
+    from ..files.artwork import find_artworks, load_artwork
     from ..images import shrink, to_grid
-    from ..perceptual import load_metric
-    from ..portfolio import choose_device
-    from ..style_bank import builtin_styles, find_style
-    from ..style_transfer import load_style_transfer
+    from ..networks.encoders import load_encoder
+    from ..networks.perceptual import load_metric
+    from ..portfolio.engine import choose_device
+    from ..styles.bank import builtin_styles, find_style
+    from ..styles.transfer import load_style_transfer
 
     on_device = choose_device(device)
     target = find_style(builtin_styles(), style)

@@ -44,18 +44,18 @@ def speed(
     With it comes the raw speed of a full-size Stable Diffusion encoder with random weights, against
     what the device's matrix product reaches.
     """
-    from ..artwork import find_artworks, load_artwork
-    from ..budget import Budget
-    from ..cloak import CloakSettings, CloakStep
-    from ..encoders import load_encoder
+    from ..cloaking.budget import Budget
+    from ..cloaking.cloak import CloakSettings, CloakStep
     from ..evaluation.speed import compare_methods, ratios, raw_speed
     from ..evaluation.speed_plot import write_plot
+    from ..files.artwork import find_artworks, load_artwork
     from ..images import shrink, to_grid
-    from ..perceptual import load_metric
-    from ..portfolio import choose_device
-    from ..report import write_json
-    from ..style_bank import builtin_styles, find_style
-    from ..style_transfer import load_style_transfer
+    from ..networks.encoders import load_encoder
+    from ..networks.perceptual import load_metric
+    from ..portfolio.engine import choose_device
+    from ..portfolio.report import write_json
+    from ..styles.bank import builtin_styles, find_style
+    from ..styles.transfer import load_style_transfer
 
     with one_sentence():
         on_device = choose_device(device)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from ..formats import KEEP_SHIFT
+from ..files.formats import KEEP_SHIFT
 from .options import (
     BankOption,
     DeviceOption,
@@ -160,23 +160,17 @@ def cloak(
     """
     import torch
 
-    from ..artwork import ArtworkError, load_artwork
-    from ..budget import PRESETS, Budget
-    from ..cloak import CloakSettings
-    from ..cluster import Recipe, connect
-    from ..encoders import EMBEDDED_VERSION
-    from ..portfolio import (
-        Manifest,
-        in_shard,
-        job_of,
-        open_studio,
-        plan_outputs,
-        prepare_output_folder,
-        remember_target,
-        remembered_style,
-        reports_folder,
-    )
-    from ..remembered import remembered_choice
+    from ..cloaking.budget import PRESETS, Budget
+    from ..cloaking.cloak import CloakSettings
+    from ..files.artwork import load_artwork
+    from ..files.formats import ArtworkError
+    from ..networks.encoders import EMBEDDED_VERSION
+    from ..portfolio.cluster import Recipe, connect
+    from ..portfolio.engine import open_studio
+    from ..portfolio.manifest import Manifest
+    from ..portfolio.outputs import job_of, plan_outputs, prepare_output_folder, reports_folder
+    from ..portfolio.run import in_shard, remember_target, remembered_style
+    from ..styles.memory import remembered_choice
 
     failures: list[str] = []
     with one_sentence():

@@ -21,7 +21,7 @@ from .options import (
 from .terminal import log, progress_bar, results, retention_table
 
 if TYPE_CHECKING:
-    from ..retention import Retention
+    from ..countermeasures.retention import Retention
 
 
 def measure(
@@ -54,7 +54,7 @@ def measure(
 
     With --countermeasures a table goes to standard error and its rows into the JSON.
     """
-    from ..portfolio import measure_files
+    from ..portfolio.picture import measure_files
 
     with one_sentence():
         measures = measure_files(
@@ -90,11 +90,12 @@ def _retention(
     device: str,
 ) -> list[Retention]:
     """What countermeasures leave of the cloak, worst first."""
-    from ..artwork import load_artwork
-    from ..countermeasures import Case, Tools, parse_cases
-    from ..encoders import load_encoder, load_round_trip
-    from ..portfolio import choose_device
-    from ..retention import measure_retention, worst_first
+    from ..countermeasures import Case, parse_cases
+    from ..countermeasures.retention import measure_retention, worst_first
+    from ..countermeasures.tools import Tools
+    from ..files.artwork import load_artwork
+    from ..networks.encoders import load_encoder, load_round_trip
+    from ..portfolio.engine import choose_device
 
     original, cloaked, styled = files
     if styled is None:

@@ -123,7 +123,9 @@ def nightshade(
     DIR holds the pictures and their captions and nothing else. DIR-reports holds the measures, the
     anchors and the originals' sheets: keep it to yourself.
     """
-    from ..anchors import (
+    from ..cloaking.budget import NIGHTSHADE, Budget
+    from ..cloaking.cloak import CloakSettings
+    from ..poison.anchors import (
         Poison,
         anchors_in,
         draw_anchors,
@@ -131,17 +133,11 @@ def nightshade(
         prompt_of,
         similarities,
     )
-    from ..budget import NIGHTSHADE, Budget
-    from ..cloak import CloakSettings
-    from ..nightshade import poison_jobs, select_samples, with_similarities
-    from ..portfolio import (
-        Manifest,
-        choose_device,
-        open_studio,
-        prepare_output_folder,
-        reports_folder,
-    )
-    from ..style_transfer import load_text_to_image
+    from ..poison.selection import poison_jobs, select_samples, with_similarities
+    from ..portfolio.engine import choose_device, open_studio
+    from ..portfolio.manifest import Manifest
+    from ..portfolio.outputs import prepare_output_folder, reports_folder
+    from ..styles.transfer import load_text_to_image
 
     failures: list[str] = []
     with one_sentence():

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 import typer
 from rich.markup import escape
 
-from ..formats import named
+from ..files.formats import named
 from .terminal import log, lost_sentence, progress_bar, results, results_table, say, short_sentence
 
 if TYPE_CHECKING:
-    from ..cloak import CloakStep, OnStep
-    from ..cluster import Recipe
-    from ..manifest import Manifest
-    from ..portfolio import Job, Studio
+    from ..cloaking.cloak import CloakStep, OnStep
+    from ..portfolio.cluster import Recipe
+    from ..portfolio.engine import Studio
+    from ..portfolio.manifest import Manifest
+    from ..portfolio.outputs import Job
 
 
 def fail(failures: list[str], sentence: str) -> None:
@@ -28,7 +29,8 @@ def fail(failures: list[str], sentence: str) -> None:
 
 def trouble_with(source: Path) -> str | None:
     """Why a picture cannot be read, if it cannot."""
-    from ..artwork import ArtworkError, load_artwork
+    from ..files.artwork import load_artwork
+    from ..files.formats import ArtworkError
 
     try:
         load_artwork(source)
@@ -53,7 +55,8 @@ def tell_passed_over(sources: Sequence[Path]) -> None:
 def gather(sources: Sequence[Path], failures: list[str]) -> list[tuple[Path, Path]]:
     """All pictures that were named, once each, with their names below what was named; a source
     without any is told as failed."""
-    from ..artwork import ArtworkError, find_artworks
+    from ..files.artwork import find_artworks
+    from ..files.formats import ArtworkError
 
     found: list[tuple[Path, Path]] = []
     for source in sources:
@@ -71,7 +74,7 @@ def gather(sources: Sequence[Path], failures: list[str]) -> list[tuple[Path, Pat
 
 def tell_metric(asked: str, studio: Studio) -> None:
     """Say which metric ``auto`` came to, and how to get the usual one."""
-    from ..perceptual import trunk_hint
+    from ..networks.perceptual import trunk_hint
 
     if asked == "auto" and studio.metric and studio.metric.name != "lpips-alex":
         say(f"Metric: {studio.metric.name}, because {trunk_hint('alex')}.", "dim")
@@ -104,7 +107,7 @@ class Run:
         Raises:
             typer.Exit: with code 1 where anything failed, 130 where the user stopped it.
         """
-        from ..portfolio import reports_folder
+        from ..portfolio.outputs import reports_folder
 
         reports: list[dict[str, Any]] = []
         unchanged = 0
@@ -149,8 +152,8 @@ class Run:
             raise typer.Exit(1)
 
     def _outcomes(self, progress: Any) -> Any:
-        from ..cluster import cloak_on_cluster
-        from ..portfolio import cloak_portfolio
+        from ..portfolio.cluster import cloak_on_cluster
+        from ..portfolio.run import cloak_portfolio
 
         if self.shared is not None:
             return cloak_on_cluster(
@@ -191,9 +194,9 @@ class Run:
         )
 
     def _write_page(self, failures: Sequence[str]) -> None:
-        from ..artwork import ArtworkError
-        from ..portfolio import reports_folder
-        from ..portfolio_page import write_page
+        from ..files.formats import ArtworkError
+        from ..portfolio.outputs import reports_folder
+        from ..portfolio.page import write_page
 
         try:
             write_page(reports_folder(self.out), self.manifest, failures)

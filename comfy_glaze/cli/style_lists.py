@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from ..candidates import Candidate
+    from ..styles.candidates import Candidate
 
 StylesOption = Annotated[
     str,
@@ -36,7 +36,7 @@ def candidates_named(
     name: str, genres: list[str] | None, without_living: bool
 ) -> tuple[Candidate, ...]:
     """The styles of a list, filtered."""
-    from ..candidates import STYLE_LISTS, filter_candidates, read_style_list
+    from ..styles.candidates import STYLE_LISTS, filter_candidates, read_style_list
 
     found = STYLE_LISTS[name]() if name in STYLE_LISTS else read_style_list(Path(name))
     return filter_candidates(found, genres or (), without_living)

@@ -15,9 +15,9 @@ from rich.text import Text
 from .terminal import say
 
 if TYPE_CHECKING:
-    from ..remembered import RememberedChoice
-    from ..style_bank import Style, StyleBank
-    from ..target_style import TargetStyle
+    from ..styles.bank import Style, StyleBank
+    from ..styles.memory import RememberedChoice
+    from ..styles.target import TargetStyle
 
 CHART_COLUMNS = 50
 SHOWN_AT_ONCE = 60
@@ -26,7 +26,7 @@ _BARS = " ▁▂▃▄▅▆▇█"
 
 def warn_of_few_works(count: int) -> None:
     """Say so when an artist's centroid rests on fewer than five works."""
-    from ..target_style import WORKS_FOR_A_STYLE
+    from ..styles.target import WORKS_FOR_A_STYLE
 
     if count < WORKS_FOR_A_STYLE:
         works = "one work" if count == 1 else f"{count} works"

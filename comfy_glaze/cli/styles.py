@@ -52,11 +52,11 @@ def rank_styles_command(
 
     The target style is drawn among those between the 50th and the 75th percentile.
     """
-    from ..artwork import find_artworks
-    from ..builtin_bank import bank_for
-    from ..encoders import load_encoder
-    from ..portfolio import choose_device, rank_works
-    from ..target_style import HIGH, LOW, in_band
+    from ..files.artwork import find_artworks
+    from ..networks.encoders import load_encoder
+    from ..portfolio.engine import choose_device, rank_works
+    from ..styles.builtin_bank import bank_for
+    from ..styles.target import HIGH, LOW, in_band
 
     with one_sentence():
         found = [source for source, _ in find_artworks(sources)]
@@ -71,7 +71,7 @@ def rank_styles_command(
 @styles_app.command()
 def remembered() -> None:
     """Show the target style that is remembered for each artist."""
-    from ..remembered import memory_file, remembered_choices
+    from ..styles.memory import memory_file, remembered_choices
 
     with one_sentence():
         choices = remembered_choices()
@@ -92,10 +92,10 @@ def remember(
 
     Works that were cloaked towards another style do not change: cloak them again.
     """
-    from ..bank_file import load_style_bank
-    from ..candidates import find_known_style
-    from ..remembered import remember_choice, remembered_choice
-    from ..target_style import TargetStyle
+    from ..styles.bank_file import load_style_bank
+    from ..styles.candidates import find_known_style
+    from ..styles.memory import remember_choice, remembered_choice
+    from ..styles.target import TargetStyle
 
     with one_sentence():
         others = load_style_bank(bank).styles if bank else ()
@@ -109,7 +109,7 @@ def remember(
 @styles_app.command()
 def forget(artist: ArtistArgument) -> None:
     """Forget the target style of an artist; the next cloak chooses one anew."""
-    from ..remembered import forget_choice
+    from ..styles.memory import forget_choice
 
     with one_sentence():
         before = forget_choice(artist)

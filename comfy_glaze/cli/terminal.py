@@ -11,11 +11,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from ..formats import named
+from ..files.formats import named
 
 if TYPE_CHECKING:
-    from ..retention import Retention
-    from ..target_style import TargetStyle
+    from ..countermeasures.retention import Retention
+    from ..styles.target import TargetStyle
 
 results = Console()
 log = Console(stderr=True)

@@ -2,7 +2,7 @@
 
 Each one keeps a picture's size and range, gives the same pixels for the same seed, and returns
 8-bit values, as a saved file would hold them.  Encoders are real ones (Pillow); the differentiable
-stand-ins that a robust cloak is optimised against live in :mod:`comfy_glaze.robustness`.
+stand-ins that a robust cloak is optimised against live in :mod:`comfy_glaze.cloaking.robustness`.
 """
 
 from __future__ import annotations

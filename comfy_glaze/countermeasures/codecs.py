@@ -9,15 +9,7 @@ from PIL import Image, features
 from torch import Tensor
 
 from ..images import size_with_short_side
-from .tools import (
-    Apply,
-    Countermeasure,
-    CountermeasureError,
-    Tools,
-    from_pillow,
-    times,
-    to_pillow,
-)
+from .tools import Apply, Countermeasure, CountermeasureError, Tools, from_pillow, times, to_pillow
 
 SUBSAMPLING = {"444": 0, "420": 2}  # Pillow's numbers
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..images import resize
-from ..style_transfer import load_pipeline
+from ..styles.transfer import load_pipeline
 from .filters import gaussian_noise
 from .tools import Countermeasure, CountermeasureError, Tools, required
 

@@ -16,17 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..perceptual import PerceptualMetric, load_metric, trunk_file
+from ..networks.perceptual import PerceptualMetric, load_metric, trunk_file
 from .codecs import encoded
 from .filters import gaussian_noise
-from .tools import (
-    Countermeasure,
-    CountermeasureError,
-    Tools,
-    from_pillow,
-    required,
-    to_pillow,
-)
+from .tools import Countermeasure, CountermeasureError, Tools, from_pillow, required, to_pillow
 
 
 def package_file(package: str, *inside: str) -> Path:

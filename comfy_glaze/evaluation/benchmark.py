@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..captions import Work
-from ..cloak import CloakSettings
-from ..report import write_json
+from ..cloaking.cloak import CloakSettings
+from ..networks.captions import Work
+from ..portfolio.report import write_json
 from .experiment import pictures_of, run_cell
 from .figures import write_grid
 from .generation import Generation

@@ -16,16 +16,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..artwork import load_artwork
-from ..captions import Work, replaced, split_works, works_as_json
-from ..report import write_json
+from ..files.artwork import load_artwork
+from ..judges.features import grams, kernel_distance, noise_level, style_distances
+from ..networks.captions import Work, replaced, split_works, works_as_json
+from ..portfolio.report import write_json
 from .generation import generate, planned
 from .generators import load_generator
 from .lab import Artist, Lab, OnProgress, Progress
 from .mimicry import TrainingStep, fine_tune
 from .prompt_inversion import Inverter, inverted_captions
 from .scenarios import Scenario
-from .style_features import grams, kernel_distance, noise_level, style_distances
 from .training_data import training_pixels
 from .training_works import digest, found, slug, training_works
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-from ..artwork import atomic_write
+from ..files.atomic import atomic_write
 
 CELL = 160  # px: the side of a picture in the grid
 _GAP, _LABEL, _HEAD = 8, 220, 34

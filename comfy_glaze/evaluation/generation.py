@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..artwork import Artwork, save_artwork
+from ..files.artwork import Artwork, save_artwork
 from ..images import to_grid
 
 

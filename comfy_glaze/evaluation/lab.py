@@ -9,17 +9,17 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..captions import Work
-from ..cloak import CloakSettings
-from ..encoders import Encoder
-from ..perceptual import PerceptualMetric
-from ..style_bank import Style
-from ..style_transfer import StyleTransfer
+from ..cloaking.cloak import CloakSettings
+from ..judges.features import FeatureExtractor
+from ..judges.genres import Classifier
+from ..networks.captions import Work
+from ..networks.encoders import Encoder
+from ..networks.perceptual import PerceptualMetric
+from ..styles.bank import Style
+from ..styles.transfer import StyleTransfer
 from .generation import Generation
-from .genre_shift import Classifier
 from .mimicry import FineTuning
 from .prompt_inversion import Inverter
-from .style_features import FeatureExtractor
 
 Countermeasure = Callable[[Tensor, int], Tensor]
 """From images (B, 3, H, W) in [0, 1] and a seed to images of the same range."""

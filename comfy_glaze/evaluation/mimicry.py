@@ -17,10 +17,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..artwork import atomic_write
-from ..captions import Work, works_as_json
-from ..encoders import fingerprint_of
-from ..report import write_json
+from ..files.atomic import atomic_write
+from ..networks.captions import Work, works_as_json
+from ..networks.encoders import fingerprint_of
+from ..portfolio.report import write_json
 from .generation import Generation, generate
 from .generators import predict
 from .training_data import Shelf, seed_of

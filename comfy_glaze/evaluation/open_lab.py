@@ -9,29 +9,22 @@ from typing import Any
 
 from torch import Tensor
 
-from ..artwork import Artwork, find_artworks, save_artwork
-from ..budget import Budget
-from ..captions import caption_works
-from ..content import content_pictures
-from ..countermeasures import (
-    COUNTERMEASURES,
-    Case,
-    CountermeasureError,
-    Tools,
-    apply_countermeasure,
-    available,
-    parse_cases,
-)
-from ..encoders import load_encoder
-from ..perceptual import load_metric
-from ..portfolio import open_studio
+from ..cloaking.budget import Budget
+from ..countermeasures import COUNTERMEASURES, Case, apply_countermeasure, available, parse_cases
+from ..countermeasures.tools import CountermeasureError, Tools
+from ..files.artwork import Artwork, find_artworks, save_artwork
+from ..files.bundled import content_pictures
+from ..judges.features import load_features
+from ..judges.genres import Classifier, load_clip, usual_genre
+from ..judges.probe import load_probe
+from ..networks.captions import caption_works
+from ..networks.encoders import load_encoder
+from ..networks.perceptual import load_metric
+from ..portfolio.engine import open_studio
 from .benchmark import Preset
-from .genre_shift import Classifier, load_clip, usual_genre
 from .lab import Artist, Countermeasure, Lab
 from .prompt_inversion import load_inverter
 from .scenarios import Scenario
-from .style_features import load_features
-from .style_probe import load_probe
 from .training_data import training_pixels
 
 TEXTURE = "st-lpips-vgg"
@@ -48,7 +41,7 @@ class LabRequest:
         preset: how mimics train and draw.
         checkpoint: the generator that mimics start from.
         artist: the name in the captions.
-        captions: see :func:`comfy_glaze.captions.caption_works`.
+        captions: see :func:`comfy_glaze.networks.captions.caption_works`.
         genre: the artist's; None to take what the works are ranked as most often.
         clip, probe: what names genres; neither for the measures that need no names.
         style: the cloaks' target, or ``auto``.

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .intervals import Interval, mean_interval
+from ..judges.intervals import Interval, mean_interval
 
 KNOWN = 20
 """Originals that the mimic is sure of, as in the paper."""

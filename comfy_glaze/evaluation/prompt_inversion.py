@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..transformers_models import ModelError, load_towers, tensor_of
+from ..networks.transformers_models import ModelError, load_towers, tensor_of
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,9 +21,9 @@ from typing import Any
 
 from PIL import Image
 
-from ..artwork import atomic_write
-from ..report import write_json
-from .intervals import Interval, share_interval
+from ..files.atomic import atomic_write
+from ..judges.intervals import Interval, share_interval
+from ..portfolio.report import write_json
 
 LEVELS = (
     "not successful at all",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from ..artwork import atomic_write
+from ..files.atomic import atomic_write
 
 _LABEL, _BAR, _ROW, _MARGIN = 220, 560, 22, 16
 _INK, _FAINT, _PAPER = (32, 33, 36), (206, 208, 212), (250, 249, 247)

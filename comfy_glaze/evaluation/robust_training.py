@@ -21,9 +21,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..encoders import ENCODERS, Encoder, encoder_from_module
-from ..measures import feature_distance
-from ..report import write_json
+from ..cloaking.measures import feature_distance
+from ..networks.encoders import ENCODERS, Encoder, encoder_from_module
+from ..portfolio.report import write_json
 
 VARIANTS = ("retrain", "keep")
 
@@ -58,7 +58,8 @@ class RobustTraining:
 
 
 def encode(model: Any, images: Tensor) -> Tensor:
-    """Features of a whole diffusers autoencoder, as :mod:`comfy_glaze.encoders` has them."""
+    """Features of a whole diffusers autoencoder, as :mod:`comfy_glaze.networks.encoders` has
+    them."""
     return ENCODERS[type(model).__name__](model, images)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from ..budget import PRESETS, Budget
+from ..cloaking.budget import PRESETS, Budget
 from ..images import LEVELS
 
 CAPS: dict[float, float | None] = {
@@ -29,8 +29,8 @@ class Scenario:
 
     Attributes:
         name: as the table shows it.
-        system: a key of :data:`comfy_glaze.baselines.SYSTEMS`, ``none``, or the name of an entry
-            whose cloaked pictures were made elsewhere.
+        system: a key of :data:`comfy_glaze.cloaking.systems.SYSTEMS`, ``none``, or the name of an
+            entry whose cloaked pictures were made elsewhere.
         limit: p; the cap is that of :data:`CAPS`.
         share: of the mimic's training works that are cloaked, 0 to 1.
         before: a countermeasure that the mimic applies to its training works, with its amount as
@@ -39,9 +39,9 @@ class Scenario:
         steps: of fine-tuning; None for the lab's own number.
         encoder: the artist's, where it is not the mimic's.
         images_per_caption: None for the lab's own number.
-        preset: a key of :data:`comfy_glaze.budget.PRESETS`, whose limit, cap and spared even ground
-            then take the place of ``limit`` and its uniform cap.
-        robustness: of the cloak, a key of :data:`comfy_glaze.robustness.ROBUSTNESS`.
+        preset: a key of :data:`comfy_glaze.cloaking.budget.PRESETS`, whose limit, cap and spared
+            even ground then take the place of ``limit`` and its uniform cap.
+        robustness: of the cloak, a key of :data:`comfy_glaze.cloaking.robustness.ROBUSTNESS`.
         inverted: whether the mimic asks with words that are found for the training works (see
             :mod:`comfy_glaze.evaluation.prompt_inversion`) and not with the artist's name.
     """

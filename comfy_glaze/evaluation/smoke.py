@@ -10,14 +10,14 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ..artwork import Artwork, save_artwork
-from ..content import content_pictures
+from ..files.artwork import Artwork, save_artwork
+from ..files.bundled import content_pictures
 from ..images import resize
-from ..style_bank import Style, builtin_styles
-from ..style_transfer import StyleTransfer, load_style_transfer
+from ..judges.features import load_features
+from ..judges.probe import fit_probe, save_probe
+from ..styles.bank import Style, builtin_styles
+from ..styles.transfer import StyleTransfer, load_style_transfer
 from .small_generator import SIZES, build_generator
-from .style_features import load_features
-from .style_probe import fit_probe, save_probe
 
 SIDE = 96  # px
 _STYLES = ("Blue woodblock print", "Sepia chalk", "Pink and black cut-outs")

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..budget import Budget
-from ..cloak import CloakSettings, CloakStep, OnStep, fast_dtype, optimize_cloak
-from ..encoders import Encoder, encoder_from_module
-from ..measures import Measures
-from ..perceptual import PerceptualMetric
+from ..cloaking.budget import Budget
+from ..cloaking.cloak import CloakSettings, CloakStep, OnStep, fast_dtype, optimize_cloak
+from ..cloaking.measures import Measures
+from ..networks.encoders import Encoder, encoder_from_module
+from ..networks.perceptual import PerceptualMetric
 
 MIB = 2**20
 

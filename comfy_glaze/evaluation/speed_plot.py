@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from ..artwork import atomic_write
+from ..files.atomic import atomic_write
 from .speed import TimedCloak
 
 _WIDTH, _HEIGHT = 880, 520

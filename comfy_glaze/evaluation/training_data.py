@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..artwork import load_artwork
-from ..captions import Work
+from ..files.artwork import load_artwork
 from ..images import resize
+from ..networks.captions import Work
 from .generators import Prompts, encode_images, encode_prompts
 
 

@@ -10,13 +10,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from ..artwork import Artwork, load_artwork, save_artwork
-from ..baselines import cloak_as
-from ..captions import Work, replaced, works_as_json
-from ..encoders import Encoder
+from ..cloaking.measures import pixel_change, worst_perceptual
+from ..cloaking.systems import cloak_as
+from ..files.artwork import Artwork, load_artwork, save_artwork
 from ..images import resize
-from ..measures import pixel_change, worst_perceptual
-from ..report import write_json
+from ..networks.captions import Work, replaced, works_as_json
+from ..networks.encoders import Encoder
+from ..portfolio.report import write_json
 from .lab import Artist, Countermeasure, Lab, OnProgress, Progress
 from .scenarios import Scenario
 

@@ -20,16 +20,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...comfy_glaze.countermeasures import Tools
-from ...comfy_glaze.encoders import (
+from ...comfy_glaze.countermeasures.tools import Tools
+from ...comfy_glaze.images import views_of
+from ...comfy_glaze.networks.encoders import (
     Encoder,
     EncoderError,
     combine_encoders,
     fingerprint_of,
     load_round_trip,
 )
-from ...comfy_glaze.images import views_of
-from ...comfy_glaze.perceptual import PerceptualMetric, load_metric
+from ...comfy_glaze.networks.perceptual import PerceptualMetric, load_metric
 from ..sockets import Ensemble
 from .files import vae_path
 from .memory import at_work, patcher_of, recomputed, should_recompute, with_less_memory

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import folder_paths
 
-from ...comfy_glaze.artwork import SUFFIXES, ArtworkError
+from ...comfy_glaze.files.formats import SUFFIXES, ArtworkError
 
 STYLE_BANKS = "glaze_style_banks"
 folder_paths.add_model_folder_path(

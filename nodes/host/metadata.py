@@ -9,7 +9,7 @@ from typing import Any
 from comfy.cli_args import args
 from PIL import ExifTags, Image
 
-from ...comfy_glaze.artwork import Artwork
+from ...comfy_glaze.files.artwork import Artwork
 
 
 def graph_of(hidden: Any) -> dict[str, str]:

@@ -12,8 +12,8 @@ import latent_preview
 from torch import Tensor
 
 from ...comfy_glaze.images import resize, size_with_short_side
-from ...comfy_glaze.style_bank import Style
-from ...comfy_glaze.style_transfer import StyleTransfer, StyleTransferError
+from ...comfy_glaze.styles.bank import Style
+from ...comfy_glaze.styles.transfer import StyleTransfer, StyleTransferError
 
 SAMPLERS: list[str] = list(comfy.samplers.KSampler.SAMPLERS)
 SCHEDULERS: list[str] = list(comfy.samplers.KSampler.SCHEDULERS)

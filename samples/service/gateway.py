@@ -22,7 +22,8 @@ from typing import Any
 
 from comfy_client import Comfy, ServiceError, load_graph
 
-from comfy_glaze.artwork import FORMATS, ArtworkError, load_artwork
+from comfy_glaze.files.artwork import load_artwork
+from comfy_glaze.files.formats import FORMATS, ArtworkError
 
 PRESETS = ("gallery", "default", "strong")
 PASSED_OVER = 1_000_000  # bytes of a refused upload that are read, and dropped

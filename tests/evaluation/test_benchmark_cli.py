@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from comfy_glaze.artwork import Artwork, load_artwork, save_artwork
 from comfy_glaze.cli import app
 from comfy_glaze.evaluation.rating import key_file
+from comfy_glaze.files.artwork import Artwork, load_artwork, save_artwork
 
 from ..conftest import smooth_picture
 

@@ -12,25 +12,25 @@ import pytest
 import torch
 from torch import Tensor
 
-from comfy_glaze.artwork import Artwork, load_artwork, save_artwork
-from comfy_glaze.budget import PRESETS
-from comfy_glaze.captions import Work, split_works
-from comfy_glaze.cloak import CloakSettings
-from comfy_glaze.encoders import load_encoder
+from comfy_glaze.cloaking.budget import PRESETS
+from comfy_glaze.cloaking.cloak import CloakSettings
 from comfy_glaze.evaluation.benchmark import enter, run_grid, world_of
 from comfy_glaze.evaluation.experiment import run_cell
 from comfy_glaze.evaluation.generation import Generation
-from comfy_glaze.evaluation.genre_shift import Classifier
 from comfy_glaze.evaluation.lab import Artist, Lab
 from comfy_glaze.evaluation.mimicry import FineTuning
 from comfy_glaze.evaluation.prompt_inversion import Inverter, inverted_captions
 from comfy_glaze.evaluation.scenarios import CAPS, GLAZE, GRIDS, PLAIN, Scenario, with_encoder
-from comfy_glaze.evaluation.style_features import load_features
 from comfy_glaze.evaluation.tables import fall, markdown, read_tables, summarise
+from comfy_glaze.files.artwork import Artwork, load_artwork, save_artwork
 from comfy_glaze.images import to_grid
-from comfy_glaze.perceptual import load_metric
-from comfy_glaze.style_bank import Style
-from comfy_glaze.style_transfer import StyleTransfer
+from comfy_glaze.judges.features import load_features
+from comfy_glaze.judges.genres import Classifier
+from comfy_glaze.networks.captions import Work, split_works
+from comfy_glaze.networks.encoders import load_encoder
+from comfy_glaze.networks.perceptual import load_metric
+from comfy_glaze.styles.bank import Style
+from comfy_glaze.styles.transfer import StyleTransfer
 
 from ..conftest import smooth_picture
 

@@ -12,7 +12,16 @@ import pytest
 import torch
 import transformers
 
-from comfy_glaze.evaluation.genre_shift import (
+from comfy_glaze.evaluation.outliers import detect, is_outlier
+from comfy_glaze.evaluation.prompt_inversion import load_inverter
+from comfy_glaze.judges.features import (
+    grams,
+    kernel_distance,
+    load_features,
+    noise_level,
+    style_distances,
+)
+from comfy_glaze.judges.genres import (
     DIGITAL_GENRES,
     GENRES,
     WIKIART_GENRES,
@@ -22,19 +31,10 @@ from comfy_glaze.evaluation.genre_shift import (
     load_clip,
     usual_genre,
 )
-from comfy_glaze.evaluation.intervals import mean_interval, share_interval
-from comfy_glaze.evaluation.outliers import detect, is_outlier
-from comfy_glaze.evaluation.prompt_inversion import load_inverter
-from comfy_glaze.evaluation.style_features import (
-    grams,
-    kernel_distance,
-    load_features,
-    noise_level,
-    style_distances,
-)
-from comfy_glaze.evaluation.style_probe import fit_probe, load_probe, save_probe
-from comfy_glaze.perceptual import load_metric
-from comfy_glaze.transformers_models import ModelError, load_text_matcher
+from comfy_glaze.judges.intervals import mean_interval, share_interval
+from comfy_glaze.judges.probe import fit_probe, load_probe, save_probe
+from comfy_glaze.networks.perceptual import load_metric
+from comfy_glaze.networks.transformers_models import ModelError, load_text_matcher
 
 from ..conftest import smooth_picture
 from ..tiny_clip import write_clip

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import torch
 
-from comfy_glaze.artwork import Artwork, load_artwork, save_artwork
-from comfy_glaze.captions import Work
 from comfy_glaze.evaluation.generation import Generation, generate
 from comfy_glaze.evaluation.generators import Prompts, load_generator
 from comfy_glaze.evaluation.mimicry import FineTuning, fine_tune, load_mimic
 from comfy_glaze.evaluation.training_data import Shelf, training_pixels
+from comfy_glaze.files.artwork import Artwork, load_artwork, save_artwork
+from comfy_glaze.networks.captions import Work
 
 from ..conftest import smooth_picture
 

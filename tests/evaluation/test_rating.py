@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from comfy_glaze.artwork import Artwork, save_artwork
 from comfy_glaze.evaluation.rating import Attempt, key_file, make_kit, success_rates
+from comfy_glaze.files.artwork import Artwork, save_artwork
 
 from ..conftest import smooth_picture
 

@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from comfy_glaze.encoders import embedded_autoencoder
 from comfy_glaze.evaluation.robust_training import (
     RobustTraining,
     encode,
@@ -18,6 +17,7 @@ from comfy_glaze.evaluation.robust_training import (
     train_robustly,
 )
 from comfy_glaze.images import to_grid
+from comfy_glaze.networks.encoders import embedded_autoencoder
 
 from ..conftest import smooth_picture
 

@@ -11,12 +11,12 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from comfy_glaze.budget import Budget
 from comfy_glaze.cli import app
-from comfy_glaze.cloak import CloakSettings
-from comfy_glaze.encoders import Encoder
+from comfy_glaze.cloaking.budget import Budget
+from comfy_glaze.cloaking.cloak import CloakSettings
 from comfy_glaze.evaluation.speed import TimedCloak, compare_methods, ratios, raw_speed
 from comfy_glaze.evaluation.speed_plot import write_plot
+from comfy_glaze.networks.encoders import Encoder
 
 from ..conftest import ARTWORKS, smooth_picture
 

@@ -11,9 +11,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from comfy_glaze.bank_file import save_style_bank
-from comfy_glaze.encoders import load_encoder
-from comfy_glaze.style_bank import StyleBank, builtin_styles, centroid_of
+from comfy_glaze.networks.encoders import load_encoder
+from comfy_glaze.styles.bank import StyleBank, builtin_styles, centroid_of
+from comfy_glaze.styles.bank_file import save_style_bank
 
 Shapes = dict[str, tuple[int, ...]]
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from comfy_glaze.artwork import load_artwork
-from comfy_glaze.perceptual import load_metric
+from comfy_glaze.files.artwork import load_artwork
+from comfy_glaze.networks.perceptual import load_metric
 
 from ..conftest import ARTWORKS
 from .graphs import cloak_graph, look, node, rehearsal_graph

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from comfy_glaze.budget import PRESETS
+from comfy_glaze.cloaking.budget import PRESETS
 
 from ..conftest import ARTWORKS
 from .conftest import ROOT

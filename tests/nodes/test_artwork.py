@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from comfy_glaze.artwork import load_artwork
+from comfy_glaze.files.artwork import load_artwork
 
 from ..conftest import ARTWORKS
 from .conftest import Pack, host_picture

@@ -26,7 +26,7 @@ def test_the_built_in_engine_draws_its_styles(pack: Pack) -> None:
     assert {style.genre for style in bank.styles} == {"Impressionism", "Pop Art"}
     assert len(bank.thumbnails) == len(bank.styles) == 4
     file = pack.base / "models" / "glaze_style_banks" / "my-styles.safetensors"
-    load = pack.module("comfy_glaze.bank_file").load_style_bank
+    load = pack.module("comfy_glaze.styles.bank_file").load_style_bank
     assert torch.equal(load(file).centroids, bank.centroids)
     assert list(file.parent.iterdir()) == [file]
 
@@ -87,12 +87,12 @@ def test_a_bank_stays_in_its_folder(pack: Pack, name: str, tmp_path: Path) -> No
 
 
 def test_a_loaded_bank_is_filtered(pack: Pack, monkeypatch: pytest.MonkeyPatch) -> None:
-    style = pack.module("comfy_glaze.style_bank").Style
+    style = pack.module("comfy_glaze.styles.bank").Style
     names = ("Claude Monet", "Yayoi Kusama", None)
     styles = tuple(style(f"S{n}", f"G{n}", artist, "p", None) for n, artist in enumerate(names))
-    banks = pack.module("comfy_glaze.style_bank").StyleBank
+    banks = pack.module("comfy_glaze.styles.bank").StyleBank
     file = pack.base / "models" / "b.safetensors"
-    pack.module("comfy_glaze.bank_file").save_style_bank(
+    pack.module("comfy_glaze.styles.bank_file").save_style_bank(
         banks(styles, torch.zeros(3, 2), "e", "0" * 16), file
     )
     monkeypatch.setattr(pack.module("nodes.style"), "style_bank_path", lambda name: file)

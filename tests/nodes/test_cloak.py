@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from comfy_glaze.budget import PRESETS
+from comfy_glaze.cloaking.budget import PRESETS
 
 from .conftest import Pack, host_picture
 from .stand_ins import VAE, Interrupt, OutOfMemory, host_vae

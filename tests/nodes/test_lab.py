@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from comfy_glaze.evaluation.genre_shift import GENRES, from_towers
-from comfy_glaze.evaluation.style_features import load_features
-from comfy_glaze.evaluation.style_probe import fit_probe, save_probe
+from comfy_glaze.judges.features import load_features
+from comfy_glaze.judges.genres import GENRES, from_towers
+from comfy_glaze.judges.probe import fit_probe, save_probe
 
 from .conftest import Pack, host_picture
 from .stand_ins import Interrupt, host_vae

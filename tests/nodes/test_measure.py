@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from comfy_glaze.countermeasures import COUNTERMEASURES, LABELS, SETS, apply_countermeasure
-from comfy_glaze.countermeasures.plain_words import AMOUNTS
+from comfy_glaze.countermeasures import COUNTERMEASURES, apply_countermeasure
+from comfy_glaze.countermeasures.plain_words import AMOUNTS, LABELS, SETS
 from comfy_glaze.images import LEVELS
 
 from .conftest import ROOT, Pack, host_picture

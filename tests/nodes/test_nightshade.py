@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from comfy_glaze.budget import NIGHTSHADE
+from comfy_glaze.cloaking.budget import NIGHTSHADE
 
 from .conftest import Pack, host_picture
 from .stand_ins import Interrupt, host_vae

@@ -58,10 +58,10 @@ def test_the_choice_is_remembered_for_an_artist(pack: Pack) -> None:
     named = next(name for name in names if [name] != first)
     choose(pack, artist=["Ada"], style=[named])
     assert choose(pack, artist=["Ada"]).ui["glaze_chosen"] == [named]
-    pack.module("comfy_glaze.remembered").remember_choice(
+    pack.module("comfy_glaze.styles.memory").remember_choice(
         "Ada", choose(pack, style=first).args[0].target
     )
-    memory = pack.module("comfy_glaze.remembered").memory_file()
+    memory = pack.module("comfy_glaze.styles.memory").memory_file()
     memory.write_text(memory.read_text("utf-8").replace(first[0], named), encoding="utf-8")
     assert node.fingerprint_inputs(artist=["Ada"], style=["auto"]) != before
 

@@ -34,11 +34,11 @@ from world import (
     world_styles,
 )
 
-from comfy_glaze.artwork import Artwork, load_artwork, save_artwork
+from comfy_glaze.files.artwork import Artwork, load_artwork, save_artwork
 from comfy_glaze.images import resize
-from comfy_glaze.report import write_json
-from comfy_glaze.style_bank import Style, builtin_styles
-from comfy_glaze.style_transfer import StyleTransfer, load_style_transfer
+from comfy_glaze.portfolio.report import write_json
+from comfy_glaze.styles.bank import Style, builtin_styles
+from comfy_glaze.styles.transfer import StyleTransfer, load_style_transfer
 
 PARTS = (("world", 0.72), ("judge-train", 0.1), ("judge-test", 0.06), ("works", 0.12))
 

@@ -25,9 +25,7 @@ from torch import Tensor
 from train_generator import works_of_the_world
 from world import ARTISTS, UNSTYLED, WORLDS, World, arguments, folder_of, read_grid
 
-from comfy_glaze.artwork import Artwork, load_artwork, save_artwork
-from comfy_glaze.baselines import cloak_as
-from comfy_glaze.encoders import embedded_autoencoder
+from comfy_glaze.cloaking.systems import cloak_as
 from comfy_glaze.evaluation.benchmark import run_grid
 from comfy_glaze.evaluation.generators import load_generator
 from comfy_glaze.evaluation.lab import Artist, Lab
@@ -40,9 +38,11 @@ from comfy_glaze.evaluation.robust_training import (
     train_robustly,
 )
 from comfy_glaze.evaluation.scenarios import GLAZE, PLAIN
-from comfy_glaze.portfolio import choose_device
-from comfy_glaze.report import write_json
-from comfy_glaze.style_bank import Style
+from comfy_glaze.files.artwork import Artwork, load_artwork, save_artwork
+from comfy_glaze.networks.encoders import embedded_autoencoder
+from comfy_glaze.portfolio.engine import choose_device
+from comfy_glaze.portfolio.report import write_json
+from comfy_glaze.styles.bank import Style
 
 Pairs = list[tuple[Tensor, Tensor]]
 

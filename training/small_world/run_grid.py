@@ -16,22 +16,22 @@ from typing import Any
 import torch
 from world import ARTISTS, UNSTYLED, WORLDS, World, arguments, caption, folder_of, read_grid
 
-from comfy_glaze.budget import Budget
-from comfy_glaze.builtin_bank import builtin_bank
-from comfy_glaze.captions import Work
-from comfy_glaze.cloak import CloakSettings
-from comfy_glaze.countermeasures import Tools
-from comfy_glaze.encoders import Encoder, load_encoder
+from comfy_glaze.cloaking.budget import Budget
+from comfy_glaze.cloaking.cloak import CloakSettings
+from comfy_glaze.countermeasures.tools import Tools
 from comfy_glaze.evaluation.benchmark import CellProgress, run_grid, world_of
 from comfy_glaze.evaluation.lab import Artist, Lab
 from comfy_glaze.evaluation.open_lab import TEXTURE, countermeasures_of
 from comfy_glaze.evaluation.scenarios import GRIDS, Scenario
-from comfy_glaze.evaluation.style_features import load_features
-from comfy_glaze.evaluation.style_probe import load_probe
-from comfy_glaze.perceptual import load_metric
-from comfy_glaze.portfolio import choose_device, rank_works
-from comfy_glaze.style_transfer import load_style_transfer
-from comfy_glaze.target_style import select_target_style
+from comfy_glaze.judges.features import load_features
+from comfy_glaze.judges.probe import load_probe
+from comfy_glaze.networks.captions import Work
+from comfy_glaze.networks.encoders import Encoder, load_encoder
+from comfy_glaze.networks.perceptual import load_metric
+from comfy_glaze.portfolio.engine import choose_device, rank_works
+from comfy_glaze.styles.builtin_bank import builtin_bank
+from comfy_glaze.styles.target import select_target_style
+from comfy_glaze.styles.transfer import load_style_transfer
 
 
 def artists_of(folder: Path, names: list[str], encoder: Encoder) -> list[Artist]:

@@ -31,23 +31,23 @@ from torch import device as Device
 from train_generator import works_of_the_world
 from world import UNSTYLED, WORLDS, World, arguments, caption, folder_of, read_grid, world_styles
 
-from comfy_glaze.anchors import fitted
-from comfy_glaze.artwork import Artwork, load_artwork, save_artwork
-from comfy_glaze.budget import NIGHTSHADE, Budget
-from comfy_glaze.captions import Work
-from comfy_glaze.cloak import CloakSettings, optimize_cloak
-from comfy_glaze.encoders import load_encoder
+from comfy_glaze.cloaking.budget import NIGHTSHADE, Budget
+from comfy_glaze.cloaking.cloak import CloakSettings, optimize_cloak
 from comfy_glaze.evaluation.generation import generate
 from comfy_glaze.evaluation.generators import load_generator
-from comfy_glaze.evaluation.intervals import Interval, mean_interval, share_interval
 from comfy_glaze.evaluation.mimicry import FineTuning, TrainingStep, fine_tune
 from comfy_glaze.evaluation.retention_plot import write_bars
 from comfy_glaze.evaluation.scenarios import CAPS
-from comfy_glaze.evaluation.style_probe import load_probe
-from comfy_glaze.perceptual import load_metric
-from comfy_glaze.portfolio import choose_device
-from comfy_glaze.report import write_json
-from comfy_glaze.style_transfer import StyleTransfer, load_style_transfer
+from comfy_glaze.files.artwork import Artwork, load_artwork, save_artwork
+from comfy_glaze.judges.intervals import Interval, mean_interval, share_interval
+from comfy_glaze.judges.probe import load_probe
+from comfy_glaze.networks.captions import Work
+from comfy_glaze.networks.encoders import load_encoder
+from comfy_glaze.networks.perceptual import load_metric
+from comfy_glaze.poison.anchors import fitted
+from comfy_glaze.portfolio.engine import choose_device
+from comfy_glaze.portfolio.report import write_json
+from comfy_glaze.styles.transfer import StyleTransfer, load_style_transfer
 
 COUNTS = (0, 25, 50, 100, 200)
 ARMS = ("nightshade", "mislabelled")

@@ -14,7 +14,7 @@ from typing import Any
 
 from comfy_glaze.evaluation.generation import Generation
 from comfy_glaze.evaluation.mimicry import FineTuning
-from comfy_glaze.style_bank import Style, builtin_styles
+from comfy_glaze.styles.bank import Style, builtin_styles
 
 ARTISTS = {
     "vell": "Blue woodblock print",

@@ -1,0 +1,255 @@
+"""What a cloak achieves and costs, measured on pixels that a file holds.
+
+Words (all per image): the feature distance d(a, b) is the mean over feature elements of (a − b)²;
+the shift is s = 1 − d(Φ(cloaked), Φ(styled)) / d(Φ(original), Φ(styled)), 0 for an untouched
+picture and 1 when the features are the styled picture's.  Both are taken on the views of
+:func:`measured_views`, one after another, so that a large picture needs no more memory than one
+view does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from ..images import View, bands, check_images, views_of
+from ..networks.encoders import Encoder
+from ..networks.perceptual import PerceptualMetric, Reference
+from .objectives import OBJECTIVES, Objective
+
+MEASURED_TILES = 9
+"""The most native tiles that are measured; a picture of at most 1536 × 1536 px has no more."""
+
+
+@dataclass(frozen=True)
+class Measures:
+    """The measures of one cloaked picture.
+
+    Attributes:
+        shift_512: shift of the whole picture, its short side at 512 px (smaller ones as they are).
+        shift_native: mean shift over the measured native 512 px tiles; the same number as
+            ``shift_512`` for small pictures.
+        perceptual: the metric's worst value over the measured views; None without a metric.
+        linf: largest change of a pixel value, in [0, 1] units (8/255 means eight grey levels).
+        psnr: peak signal-to-noise ratio in dB; None when nothing changed.
+        distance_before, distance_after: feature distances to the styled picture, whole picture.
+        tiles, tiles_measured: how many native tiles cover the picture (0 for a small one), and how
+            many of them were measured.
+    """
+
+    shift_512: float
+    shift_native: float
+    perceptual: float | None
+    linf: float
+    psnr: float | None
+    distance_before: float
+    distance_after: float
+    tiles: int = 0
+    tiles_measured: int = 0
+
+
+def feature_distance(features: Tensor, others: Tensor) -> Tensor:
+    """d(a, b), (B,): the mean over all feature elements of (a − b)².
+
+    Differs: Eq. 2 writes the squared L2 norm; the mean is the same up to a constant per picture and
+    makes sizes comparable.
+    """
+    return (features - others).square().flatten(1).mean(dim=1)
+
+
+def pixel_change(original: Tensor, cloaked: Tensor) -> tuple[list[float], list[float | None]]:
+    """L∞ in [0, 1] units and PSNR in dB of each image; no PSNR where nothing changed."""
+    powers = torch.zeros(len(original), dtype=torch.float64)
+    linf = torch.zeros(len(original))
+    for band in bands(*original.shape[-2:]):
+        # on the CPU, because not every device knows float64
+        change = (band.cut(cloaked) - band.cut(original)).flatten(1).cpu()
+        powers += change.double().square().sum(dim=1)
+        linf = torch.maximum(linf, change.abs().amax(dim=1).float())
+    powers /= original[0].numel()
+    psnr = [-10 * math.log10(power) if power > 0 else None for power in powers.tolist()]
+    return linf.tolist(), psnr
+
+
+def measured_views(original: Tensor) -> tuple[View, ...]:
+    """The views on which pictures (B, 3, H, W) are measured, the whole picture first.
+
+    Up to :data:`MEASURED_TILES` native tiles all count.  Of more tiles, two thirds of that number
+    are taken evenly spread, and one third is the flattest of the rest, where a cloak shows first.
+    """
+    whole, *tiles = views_of(*original.shape[-2:])
+    if len(tiles) <= MEASURED_TILES:
+        return (whole, *tiles)
+    rows, columns = (sorted({getattr(tile, side) for tile in tiles}) for side in ("top", "left"))
+    corners = {  # R2, a sequence that falls evenly on both axes
+        (rows[int(len(rows) * (i * 0.75488 % 1))], columns[int(len(columns) * (i * 0.56984 % 1))])
+        for i in range(1, 2 * MEASURED_TILES // 3 + 1)
+    }
+    spread = [tile for tile in tiles if (tile.top, tile.left) in corners]
+    rest = [tile for tile in tiles if tile not in spread]
+    rest.sort(key=lambda tile: float(tile.cut(original).diff(dim=-1).abs().mean()))
+    chosen = {*spread, *rest[: MEASURED_TILES - len(spread)]}
+    return (whole, *(tile for tile in tiles if tile in chosen))
+
+
+@torch.no_grad()
+def worst_perceptual(original: Tensor, cloaked: Tensor, metric: PerceptualMetric) -> Tensor:
+    """The metric's worst value over the measured views, (B,)."""
+    values = [
+        metric.distance(metric.reference(view.of(original)), view.of(cloaked))
+        for view in measured_views(original)
+    ]
+    return torch.stack(values).amax(dim=0)
+
+
+@dataclass(frozen=True, eq=False)
+class ViewTarget:
+    """One view of a picture, with what never changes while its cloak does.
+
+    Attributes:
+        view: the window and its scale.
+        goal: features (B, C, h, w) that the distance is taken from: for the objective ``towards``
+            those of the styled picture in this view.
+        before: the distance's unit (B,): for ``towards`` the distance of the untouched original;
+            of a native tile at least 5% of the whole picture's, so that a tile which the style
+            hardly touches counts little.
+        objective: of the cloak.
+        reference: the metric's features of the original; None without a metric.
+    """
+
+    view: View
+    goal: Tensor
+    before: Tensor
+    objective: Objective
+    reference: Reference | None
+
+    def value(self, features: Tensor) -> Tensor:
+        """J of features of this view, (B,): 1 for the untouched original's, less for a cloak's."""
+        return self.objective.value(feature_distance(features, self.goal) / self.before)
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """An original and its styled picture, ready to be compared with many cloaked ones.
+
+    Attributes:
+        original, styled: images (B, 3, H, W) in [0, 1].
+        encoder, metric: what measures; the metric may be None.
+        views: where it measures, the whole picture first.
+        objective: a key of :data:`comfy_glaze.cloaking.objectives.OBJECTIVES`.
+    """
+
+    original: Tensor
+    styled: Tensor
+    encoder: Encoder
+    metric: PerceptualMetric | None
+    views: tuple[View, ...]
+    objective: str = "towards"
+    _kept: dict[View, ViewTarget] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    @torch.no_grad()
+    def of(
+        cls,
+        original: Tensor,
+        styled: Tensor,
+        encoder: Encoder,
+        metric: PerceptualMetric | None,
+        objective: str = "towards",
+    ) -> Comparison:
+        """Compute what is needed again and again: the whole picture's target.
+
+        Raises:
+            ValueError: wrong range or shape, sizes that differ, or a styled picture whose features
+                are those of the original, so that there is nowhere to move.
+        """
+        check_images(original, "images")
+        check_images(styled, "styled")
+        if styled.shape != original.shape:
+            raise ValueError(
+                f"styled must have the size of the images, {tuple(original.shape)}, "
+                f"but it has {tuple(styled.shape)}."
+            )
+        views = measured_views(original)
+        comparison = cls(original, styled, encoder, metric, views, objective)
+        (whole,) = comparison.keep(comparison.views[:1])
+        if not bool((whole.before > 1e-12).all()):
+            raise ValueError(
+                "The styled picture must differ from the original, but the encoder sees the "
+                "same features in both."
+            )
+        return comparison
+
+    def keep(self, views: Sequence[View]) -> tuple[ViewTarget, ...]:
+        """Compute and hold the targets of views, for as long as this comparison lives."""
+        for view in views:
+            if view not in self._kept:
+                self._kept[view] = replace(self.target(view), reference=self.reference(view))
+        return tuple(self._kept[view] for view in views)
+
+    @torch.no_grad()
+    def target(self, view: View) -> ViewTarget:
+        """What a view is compared with: as kept, or computed anew, without the reference."""
+        if view in self._kept:
+            return self._kept[view]
+        objective = OBJECTIVES[self.objective]
+        own = self.encoder(view.of(self.original))
+        styled = own if self.styled is self.original else self.encoder(view.of(self.styled))
+        before = feature_distance(own, objective.unit(own, styled))
+        if view != self.views[0]:  # a tile that the style hardly touches must not outweigh others
+            before = torch.maximum(before, 0.05 * self.target(self.views[0]).before)
+        return ViewTarget(view, objective.goal(own, styled), before, objective, None)
+
+    @torch.no_grad()
+    def reference(self, view: View) -> Reference | None:
+        """The metric's features of the original in a view, as kept or anew; None without metric."""
+        if view in self._kept:
+            return self._kept[view].reference
+        return self.metric.reference(view.of(self.original)) if self.metric else None
+
+    @torch.no_grad()
+    def perceptual(self, images: Tensor) -> Tensor:
+        """The metric's worst value over the measured views, (B,); zeros without a metric."""
+        worst = torch.zeros(images.shape[0], device=images.device)
+        for view in self.views:
+            reference = self.reference(view)
+            if self.metric and reference is not None:
+                worst = torch.maximum(worst, self.metric.distance(reference, view.of(images)))
+        return worst
+
+    @torch.no_grad()
+    def measure(self, cloaked: Tensor, perceptual: Tensor | None = None) -> tuple[Measures, ...]:
+        """Measure cloaked pictures (B, 3, H, W) in [0, 1], one result per image.
+
+        Args:
+            perceptual: the metric's worst value for these very pixels, (B,), if it is known.
+        """
+        before, after, values = [], [], []
+        for view in self.views:
+            target, features = self.target(view), self.encoder(view.of(cloaked))
+            before.append(target.before)
+            after.append(feature_distance(features, target.goal))
+            values.append(target.value(features))
+        shift = 1 - torch.stack(values)
+        native = torch.tensor([view.native for view in self.views])
+        shift_native = shift[native].mean(dim=0)
+        perceptual = self.perceptual(cloaked) if perceptual is None else perceptual
+        linf, psnr = pixel_change(self.original, cloaked)
+        return tuple(
+            Measures(
+                shift_512=float(shift[0, i]),
+                shift_native=float(shift_native[i]),
+                perceptual=float(perceptual[i]) if self.metric else None,
+                linf=linf[i],
+                psnr=psnr[i],
+                distance_before=float(before[0][i]),
+                distance_after=float(after[0][i]),
+                tiles=len(views_of(*self.original.shape[-2:])) - 1,
+                tiles_measured=len(self.views) - 1,
+            )
+            for i in range(cloaked.shape[0])
+        )

@@ -1,0 +1,118 @@
+"""What survives: the shift that a cloak still has after a countermeasure.
+
+For a countermeasure c, s_c = 1 − d(Φ(c(cloaked)), Φ(styled)) / d(Φ(c(original)), Φ(styled)): both
+pictures go through c, so that what c itself does to the features does not count.  The retention
+is s_c / s.  Where c moves pixels, as cropping does, the styled picture moves along.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..cloaking.measures import feature_distance
+from ..images import VIEW_SIZE, shrink
+from ..networks.encoders import Encoder
+from . import COUNTERMEASURES, Case, apply_countermeasure
+from .tools import Tools
+
+
+@dataclass(frozen=True)
+class Retention:
+    """One row of the table.
+
+    Attributes:
+        case: the countermeasure and its amount.
+        shifts: s_c, one for each seed (a single one where nothing is random).
+        untouched: s, the shift without any countermeasure.
+    """
+
+    case: Case
+    shifts: tuple[float, ...]
+    untouched: float
+
+    @property
+    def shift(self) -> float:
+        """Mean over seeds."""
+        return sum(self.shifts) / len(self.shifts)
+
+    @property
+    def retention(self) -> float:
+        """s_c / s, mean over seeds; 0 where there is no shift to keep."""
+        return self.shift / self.untouched if self.untouched > 0 else 0.0
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            "countermeasure": self.case.countermeasure,
+            "amount": self.case.amount,
+            "shift": self.shift,
+            "worst_seed": min(self.shifts),
+            "retention": self.retention,
+        }
+
+
+OnCase = Callable[[int, int, Case], None]
+
+
+@torch.no_grad()
+def measure_retention(
+    original: Tensor,
+    cloaks: Tensor,
+    styled: Tensor,
+    encoder: Encoder,
+    cases: Sequence[Case],
+    *,
+    seeds: Sequence[int] = (0, 1, 2),
+    tools: Tools | None = None,
+    on_case: OnCase | None = None,
+) -> list[list[Retention]]:
+    """The shift that cloaks of one picture keep under each case, in the order of the cases.
+
+    The countermeasures work on the pictures at their full size; the shift is then taken as a mimic
+    would see them, with the short side at 512 px at most.
+
+    Args:
+        original, styled: images (1, 3, H, W) in [0, 1].
+        cloaks: (N, 3, H, W) in [0, 1], N cloaked versions of the original.
+        cases: see :func:`comfy_glaze.countermeasures.parse_cases`.
+        seeds: for random countermeasures; the others run once.
+        on_case: called before each case with its number, how many there are, and the case.
+
+    Returns:
+        For each cloak a row for each case.
+
+    Raises:
+        CountermeasureError: a case that cannot run here.
+    """
+    pictures = torch.cat([cloaks, original, styled])
+    count = len(cloaks)
+
+    def shifts_of(kept: Tensor) -> list[float]:
+        *features, before, towards = (
+            encoder(shrink(picture[None].to(encoder.device), VIEW_SIZE)) for picture in kept
+        )
+        whole = feature_distance(before, towards)
+        return [1 - float(feature_distance(after, towards) / whole) for after in features]
+
+    untouched = shifts_of(pictures)
+    rows: list[list[Retention]] = [[] for _ in untouched]
+    for number, case in enumerate(cases, start=1):
+        if on_case is not None:
+            on_case(number, len(cases), case)
+        chosen = COUNTERMEASURES[case.countermeasure]
+        changing = pictures if chosen.moves else pictures[: count + 1]
+        of_seeds: list[list[float]] = []
+        for seed in seeds if chosen.random else seeds[:1]:
+            changed = apply_countermeasure(case.countermeasure, changing, case.amount, seed, tools)
+            of_seeds.append(shifts_of(torch.cat([changed, pictures[len(changed) :]])))
+        for own, shifts, whole in zip(rows, zip(*of_seeds, strict=True), untouched, strict=True):
+            own.append(Retention(case, shifts, whole))
+    return rows
+
+
+def worst_first(rows: Sequence[Retention]) -> list[Retention]:
+    """Rows from the least shift that is left to the most."""
+    return sorted(rows, key=lambda row: row.shift)

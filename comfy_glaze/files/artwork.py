@@ -1,0 +1,231 @@
+"""Artwork in and out: what a picture file holds, and how a cloaked one is written.
+
+Pixels are worked on as their *view*: upright sRGB of 8 bits.  A file of 16 bits, or in a wider
+colour space that a matrix describes, keeps its own levels beside it, and the cloak is carried back
+onto those (see :mod:`comfy_glaze.files.colour`).  A grey profile is applied, a profile made of
+tables is carried along.  What may travel of the metadata, and what is left behind because it could
+show the uncloaked original, is said in :mod:`comfy_glaze.files.exif` and
+:mod:`comfy_glaze.files.xmp`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from ..devices import give_back_memory
+from ..images import Levels, check_images, from_levels, to_levels
+from .atomic import atomic_write
+from .colour import carry, matrix_profile, view_of
+from .exif import clean, read_fields, write_block
+from .formats import (
+    DEEP,
+    FORMATS,
+    MAX_MEGAPIXELS,
+    MIN_SIDE,
+    SUFFIXES,
+    ArtworkError,
+    is_lossless,
+    is_same_file,
+    named,
+    output_format,
+    read_file,
+)
+from .reading import decode
+from .writing import Carried, encode
+from .xmp import clean_iptc, clean_xmp, with_training_statement
+
+__all__ = [
+    "FORMATS",
+    "MAX_MEGAPIXELS",
+    "MIN_SIDE",
+    "SUFFIXES",
+    "Artwork",
+    "ArtworkError",
+    "atomic_write",
+    "check_saving",
+    "find_artworks",
+    "is_lossless",
+    "load_artwork",
+    "save_artwork",
+    "saved_view",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class Artwork:
+    """A picture and all that must survive saving."""
+
+    pixels: Tensor  # (1, 3, H, W) float32 in [0, 1], exactly k/255, upright
+    alpha: Tensor | None = None  # (1, 1, H, W), on the file's own grid; None without transparency
+    format: str = "png"  # the source's real one, a key of FORMATS or READ_ONLY
+    source: Path | None = None
+    sha256: str | None = None  # of the source's bytes, hexadecimal
+    icc_profile: bytes | None = None  # the RGB profile of the file's levels; None means sRGB
+    dpi: tuple[float, float] | None = None  # horizontal and vertical, of the upright picture
+    exif: bytes | None = None  # a fresh block of what may travel
+    xmp: bytes | None = None
+    iptc: bytes | None = None
+    levels: Levels | None = None  # (H, W, 3) of the file, where they are not 255 · pixels
+
+    @property
+    def keep_clear(self) -> Tensor | None:
+        """(1, 1, H, W) float32, 1 where alpha is 0 and the pixels must stay as they are."""
+        return None if self.alpha is None else (self.alpha == 0).float()
+
+    @property
+    def bits(self) -> int:
+        """Per channel, of the file: 8 or 16."""
+        return 8 if self.levels is None else 8 * self.levels.dtype.itemsize
+
+
+def find_artworks(sources: Sequence[Path]) -> list[tuple[Path, Path]]:
+    """Each picture file under ``sources`` with its path relative to what was named.
+
+    Files are taken as named.  Folders are searched to the bottom for known suffixes, sorted by
+    path; hidden files and folders, and symbolic links inside a folder, are passed over.  Raises
+    ``ArtworkError`` if a source is missing, cannot be read, or is a folder without pictures.
+    """
+    found: list[tuple[Path, Path]] = []
+    for source in sources:
+        if not os.path.exists(source):
+            raise ArtworkError(f"{named(source)}: expected a file or folder, but there is none.")
+        inside = sorted(_pictures_in(source)) if os.path.isdir(source) else [source]
+        if not inside:
+            raise ArtworkError(f"{named(source)}: expected pictures in it, but there are none.")
+        top = source if os.path.isdir(source) else source.parent
+        found += [(path, path.relative_to(top)) for path in inside]
+    return found
+
+
+def _pictures_in(top: Path) -> Iterator[Path]:
+    def refuse(error: OSError) -> None:
+        raise ArtworkError(f"{named(error.filename)} cannot be read: {error.strerror}.") from error
+
+    for folder, folders, files in os.walk(top, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for path in (Path(folder, name) for name in files if not name.startswith(".")):
+            if path.suffix.lower() in SUFFIXES and not path.is_symlink():
+                yield path
+
+
+def load_artwork(path: Path) -> Artwork:
+    """Read a PNG, JPEG, WebP, TIFF, AVIF or HEIF file, told by its content, whatever its suffix.
+
+    Grey and palette pictures become RGB, their transparency alpha.  Of a file that carries further
+    pictures (previews, gain maps) only the first is read.  Raises ``ArtworkError`` for any other
+    file, one that is unreadable, broken, cut short, animated or CMYK, and for more than
+    ``MAX_MEGAPIXELS`` or a side shorter than ``MIN_SIDE``.  HEIF and 16 bits per channel need the
+    packages of the extra ``io``.
+    """
+    data, kind = read_file(path)
+    sha256 = hashlib.sha256(data).hexdigest()
+    decoded = decode(data, kind, named(path))
+    del data  # a large picture must not lie in memory several times
+    give_back_memory()
+    levels, alpha = decoded.levels[..., :3], None
+    height, width = levels.shape[:2]
+    if decoded.levels.shape[-1] == 4:
+        alpha = from_levels(decoded.levels[..., 3:])
+    profile = matrix_profile(decoded.icc_profile) if decoded.icc_profile else None
+    is_view = levels.dtype == np.uint8 and profile is None
+    fields = clean(decoded.fields, width, height)
+    across, down = decoded.dpi or (0, 0)
+    return Artwork(
+        pixels=from_levels(levels if is_view else view_of(levels, profile)),
+        alpha=alpha,
+        format=kind,
+        source=path,
+        sha256=sha256,
+        icc_profile=decoded.icc_profile,
+        dpi=(across, down) if min(across, down) >= 1 and max(across, down) < 2**16 else None,
+        exif=write_block(fields) if fields else None,
+        xmp=clean_xmp(decoded.xmp, width, height),
+        iptc=clean_iptc(decoded.iptc),
+        levels=None if is_view else np.ascontiguousarray(levels),
+    )
+
+
+def check_saving(artwork: Artwork, format: str, path: Path) -> None:
+    """Raise ``ArtworkError`` if ``format``, a key of ``FORMATS``, cannot hold the transparency."""
+    if format == "jpeg" and artwork.alpha is not None and bool((artwork.alpha < 1).any()):
+        raise ArtworkError(f"{named(path)}: expected png or webp for transparency, but got jpeg.")
+
+
+def _file_levels(pixels: Tensor, artwork: Artwork, format: str) -> Levels:
+    """The levels (H, W, 3) to write for ``pixels``: of 8 bits, or 16 where file and format hold
+    them; the artwork's own wherever ``pixels`` are the artwork's."""
+    view = to_levels(pixels)
+    if artwork.levels is None:
+        return view
+    own, profile = artwork.levels, matrix_profile(artwork.icc_profile or b"")
+    if own.dtype == np.uint16 and format not in DEEP:
+        own = ((own.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    return carry(own, to_levels(artwork.pixels), view, profile)
+
+
+def saved_view(pixels: Tensor, artwork: Artwork, format: str) -> Tensor:
+    """What :func:`load_artwork` finds after ``pixels`` were saved losslessly in ``format``.
+
+    Differs from ``pixels`` only where a wide colour space has no such level.
+    """
+    profile = matrix_profile(artwork.icc_profile or b"")
+    if profile is None:
+        return pixels
+    return from_levels(view_of(_file_levels(pixels, artwork, format), profile)).to(pixels.device)
+
+
+def save_artwork(
+    pixels: Tensor,
+    artwork: Artwork,
+    path: Path,
+    *,
+    format: str | None = None,
+    quality: int = 95,
+    no_ai_training: bool = False,
+) -> None:
+    """Write ``pixels`` with what ``artwork`` carries, rounded once, whole or not at all.
+
+    ``pixels`` is (1, 3, H, W) float in [0, 1], of the artwork's size; ``format`` a key of
+    ``FORMATS``, or None for the artwork's own; ``quality``, 1 to 100, counts for JPEG, WebP and
+    AVIF.  ``no_ai_training`` adds the statement of
+    :func:`comfy_glaze.files.xmp.with_training_statement`.
+
+    PNG, TIFF and, at quality 100, WebP hold the rounded pixels exactly, those under alpha 0
+    included.  JPEG and AVIF are written without chroma subsampling.
+
+    Raises ``ValueError`` unless ``pixels`` is a picture in [0, 1], and ``ArtworkError`` for another
+    size than the artwork's, an unknown format or quality, transparency or a size that the format
+    cannot hold, a ``path`` that is the artwork's own source, or one that cannot be written.
+    """
+    name, format = named(path), format or output_format("same", artwork.format, path)
+    is_lossless(format, quality)
+    check_images(pixels, "pixels")
+    size, came = tuple(artwork.pixels.shape), tuple(pixels.shape)
+    if came != size:
+        raise ArtworkError(f"{name}: expected pixels of shape {size}, but got {came}.")
+    if is_same_file(path, artwork.source):
+        raise ArtworkError(f"{name}: expected another file than the source, but got it.")
+    check_saving(artwork, format, path)
+    levels = _file_levels(pixels, artwork, format)
+    if format != "jpeg" and artwork.alpha is not None:
+        levels = np.concatenate([levels, to_levels(artwork.alpha, 8 * levels.itemsize)], axis=-1)
+    carried = Carried(
+        artwork.icc_profile,
+        artwork.dpi,
+        read_fields(artwork.exif or b""),
+        with_training_statement(artwork.xmp) if no_ai_training else artwork.xmp,
+        artwork.iptc,
+    )
+    try:
+        data = encode(levels, carried, format, quality)
+    except (ValueError, OSError) as error:
+        raise ArtworkError(f"{name} cannot be written as {format}: {error}.") from error
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(data)

@@ -1,0 +1,281 @@
+"""Decoding: the levels that a picture file holds, upright, and all that describes them."""
+
+from __future__ import annotations
+
+import importlib
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageFile
+
+from ..images import Levels
+from . import exif as exif_block
+from . import formats
+from .colour import grey_curve
+from .exif import IPTC, Fields, number, page_kinds, read_fields, resolution
+from .formats import MIN_SIDE, ArtworkError
+from .xmp import iptc_of_resources
+
+# Fields of a TIFF file that hold what other formats keep outside EXIF
+_BITS, XMP, _PHOTOSHOP, ICC = 0x0102, 0x02BC, 0x8649, 0x8773
+_SAMPLE_FORMAT, _EXTRA_SAMPLES = 0x0153, 0x0152
+
+_PILLOW_SETTINGS = threading.Lock()
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """What a file holds.
+
+    Attributes:
+        levels: (H, W, 3 or 4), uint8 or uint16, upright, the fourth channel alpha.
+        icc_profile: of RGB, None for none or one of another space.
+        dpi: as stored, horizontal and vertical of the upright picture.
+        fields, xmp, iptc: metadata as stored.
+    """
+
+    levels: Levels
+    icc_profile: bytes | None
+    dpi: tuple[float, float] | None
+    fields: Fields = field(default_factory=dict)
+    xmp: bytes | None = None
+    iptc: bytes | None = None
+
+
+def decode(data: bytes, kind: str, name: str) -> Decoded:
+    """Decode a file's bytes, of a format that :func:`comfy_glaze.files.formats.read_file` told.
+
+    Raises ``ArtworkError`` with one sentence for what is broken or not worked on.
+    """
+    try:
+        decoders = {"heif": _decode_heif, "tiff": _decode_tiff}
+        return decoders.get(kind, _decode_with_pillow)(data, kind)
+    except (_Unexpected, ArtworkError) as refused:
+        raise ArtworkError(f"{name}: expected {refused}.") from None
+    except MemoryError:
+        raise
+    except Image.DecompressionBombError as error:
+        limit = f"at most {formats.MAX_MEGAPIXELS} megapixels"
+        raise ArtworkError(f"{name}: expected {limit}, but it is larger.") from error
+    except Exception as error:  # decoders raise whatever they trip over in a broken file
+        whole = f"a whole {kind.upper()} file"
+        raise ArtworkError(f"{name}: expected {whole}, but it is broken or cut short.") from error
+
+
+class _Unexpected(Exception):
+    """What was expected, and what came: the middle of a sentence."""
+
+
+@contextmanager
+def strict_pillow() -> Iterator[None]:
+    """Pillow with its process-wide settings as needed here, whatever the host set: files that were
+    cut short fail, warnings are quiet, and ``MAX_MEGAPIXELS`` is the limit of what is decoded."""
+    with _PILLOW_SETTINGS, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        before = ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS
+        ImageFile.LOAD_TRUNCATED_IMAGES = False
+        Image.MAX_IMAGE_PIXELS = formats.MAX_MEGAPIXELS * 500_000  # it raises at twice this number
+        try:
+            yield
+        finally:
+            ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS = before
+
+
+def _decode_with_pillow(data: bytes, kind: str) -> Decoded:
+    """PNG, JPEG, WebP and AVIF; what has more than 8 bits is decoded by libvips."""
+    with strict_pillow():
+        image = Image.open(BytesIO(data), formats=[kind.upper()])
+        _check_header(image)
+        deep = (kind == "png" and data[24] == 16) or (kind == "avif" and _is_deep_avif(data))
+        if deep:
+            levels, icc_profile = _with_profile(_decode_with_vips(data), image.info)
+        else:
+            image.load()
+            levels, icc_profile = _levels_of(image, data)
+    fields = {}
+    with suppress(Exception), strict_pillow():
+        # Pillow reads EXIF from wherever a format keeps it, and tells AVIF's own rotation there
+        fields = read_fields(image.info.get("exif") or image.getexif().tobytes())
+    turned = int(number(fields.get(0, []), exif_block.ORIENTATION) or 1)
+    return _upright(
+        Decoded(
+            levels,
+            icc_profile,
+            image.info.get("dpi") if kind in ("png", "jpeg") else resolution(fields),
+            fields,
+            image.info.get("xmp") if isinstance(image.info.get("xmp"), bytes) else None,
+            _iptc_of(image),
+        ),
+        1 if deep and kind == "avif" else turned,  # libvips turns AVIF pictures by itself
+    )
+
+
+def _check_header(image: ImageFile.ImageFile) -> None:
+    """Refuse what can be told without decoding."""
+    _check_size(image.width, image.height)
+    if image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA") and not image.mode.startswith("I"):
+        raise _Unexpected(f"grey, palette or RGB colours, but it is {image.mode}")
+    if image.format in ("PNG", "WEBP", "AVIF") and getattr(image, "n_frames", 1) > 1:
+        raise _Unexpected("one still picture, but it is animated")
+
+
+def _check_size(width: int, height: int) -> None:
+    if min(width, height) < MIN_SIDE:
+        raise _Unexpected(f"sides of at least {MIN_SIDE} pixels, but it is {width} × {height}")
+    if width * height > formats.MAX_MEGAPIXELS * 10**6:
+        raise _Unexpected(f"at most {formats.MAX_MEGAPIXELS} megapixels, but it is larger")
+
+
+def _levels_of(image: Image.Image, data: bytes) -> tuple[Levels, bytes | None]:
+    """The 8-bit levels of a loaded picture as RGB or RGBA, and the profile that describes them."""
+    if image.format == "PNG" and image.mode == "L" and "transparency" in image.info:
+        # Pillow stretches grey of 2 and 4 bits to 8, but not the level that is transparent
+        image.info["transparency"] *= 255 // (2 ** data[24] - 1)
+    is_grey = image.mode in ("1", "L", "LA")
+    mode = "RGBA" if image.has_transparency_data else "RGB"
+    levels = np.array(image if image.mode == mode else image.convert(mode))
+    return _with_profile(
+        levels[..., [0, *range(3, levels.shape[-1])]] if is_grey else levels, image.info
+    )
+
+
+def _with_profile(levels: Levels, info: dict[Any, Any]) -> tuple[Levels, bytes | None]:
+    """Grey levels (one or two channels) become RGB, through their profile if they have one."""
+    icc_profile: bytes = info.get("icc_profile") or b""
+    if levels.shape[-1] > 2:
+        return levels, icc_profile if icc_profile[16:20] == b"RGB " else None
+    grey, curve = levels[..., :1], grey_curve(icc_profile)
+    if curve is not None:
+        most = np.iinfo(levels.dtype).max
+        grey = np.rint(curve[grey.astype(np.int64) * (65535 // most)] * most).astype(levels.dtype)
+    return np.concatenate([np.repeat(grey, 3, axis=-1), levels[..., 1:]], axis=-1), None
+
+
+def _iptc_of(image: Image.Image) -> bytes | None:
+    """IPTC records from a JPEG's Photoshop segment, or ImageMagick's text in a PNG."""
+    resources = image.info.get("photoshop")
+    if isinstance(resources, dict) and isinstance(resources.get(0x0404), bytes):
+        return bytes(resources[0x0404])
+    raw = image.info.get("Raw profile type iptc")
+    if isinstance(raw, str):
+        with suppress(ValueError, IndexError):
+            found = bytes.fromhex("".join(raw.split("\n")[3:]))  # after a name and a length
+            return iptc_of_resources(found) if found[:4] == b"8BIM" else found
+    return None
+
+
+def _upright(decoded: Decoded, orientation: int) -> Decoded:
+    """The picture as it is meant to be seen."""
+    swapped = orientation in (5, 6, 7, 8)
+    dpi = decoded.dpi[::-1] if decoded.dpi and swapped else decoded.dpi
+    return replace(decoded, levels=_turn(decoded.levels, orientation), dpi=dpi)
+
+
+def _turn(levels: Levels, orientation: int) -> Levels:
+    """Levels (H, W, C) as their EXIF orientation, 1 to 8, says they are seen."""
+    if orientation in (5, 6, 7, 8):
+        levels = levels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        levels = levels[::-1]
+    if orientation in (2, 3, 6, 7):
+        levels = levels[:, ::-1]
+    return np.ascontiguousarray(levels)
+
+
+# --- more than 8 bits, TIFF and HEIF -------------------------------------------------------------
+
+
+def vips() -> Any:
+    """The package pyvips, which carries 16 bits per channel; Pillow does not."""
+    return _extra("pyvips", "8 bits per channel, but it has 16")
+
+
+def _extra(package: str, otherwise: str) -> Any:
+    try:
+        return importlib.import_module(package)
+    except (ImportError, OSError):
+        hint = "what reads it comes with: pip install comfy-glaze[io]"
+        raise _Unexpected(f"{otherwise} ({hint})") from None
+
+
+def _decode_with_vips(data: bytes) -> Levels:
+    """Levels (H, W, 1 to 4) of 16 bits; a file that is cut short fails."""
+    image = vips().Image.new_from_buffer(data, "", fail_on="truncated")
+    _check_size(image.width, image.height)
+    if image.interpretation not in ("rgb16", "grey16") or image.format != "ushort":
+        raise _Unexpected(f"grey or RGB colours, but it is {image.interpretation}")
+    levels: npt.NDArray[np.uint16] = image.numpy()
+    return levels.reshape(image.height, image.width, image.bands)
+
+
+def _is_deep_avif(data: bytes) -> bool:
+    """Whether its AV1 configuration says 10 or 12 bits (AV1-ISOBMFF, ``av1C``)."""
+    at = data.find(b"av1C")
+    return at >= 0 and bool(data[at + 6] & 0x40)
+
+
+def _decode_tiff(data: bytes, kind: str) -> Decoded:
+    """The first page; further ones must be small copies of it, which are left behind."""
+    first, *others = page_kinds(data)
+    if first % 2:
+        raise _Unexpected("a picture first, but it begins with a thumbnail")
+    if any(page % 2 == 0 for page in others):
+        raise _Unexpected(f"one still picture, but it has {1 + len(others)} pages")
+    fields = read_fields(data)
+    tags = {field.tag: field.value for field in fields[0]}
+    orientation = int(number(fields[0], exif_block.ORIENTATION) or 1)
+    bits = max(tags.get(_BITS, b"\1")[::2])
+    if bits == 16 and number(fields[0], _SAMPLE_FORMAT) in (None, 1):
+        if number(fields[0], _EXTRA_SAMPLES) == 1:
+            raise _Unexpected("transparency beside the colours, but it is multiplied into them")
+        levels, icc_profile = _with_profile(_decode_with_vips(data), {"icc_profile": tags.get(ICC)})
+    elif bits > 8:
+        raise _Unexpected(f"whole numbers of 8 or 16 bits per channel, but it has others of {bits}")
+    else:
+        with strict_pillow():
+            image = Image.open(BytesIO(data), formats=["TIFF"])
+            _check_header(image)
+            image.load()
+        levels, icc_profile = _levels_of(image, data)
+        levels = _turn(levels, _BACK.get(orientation, orientation))  # Pillow turned it upright
+    decoded = Decoded(
+        levels,
+        icc_profile,
+        resolution(fields),
+        fields,
+        tags.get(XMP),
+        tags.get(IPTC) or iptc_of_resources(tags.get(_PHOTOSHOP, b"")),
+    )
+    return _upright(decoded, orientation)
+
+
+_BACK = {6: 8, 8: 6}  # EXIF orientations that undo each other; the others undo themselves
+
+
+def _decode_heif(data: bytes, kind: str) -> Decoded:
+    """The primary picture; its thumbnails, depth maps and companions are left behind."""
+    heif = _extra("pillow_heif", "a PNG, JPEG, WebP, TIFF or AVIF file, but it is a HEIF file")
+    if data[8:12] in (b"msf1", b"hevc", b"hevx"):
+        raise _Unexpected("one still picture, but it is a sequence")
+    image = heif.open_heif(data, convert_hdr_to_8bit=False)
+    _check_size(*image.size)
+    dtype = np.uint16 if image.mode.endswith(";16") else np.uint8
+    if image.mode.split(";")[0] not in ("L", "RGB", "RGBA"):
+        raise _Unexpected(f"grey or RGB colours, but it is {image.mode}")
+    levels: Levels = np.asarray(image).astype(dtype)
+    if levels.ndim == 2:
+        levels = levels[..., None]
+    levels, icc_profile = _with_profile(levels, image.info)
+    fields = {}
+    with suppress(Exception):
+        fields = read_fields(image.info.get("exif") or b"")
+    dpi = resolution(fields)
+    # libheif turns pictures by itself, and a HEIF file's EXIF orientation counts for nothing
+    return Decoded(levels, icc_profile, dpi, fields, image.info.get("xmp"), _iptc_of(image))

@@ -1,0 +1,166 @@
+"""Encoding: levels and what describes them, as the bytes of a file in one of the formats.
+
+Every file is made anew, so that nothing of the source is in it but what is passed here.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ..images import Levels
+from .exif import (
+    IPTC,
+    ORIENTATION,
+    RESOLUTION_UNIT,
+    X_RESOLUTION,
+    Y_RESOLUTION,
+    Field,
+    Fields,
+    read_fields,
+    resolution_fields,
+    write_block,
+    write_ifds,
+)
+from .formats import is_lossless
+from .reading import ICC, XMP, vips
+from .xmp import as_resource
+
+
+@dataclass(frozen=True, eq=False)
+class Carried:
+    """What travels with the pixels: all of it clean, see :mod:`comfy_glaze.files.exif` and
+    ``xmp``."""
+
+    icc_profile: bytes | None = None
+    dpi: tuple[float, float] | None = None
+    fields: Fields = field(default_factory=dict)
+    xmp: bytes | None = None
+    iptc: bytes | None = None
+
+
+def encode(levels: Levels, carried: Carried, format: str, quality: int) -> bytes:
+    """A whole file of levels (H, W, 3 or 4), uint8, or uint16 where the format is deep.
+
+    Raises ``ValueError`` for what the format cannot hold, in its encoder's words.
+    """
+    if format == "png":
+        return _png(levels, carried)
+    if format == "tiff":
+        return _tiff(levels, carried)
+    options: dict[str, Any] = {"icc_profile": carried.icc_profile, "xmp": carried.xmp}
+    options = {key: value for key, value in options.items() if value}
+    fields = dict(carried.fields)
+    if carried.dpi and (fields or format != "jpeg"):  # formats without a field of their own for it
+        fields[0] = fields.get(0, []) + resolution_fields(carried.dpi)
+    if fields:
+        options["exif"] = write_block(fields)
+    if levels.dtype == np.uint16:
+        return _deep_avif(levels, options, quality)
+    if format == "jpeg":
+        options |= {"quality": quality, "subsampling": "4:4:4", "optimize": True}
+        if carried.dpi:
+            options["dpi"] = carried.dpi
+        if carried.iptc:
+            segment = b"Photoshop 3.0\0" + as_resource(carried.iptc)
+            if len(segment) > 65_533:
+                raise ValueError("IPTC data is too long")
+            options["extra"] = b"\xff\xed" + struct.pack(">H", len(segment) + 2) + segment
+    elif format == "webp":
+        lossless = is_lossless(format, quality)
+        options |= {"quality": quality, "lossless": lossless, "exact": True}
+    else:
+        options |= {"quality": quality, "subsampling": "4:4:4"}
+    return _pillow(levels, format, **options)
+
+
+def _pillow(levels: Levels, format: str, **options: Any) -> bytes:
+    buffer = BytesIO()
+    Image.fromarray(levels).save(buffer, format.upper(), **options)
+    return buffer.getvalue()
+
+
+def _vips_image(levels: Levels) -> Any:
+    return vips().Image.new_from_array(levels, interpretation="rgb16")
+
+
+def _deep_avif(levels: Levels, options: dict[str, Any], quality: int) -> bytes:
+    """12 of the 16 bits, which is the most that AVIF holds."""
+    image = _vips_image(levels).copy()
+    names = {"icc_profile": "icc-profile-data", "xmp": "xmp-data", "exif": "exif-data"}
+    for key, value in options.items():
+        image.set_type(vips().GValue.blob_type, names[key], value)
+    settings = {"compression": "av1", "bitdepth": 12, "Q": quality, "subsample_mode": "off"}
+    return bytes(image.heifsave_buffer(**settings))
+
+
+# --- PNG -----------------------------------------------------------------------------------------
+
+
+def _png(levels: Levels, carried: Carried) -> bytes:
+    """The pixels by an encoder, the rest as chunks of its own before them."""
+    if levels.dtype == np.uint16:
+        data = bytes(_vips_image(levels).pngsave_buffer(bitdepth=16, keep="none"))
+    else:
+        data = _pillow(levels, "png")
+    at, pixels, header = 8, b"", b""
+    while at < len(data):
+        end = at + 12 + int.from_bytes(data[at : at + 4], "big")
+        if data[at + 4 : at + 8] == b"IHDR":
+            header = data[at:end]
+        elif data[at + 4 : at + 8] in (b"IDAT", b"IEND"):  # the encoder's own remarks stay out
+            pixels = data[at:]
+            break
+        at = end
+    chunks = b""
+    if carried.icc_profile:
+        chunks += _chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(carried.icc_profile))
+    if carried.dpi:
+        per_metre = (round(value / 0.0254) for value in carried.dpi)
+        chunks += _chunk(b"pHYs", struct.pack(">IIB", *per_metre, 1))
+    if carried.fields:
+        fields = dict(carried.fields)
+        if carried.dpi:
+            fields[0] = fields.get(0, []) + resolution_fields(carried.dpi)
+        chunks += _chunk(b"eXIf", write_block(fields)[6:])
+    if carried.xmp:
+        chunks += _chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + carried.xmp)
+    if carried.iptc:  # PNG has no field for it; this is how ImageMagick keeps it
+        records = as_resource(carried.iptc)
+        text = f"\niptc\n{len(records):8}\n{records.hex()}\n".encode()
+        chunks += _chunk(b"zTXt", b"Raw profile type iptc\0\0" + zlib.compress(text))
+    return data[:8] + header + chunks + pixels
+
+
+def _chunk(name: bytes, body: bytes) -> bytes:
+    checksum = zlib.crc32(name + body)
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", checksum)
+
+
+# --- TIFF ----------------------------------------------------------------------------------------
+
+
+def _tiff(levels: Levels, carried: Carried) -> bytes:
+    """The pixels by an encoder, then its directory written anew with the rest in it."""
+    if levels.dtype == np.uint16:
+        image = _vips_image(levels)
+        settings = {"compression": "deflate", "predictor": "horizontal", "keep": "none"}
+        data = bytes(image.tiffsave_buffer(**settings))
+    else:
+        data = _pillow(levels, "tiff", compression="tiff_adobe_deflate")
+    replaced = (X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT, ORIENTATION)
+    first = [found for found in read_fields(data)[0] if found.tag not in replaced]
+    first += carried.fields.get(0, [])
+    if carried.dpi:
+        first += resolution_fields(carried.dpi)
+    blobs = {XMP: (1, carried.xmp), IPTC: (7, carried.iptc), ICC: (7, carried.icc_profile)}
+    first += [Field(tag, kind, len(value), value) for tag, (kind, value) in blobs.items() if value]
+    data += b"\0" * (len(data) % 2)
+    body, at = write_ifds({**carried.fields, 0: first}, len(data))
+    return b"II*\0" + struct.pack("<I", at) + data[8:] + body

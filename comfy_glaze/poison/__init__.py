@@ -1,0 +1,1 @@
+"""Nightshade: pictures of one concept, led to pictures of another."""

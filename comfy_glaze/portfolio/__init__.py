@@ -1,0 +1,1 @@
+"""One picture's path from disk to disk, and many of them: engine, files, reports, resuming."""

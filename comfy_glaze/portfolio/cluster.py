@@ -1,0 +1,203 @@
+"""A portfolio on several machines or GPUs, on dask.distributed (the extra ``cluster``).
+
+Each worker opens a studio of its own once and keeps it.  Workers write a picture and its reports
+under temporary names, on a disk that all of them share; this process alone keeps the manifest and
+lets finished files take their places.  So a worker may die at any moment: its picture is given to
+another one, and what it left half-written is cleared away.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..cloaking.budget import Budget
+from ..cloaking.cloak import CloakSettings
+from ..files.artwork import load_artwork
+from ..files.atomic import remove_leftovers
+from .engine import Studio, open_studio
+from .manifest import Manifest
+from .outputs import Job
+from .picture import Prepared, prepare, publish, settings_fingerprint
+from .run import Outcome, sentence_of, unchanged
+
+RETRIES = 2  # of a picture whose worker failed
+_AHEAD = 2  # pictures given to each worker: one to work on, one to begin with at once
+
+
+class ClusterError(ValueError):
+    """The scheduler cannot be had; one sentence."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a worker opens the studio that the run was begun with.
+
+    Attributes:
+        style, distance, percentile: the target style, chosen already.
+        threads: of the processor, as in the run's own process, so that the bytes are the same.
+        The others are :func:`comfy_glaze.portfolio.engine.open_studio`'s.
+    """
+
+    budget: Budget
+    settings: CloakSettings
+    encoder: str
+    style_transfer: str
+    style: str
+    distance: float | None
+    percentile: float | None
+    style_seed: int
+    bank: Path | None
+    format: str
+    quality: int
+    keep_shift: float
+    no_ai_training: bool
+    credentials: Path | None
+    device: str
+    threads: int
+
+    def open(self, device: str) -> Studio:
+        """The studio, on a device of this machine."""
+        studio = open_studio(
+            [],
+            self.budget,
+            self.settings,
+            encoder=self.encoder,
+            style_transfer=self.style_transfer,
+            style=self.style,
+            style_seed=self.style_seed,
+            bank=self.bank,
+            format=self.format,
+            quality=self.quality,
+            keep_shift=self.keep_shift,
+            no_ai_training=self.no_ai_training,
+            credentials=self.credentials,
+            device=device,
+        )
+        target = replace(studio.target, distance=self.distance, percentile=self.percentile)
+        return replace(studio, target=target)
+
+
+@lru_cache(maxsize=1)
+def _studio(recipe: Recipe, device: str) -> Studio:
+    return recipe.open(device)
+
+
+def cloak_on_worker(job: Job, recipe: Recipe, mask: Path | None) -> Prepared:
+    """What a worker does with one picture; the studio stays open for the next."""
+    from distributed import get_worker
+
+    device, name = recipe.device, get_worker().name
+    if device == "auto" and isinstance(name, int) and torch.cuda.device_count() > 1:
+        device = f"cuda:{name % torch.cuda.device_count()}"
+    torch.set_num_threads(recipe.threads)  # counts for this thread, so it is said each time
+    (prepared,) = prepare([job], [load_artwork(job.source)], _studio(recipe, device), mask=mask)
+    return prepared
+
+
+def connect(address: str) -> Any:
+    """A client of the scheduler at ``tcp://HOST:PORT``, or of a new one for ``local[:N]``.
+
+    ``local`` is one worker for each GPU, or one for each of this machine's cores over the threads
+    that a worker uses.
+
+    Raises:
+        ClusterError: dask is missing, or there is no scheduler.
+    """
+    try:
+        import distributed
+    except ImportError as error:
+        raise ClusterError(
+            "Expected the package distributed for --cluster, but there is none: "
+            "pip install comfy-glaze[cluster]."
+        ) from error
+    kind, _, count = address.partition(":")
+    try:
+        if kind != "local":
+            return distributed.Client(address, timeout=10)
+        if count and not (count.isdecimal() and int(count)):
+            raise ValueError("after local: stands a number of workers")
+        cores = max(1, (os.cpu_count() or 1) // torch.get_num_threads())
+        workers = int(count) if count else torch.cuda.device_count() or cores
+        cluster = distributed.LocalCluster(
+            n_workers=workers, threads_per_worker=1, dashboard_address=None
+        )
+        return distributed.Client(cluster)
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        raise ClusterError(f"No cluster at {address}: {reason}.") from error
+
+
+def cloak_on_cluster(
+    jobs: Sequence[Job],
+    recipe: Recipe,
+    studio: Studio,
+    manifest: Manifest,
+    client: Any,
+    *,
+    mask: Path | None = None,
+    resume: bool = False,
+) -> Iterator[Outcome]:
+    """Like :func:`comfy_glaze.portfolio.run.cloak_portfolio`, on a cluster's workers.
+
+    Args:
+        recipe: of ``studio``, for the workers.
+        client: from :func:`connect`; it is closed at the end.
+    """
+    from distributed import as_completed
+
+    settings = settings_fingerprint(studio, mask)
+    waiting = iter(jobs)
+    running: dict[Any, Job] = {}
+    done = as_completed()
+
+    def give_out() -> Iterator[Outcome]:
+        """Keep every worker busy, and no more: results wait on the disk, not in memory."""
+        workers = max(1, len(client.scheduler_info()["workers"]))
+        while len(running) < _AHEAD * workers and (job := next(waiting, None)) is not None:
+            if resume and unchanged(job, manifest, settings):
+                yield Outcome(job)
+                continue
+            task = client.submit(cloak_on_worker, job, recipe, mask, pure=False, retries=RETRIES)
+            running[task] = job
+            done.add(task)
+
+    try:
+        yield from give_out()
+        while running:
+            task = next(done)
+            yield _outcome_of(task, running.pop(task), manifest, settings)
+            yield from give_out()
+    finally:
+        for task in running:
+            task.cancel()
+        with suppress(Exception):
+            cluster = client.cluster
+            client.close()
+            if cluster is not None:
+                cluster.close()
+        for folder in {job.target.parent for job in jobs} | {
+            job.report_stem.parent for job in jobs
+        }:
+            remove_leftovers(folder)
+
+
+def _outcome_of(task: Any, job: Job, manifest: Manifest, settings: str) -> Outcome:
+    try:
+        prepared: Prepared = task.result()
+        if prepared.settings != settings:
+            prepared.staged.discard()
+            raise ClusterError(
+                "The worker must have the weights of the machine that began the run, but it has "
+                "others by the same name."
+            )
+        return Outcome(job, publish(prepared, manifest))
+    except Exception as error:
+        return Outcome(job, error=sentence_of(error, job.source))

@@ -1,0 +1,211 @@
+"""Where everything goes: pictures into one folder, what is not to be published into its sibling."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from ..files.atomic import remove_leftovers
+from ..files.formats import FORMATS, READ_ONLY, SUFFIXES, ArtworkError, named, suffix_format
+from .manifest import Manifest
+
+
+@dataclass(frozen=True)
+class Job:
+    """One picture to cloak.
+
+    Attributes:
+        source: the original, which is only read.
+        target: where the cloaked picture goes.
+        report_stem: where its reports go, without their endings (``art.png`` gives
+            ``art.png.glaze.json``, ``art.png.sheet.png`` and ``art.png.styled.png``).
+        name: of the target below the output folder, as the manifest writes it.
+        caption: what a text file beside the picture is to say; None for no such file.
+    """
+
+    source: Path
+    target: Path
+    report_stem: Path
+    name: str
+    caption: str | None = None
+
+    @property
+    def caption_file(self) -> Path:
+        """Where the caption goes: the picture's name with .txt, as training scripts expect it."""
+        return caption_file(self.target)
+
+
+def caption_file(picture: Path) -> Path:
+    """The text file beside a picture; only a picture's own suffix gives way to .txt."""
+    if picture.suffix.lower() in SUFFIXES:
+        return picture.with_suffix(".txt")
+    return picture.with_name(picture.name + ".txt")
+
+
+def reports_folder(out: Path) -> Path:
+    """The sibling of ``out`` that holds everything which is not to be published."""
+    return out.resolve().with_name(out.resolve().name + "-reports")
+
+
+def prepare_output_folder(sources: Sequence[Path], out: Path) -> None:
+    """Refuse an output folder that cannot be written to, or that is part of the input, now; and
+    clear away what a killed run left half-written in it.
+
+    Raises:
+        ArtworkError: it is refused.
+    """
+    for source in sources:
+        if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
+            raise ArtworkError(
+                f"The output folder must lie outside the folder of the originals, "
+                f"but {named(out)} lies in {named(source)}."
+            )
+    for folder in (out, reports_folder(out)):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise ArtworkError(
+                f"{named(folder)} cannot be written to: {error.strerror}."
+            ) from error
+        remove_leftovers(folder)
+
+
+def job_of(source: Path, target: Path, out: Path) -> Job:
+    """The job that ends with ``target``, below the output folder ``out``."""
+    relative = target.relative_to(out)
+    return Job(source, target, reports_folder(out) / relative, relative.as_posix())
+
+
+def plan_outputs(
+    found: Sequence[tuple[Path, Path]],
+    out: Path,
+    format: str,
+    manifest: Manifest | None = None,
+    *,
+    captioned: bool = False,
+) -> list[tuple[Path, Path | ArtworkError]]:
+    """Where each source will be saved, below ``out``, or why it cannot be.
+
+    A source that would take the name of an earlier one, or the place of any source, is refused;
+    where pictures are ``captioned``, so is one whose text file another picture or a stranger has.
+    What an earlier run saved, as its report or the manifest tells, may be replaced.
+    """
+    sources = {source.resolve() for source, _ in found}
+    taken: dict[str, Path] = {}
+    plan: list[tuple[Path, Path | ArtworkError]] = []
+    kind = "poison" if captioned else "cloak"
+    for source, relative in found:
+        target = _target(out / relative, format)
+        text = caption_file(target)
+        # some file systems take Art.png and art.png for one
+        key = str(text if captioned else target).casefold()
+        would = f"{named(source)} would be saved as {named(target)}, which is"
+        if target.resolve() in sources:
+            plan.append((source, ArtworkError(f"{would} an original.")))
+        elif key in taken:
+            plan.append((source, ArtworkError(f"{would} already taken by {named(taken[key])}.")))
+        elif not target.resolve().is_relative_to(out.resolve()):
+            plan.append((source, ArtworkError(f"{would} outside the output folder.")))
+        elif target.exists() and not _is_ours(target, job_of(source, target, out), manifest):
+            plan.append((source, ArtworkError(f"{would} there already and no {kind} of ours.")))
+        else:
+            try:
+                if captioned:
+                    check_caption(job_of(source, target, out), manifest)
+                taken[key] = source
+                plan.append((source, target))
+            except ArtworkError as error:
+                plan.append((source, error))
+    return plan
+
+
+def _target(path: Path, format: str) -> Path:
+    if format == "same" and suffix_format(path) in READ_ONLY:
+        return path.with_suffix(".png")
+    if format != "same" and path.suffix.lower() not in FORMATS[format]:
+        # only a picture's own suffix is replaced: "still life no. 4" has none
+        suffix = FORMATS[format][0]
+        known = path.suffix.lower() in SUFFIXES
+        return path.with_suffix(suffix) if known else path.with_name(path.name + suffix)
+    return path
+
+
+def _is_ours(target: Path, job: Job, manifest: Manifest | None) -> bool:
+    """Whether an existing file is what an earlier run saved there, so that it may be replaced."""
+    sha256 = file_sha256(target)
+    if sha256 is not None and manifest is not None and manifest.promised(job.name, sha256):
+        return True
+    try:
+        report = json.loads(with_ending(job.report_stem, ".glaze.json").read_text("utf-8"))
+        return bool(report["output"]["sha256"] == sha256)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def check_caption(job: Job, manifest: Manifest | None) -> None:
+    """Raise where a caption would replace a text that no earlier run wrote.
+
+    Raises:
+        ArtworkError: naming the picture and the text.
+    """
+    text, sha256 = job.caption_file, file_sha256(job.caption_file)
+    name = caption_file(Path(job.name)).as_posix()
+    if sha256 is None or (manifest is not None and manifest.promised(name, sha256)):
+        return
+    if job.caption is not None and sha256 == hashlib.sha256(caption_bytes(job.caption)).hexdigest():
+        return
+    why = f"{named(text)} is there already and no caption of ours."
+    raise ArtworkError(f"{named(job.source)}: {why}")
+
+
+def caption_bytes(caption: str) -> bytes:
+    """What a caption's file holds: one line."""
+    return (caption + "\n").encode("utf-8")
+
+
+def file_sha256(path: Path) -> str | None:
+    """The hash of a file's bytes, hexadecimal; None where it cannot be read.
+
+    A file that has not been touched since it was last hashed is not read again.
+    """
+    try:
+        found = path.stat()
+        touched = max(found.st_mtime, found.st_ctime)
+        settled = touched < time.time() - _SETTLED  # a clock may be too coarse to show a change
+        hashed = _sha256 if settled else _sha256.__wrapped__
+        return hashed(path, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    except OSError:
+        return None
+
+
+_SETTLED = 3.0  # seconds
+
+
+@lru_cache(maxsize=100_000)
+def _sha256(path: Path, *stamp: int) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def with_ending(stem: Path, ending: str) -> Path:
+    """A file among a picture's reports."""
+    return stem.with_name(stem.name + ending)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, or raise ``ArtworkError``."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ArtworkError(f"{named(folder)} cannot be made: {error.strerror}.") from error

@@ -1,0 +1,1 @@
+"""The target style T and the redrawing Ω(x, T): banks, candidates, the choice, and its memory."""

