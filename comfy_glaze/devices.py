@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 from contextlib import suppress
 
+import torch
+
 
 def give_back_memory() -> None:
     """Let glibc return what it keeps of freed blocks: half a gigabyte after an optimisation.
@@ -13,3 +15,28 @@ def give_back_memory() -> None:
     """
     with suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
+def fast_dtype(device: torch.device) -> torch.dtype | None:
+    """What Φ computes in where the device is faster with it than with float32; else None."""
+    if device.type != "cuda":
+        return None
+    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+
+
+def choose_device(name: str) -> torch.device:
+    """A device by name; ``auto`` is the fastest one of this machine.
+
+    Raises:
+        ValueError: there is no such device here.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:  # AssertionError: a build without CUDA
+        raise ValueError(f"Expected a device of this machine, but {name} is none.") from error
+    return device

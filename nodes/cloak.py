@@ -11,10 +11,12 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..comfy_glaze.cloaking.budget import NIGHTSHADE, PRESETS, Budget
-from ..comfy_glaze.cloaking.cloak import METHODS, Cloak, CloakSettings, optimize_cloak
+from ..comfy_glaze.cloaking.cloak import Cloak, CloakSettings, optimize_cloak
+from ..comfy_glaze.cloaking.methods import METHODS
 from ..comfy_glaze.cloaking.robustness import ROBUSTNESS
 from ..comfy_glaze.images import LEVELS, to_grid
-from ..comfy_glaze.networks.encoders import Encoder, load_encoder
+from ..comfy_glaze.networks.encoder_files import load_encoder
+from ..comfy_glaze.networks.encoders import Encoder
 from ..comfy_glaze.networks.perceptual import PERCEPTUAL_METRICS, PerceptualMetric
 from .host.encoders import load_vae, with_encoder
 from .host.files import vae_names

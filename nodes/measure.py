@@ -22,8 +22,8 @@ from ..comfy_glaze.evaluation.retention_plot import draw_bars
 from ..comfy_glaze.images import to_grid
 from ..comfy_glaze.networks.encoders import Encoder
 from ..comfy_glaze.networks.perceptual import PERCEPTUAL_METRICS, PerceptualMetric
-from ..comfy_glaze.portfolio.picture import measure_pictures
-from ..comfy_glaze.portfolio.report import draw_measured
+from ..comfy_glaze.portfolio.measuring import measure_pictures
+from ..comfy_glaze.portfolio.sheet import draw_measured
 from .host.encoders import borrowed_encoder, tools_of, with_encoder
 from .host.running import progress
 from .sockets import CATEGORY, advanced, each, encoder_input, from_images, to_images

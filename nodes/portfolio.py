@@ -22,11 +22,10 @@ from torch import Tensor
 
 from ..comfy_glaze.files.artwork import Artwork, load_artwork
 from ..comfy_glaze.files.formats import ArtworkError, output_format
-from ..comfy_glaze.portfolio.engine import small_works, works_for_centroid
+from ..comfy_glaze.files.hashing import file_sha256
 from ..comfy_glaze.portfolio.manifest import Manifest
 from ..comfy_glaze.portfolio.outputs import (
     Job,
-    file_sha256,
     job_of,
     plan_outputs,
     prepare_output_folder,
@@ -35,6 +34,7 @@ from ..comfy_glaze.portfolio.outputs import (
 from ..comfy_glaze.portfolio.page import write_page
 from ..comfy_glaze.portfolio.run import unchanged
 from ..comfy_glaze.styles.memory import remembered_choice
+from ..comfy_glaze.styles.works import small_works, works_for_centroid
 from .host.files import input_file, next_output
 from .sockets import ChosenStyle
 

@@ -8,9 +8,9 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..comfy_glaze.files.bundled import STYLES_FOLDER
-from ..comfy_glaze.networks.encoders import EMBEDDED_VERSION, Encoder
+from ..comfy_glaze.networks.encoder_files import EMBEDDED_VERSION
+from ..comfy_glaze.networks.encoders import Encoder
 from ..comfy_glaze.networks.perceptual import PerceptualMetric
-from ..comfy_glaze.portfolio.engine import WORKS_FOR_CENTROID
 from ..comfy_glaze.styles.bank import StyleBank, centroid_of
 from ..comfy_glaze.styles.bank_file import load_style_bank
 from ..comfy_glaze.styles.builtin_bank import builtin_bank
@@ -24,6 +24,7 @@ from ..comfy_glaze.styles.target import (
     select_target_style,
 )
 from ..comfy_glaze.styles.transfer import load_style_transfer
+from ..comfy_glaze.styles.works import WORKS_FOR_CENTROID
 from .host.encoders import with_encoder
 from .host.files import style_bank_names, style_bank_path
 from .host.running import progress

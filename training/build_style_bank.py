@@ -6,7 +6,7 @@ python training/build_style_bank.py
 from __future__ import annotations
 
 from comfy_glaze.files.bundled import STYLES_FOLDER
-from comfy_glaze.networks.encoders import load_encoder
+from comfy_glaze.networks.encoder_files import load_encoder
 from comfy_glaze.styles.bank_file import save_style_bank
 from comfy_glaze.styles.builtin_bank import make_builtin_bank
 

@@ -18,7 +18,7 @@ from comfy_glaze.cloaking.budget import NIGHTSHADE
 from comfy_glaze.cloaking.cloak import CloakSettings, optimize_cloak
 from comfy_glaze.files.artwork import load_artwork
 from comfy_glaze.images import LEVELS, VIEW_SIZE
-from comfy_glaze.networks.encoders import load_encoder
+from comfy_glaze.networks.encoder_files import load_encoder
 from comfy_glaze.networks.perceptual import load_metric
 from comfy_glaze.poison.anchors import fitted
 

@@ -26,7 +26,8 @@ from torch import Tensor
 
 from comfy_glaze.files.bundled import content_pictures
 from comfy_glaze.images import shrink, to_grid
-from comfy_glaze.networks.encoders import Encoder, load_encoder
+from comfy_glaze.networks.encoder_files import load_encoder
+from comfy_glaze.networks.encoders import Encoder
 from comfy_glaze.styles.vectors import STYLE_VECTORS
 
 SIDE = 256

@@ -30,11 +30,12 @@ from comfy_glaze.cloaking.cloak import CloakSettings, optimize_cloak
 from comfy_glaze.cloaking.measures import feature_distance
 from comfy_glaze.cloaking.problem import Problem
 from comfy_glaze.files.artwork import find_artworks, load_artwork
+from comfy_glaze.files.atomic import write_json
 from comfy_glaze.images import LEVELS, resize, shrink, to_grid
 from comfy_glaze.judges.intervals import mean_interval
-from comfy_glaze.networks.encoders import Encoder, load_encoder
+from comfy_glaze.networks.encoder_files import load_encoder
+from comfy_glaze.networks.encoders import Encoder
 from comfy_glaze.networks.perceptual import load_metric
-from comfy_glaze.portfolio.report import write_json
 from comfy_glaze.styles.bank import builtin_styles
 from comfy_glaze.styles.transfer import load_style_transfer
 
@@ -153,7 +154,7 @@ def measure(net: Instant, encoder: Encoder, size: int) -> list[dict[str, Any]]:
 
             row: dict[str, Any] = {"picture": path.stem, "style": style.name, "full": cloak(0)}
             with (
-                mock.patch("comfy_glaze.cloaking.cloak.STEP", 0.0),
+                mock.patch("comfy_glaze.cloaking.methods.STEP", 0.0),
                 mock.patch.object(Problem, "random_start", start),
             ):
                 row["one pass"] = cloak(1)

@@ -93,8 +93,8 @@ def build(
     only the embedded engine can draw, of the built-in styles. A build that was stopped goes on
     where it stopped: give the same command again.
     """
-    from ..networks.encoders import load_encoder
-    from ..portfolio.engine import choose_device
+    from ..devices import choose_device
+    from ..networks.encoder_files import load_encoder
     from ..styles.bank_build import build_style_bank
     from ..styles.builtin_bank import own_bank_file
 
@@ -170,8 +170,9 @@ def _redrawn(
 ) -> tuple[list[Style], PictureSource]:
     from ..files.artwork import find_artworks
     from ..files.bundled import content_pictures
-    from ..styles.bank_sources import by_style_transfer, read_pictures
+    from ..styles.bank_sources import by_style_transfer
     from ..styles.transfer import load_style_transfer
+    from ..styles.works import read_pictures
 
     redraw = load_style_transfer(model, device)
     drawable = [c.style for c in candidates if redraw.can_render(c.style)]

@@ -138,7 +138,7 @@ def _command(usual_grid: str) -> Callable[..., None]:
             if entry is not None and cloaked is not None:
                 lab = replace(lab, entries={entry: cloaked})
             if encoder is not None:
-                from ..networks.encoders import load_encoder
+                from ..networks.encoder_files import load_encoder
 
                 other = load_encoder(encoder, lab.device)
                 lab = replace(lab, encoders={other.name: other})

@@ -89,10 +89,10 @@ def countermeasures(
     from ..cloaking.cloak import CloakSettings
     from ..countermeasures import parse_cases
     from ..countermeasures.tools import Tools
+    from ..devices import choose_device
     from ..evaluation.comparisons import Ledger, compare_countermeasures, mean_by
     from ..evaluation.retention_plot import write_bars
-    from ..networks.encoders import load_round_trip
-    from ..portfolio.engine import choose_device
+    from ..networks.encoder_files import load_round_trip
 
     with one_sentence(), _working() as on_row:
         subjects, phi, distance = _subjects(sources, size, style, encoder, metric, device)
@@ -146,12 +146,12 @@ def _subjects(
     device: str,
 ) -> tuple[list[Subject], Encoder, PerceptualMetric]:
     """The pictures at their size with their styled versions, the encoder and the metric."""
+    from ..devices import choose_device
     from ..evaluation.comparisons import Subject
     from ..files.artwork import find_artworks, load_artwork
     from ..images import shrink, to_grid
-    from ..networks.encoders import load_encoder
+    from ..networks.encoder_files import load_encoder
     from ..networks.perceptual import load_metric
-    from ..portfolio.engine import choose_device
     from ..styles.bank import builtin_styles, find_style
     from ..styles.transfer import load_style_transfer
 

@@ -45,15 +45,16 @@ def speed(
     what the device's matrix product reaches.
     """
     from ..cloaking.budget import Budget
-    from ..cloaking.cloak import CloakSettings, CloakStep
+    from ..cloaking.cloak import CloakSettings
+    from ..cloaking.methods import CloakStep
+    from ..devices import choose_device
     from ..evaluation.speed import compare_methods, ratios, raw_speed
     from ..evaluation.speed_plot import write_plot
     from ..files.artwork import find_artworks, load_artwork
+    from ..files.atomic import write_json
     from ..images import shrink, to_grid
-    from ..networks.encoders import load_encoder
+    from ..networks.encoder_files import load_encoder
     from ..networks.perceptual import load_metric
-    from ..portfolio.engine import choose_device
-    from ..portfolio.report import write_json
     from ..styles.bank import builtin_styles, find_style
     from ..styles.transfer import load_style_transfer
 

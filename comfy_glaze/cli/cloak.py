@@ -164,7 +164,7 @@ def cloak(
     from ..cloaking.cloak import CloakSettings
     from ..files.artwork import load_artwork
     from ..files.formats import ArtworkError
-    from ..networks.encoders import EMBEDDED_VERSION
+    from ..networks.encoder_files import EMBEDDED_VERSION
     from ..portfolio.cluster import Recipe, connect
     from ..portfolio.engine import open_studio
     from ..portfolio.manifest import Manifest

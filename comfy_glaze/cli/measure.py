@@ -54,7 +54,7 @@ def measure(
 
     With --countermeasures a table goes to standard error and its rows into the JSON.
     """
-    from ..portfolio.picture import measure_files
+    from ..portfolio.measuring import measure_files
 
     with one_sentence():
         measures = measure_files(
@@ -93,9 +93,9 @@ def _retention(
     from ..countermeasures import Case, parse_cases
     from ..countermeasures.retention import measure_retention, worst_first
     from ..countermeasures.tools import Tools
+    from ..devices import choose_device
     from ..files.artwork import load_artwork
-    from ..networks.encoders import load_encoder, load_round_trip
-    from ..portfolio.engine import choose_device
+    from ..networks.encoder_files import load_encoder, load_round_trip
 
     original, cloaked, styled = files
     if styled is None:

@@ -125,6 +125,7 @@ def nightshade(
     """
     from ..cloaking.budget import NIGHTSHADE, Budget
     from ..cloaking.cloak import CloakSettings
+    from ..devices import choose_device
     from ..poison.anchors import (
         Poison,
         anchors_in,
@@ -133,10 +134,10 @@ def nightshade(
         prompt_of,
         similarities,
     )
-    from ..poison.selection import poison_jobs, select_samples, with_similarities
-    from ..portfolio.engine import choose_device, open_studio
+    from ..poison.selection import select_samples, with_similarities
+    from ..portfolio.engine import open_studio
     from ..portfolio.manifest import Manifest
-    from ..portfolio.outputs import prepare_output_folder, reports_folder
+    from ..portfolio.outputs import poison_jobs, prepare_output_folder, reports_folder
     from ..styles.transfer import load_text_to_image
 
     failures: list[str] = []

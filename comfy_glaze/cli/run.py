@@ -14,7 +14,7 @@ from ..files.formats import named
 from .terminal import log, lost_sentence, progress_bar, results, results_table, say, short_sentence
 
 if TYPE_CHECKING:
-    from ..cloaking.cloak import CloakStep, OnStep
+    from ..cloaking.methods import CloakStep, OnStep
     from ..portfolio.cluster import Recipe
     from ..portfolio.engine import Studio
     from ..portfolio.manifest import Manifest

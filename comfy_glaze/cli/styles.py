@@ -52,11 +52,12 @@ def rank_styles_command(
 
     The target style is drawn among those between the 50th and the 75th percentile.
     """
+    from ..devices import choose_device
     from ..files.artwork import find_artworks
-    from ..networks.encoders import load_encoder
-    from ..portfolio.engine import choose_device, rank_works
+    from ..networks.encoder_files import load_encoder
     from ..styles.builtin_bank import bank_for
     from ..styles.target import HIGH, LOW, in_band
+    from ..styles.works import rank_works
 
     with one_sentence():
         found = [source for source, _ in find_artworks(sources)]

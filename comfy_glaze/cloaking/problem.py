@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from ..images import LEVELS, as_scaled_back, resize, size_to_optimise, views_of
-from .budget import Budget, Room
+from .budget import Budget
 from .measures import Comparison, ViewTarget
+from .room import Room
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..networks.encoders import Encoder
 from ..networks.perceptual import PerceptualMetric
 from .budget import Budget
-from .cloak import Cloak, CloakSettings, OnStep, optimize_cloak
+from .cloak import Cloak, CloakSettings, optimize_cloak
 from .measures import worst_perceptual
 
 
@@ -33,6 +33,14 @@ class System:
     metric: bool
     source: str
 
+    def within(self, budget: Budget) -> Budget:
+        """What of a budget binds this system."""
+        return budget if self.metric else replace(budget, metric="none")
+
+    def aimed(self, settings: CloakSettings) -> CloakSettings:
+        """The settings with this system's objective."""
+        return replace(settings, objective=self.objective)
+
 
 SYSTEMS: dict[str, System] = {
     "glaze": System("towards", "styled", True, "Shan et al., USENIX Security 2023"),
@@ -42,6 +50,22 @@ SYSTEMS: dict[str, System] = {
     "sign-linf": System("towards", "styled", False, "what shipping tools run: sign steps, L∞ cap"),
 }
 """Systems by name."""
+
+
+def system_called(name: str) -> System:
+    """A system by name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if name not in SYSTEMS:
+        raise ValueError(f"Expected a system among {', '.join(SYSTEMS)}, but got {name}.")
+    return SYSTEMS[name]
+
+
+def named_after(system: str, cloak: Cloak) -> Cloak:
+    """A cloak that says whose it is; Glaze's own says nothing."""
+    return replace(cloak, system=None if system == "glaze" else system)
 
 
 def cloak_as(
@@ -71,56 +95,17 @@ def cloak_as(
     Raises:
         ValueError: no such system.
     """
-    chosen = _system(system)
-    goal = {"styled": styled, "stranger": stranger, None: images}[chosen.goal]
-    cloak = optimize_as(system, images, goal, encoder, budget, settings, metric=metric)
-    if chosen.metric:
-        return cloak
-    seen = worst_perceptual(images.to(encoder.device), cloak.images, metric).tolist()
-    measures = zip(cloak.measures, seen, strict=True)
-    return replace(cloak, measures=tuple(replace(m, perceptual=value) for m, value in measures))
-
-
-def optimize_as(
-    system: str,
-    images: Tensor,
-    goal: Tensor,
-    encoder: Encoder,
-    budget: Budget,
-    settings: CloakSettings,
-    on_step: OnStep | None = None,
-    *,
-    keep_clear: Tensor | None = None,
-    metric: PerceptualMetric | None = None,
-) -> Cloak:
-    """:func:`comfy_glaze.cloaking.cloak.optimize_cloak` as a system would do it.
-
-    Args:
-        system: a key of :data:`SYSTEMS`.
-        goal: what :attr:`System.goal` names; ``images`` for a system that approaches no picture.
-        budget: its perceptual limit counts for those that have one.
-
-    Raises:
-        ValueError: no such system.
-    """
-    chosen = _system(system)
-    if not chosen.metric:
-        budget, metric = replace(budget, metric="none"), None
+    chosen = system_called(system)
     cloak = optimize_cloak(
         images,
-        goal,
+        {"styled": styled, "stranger": stranger, None: images}[chosen.goal],
         encoder,
-        budget,
-        settings,
-        on_step,
-        keep_clear=keep_clear,
-        metric=metric,
-        objective=chosen.objective,
+        chosen.within(budget),
+        chosen.aimed(settings),
+        metric=metric if chosen.metric else None,
     )
-    return replace(cloak, system=None if system == "glaze" else system)
-
-
-def _system(name: str) -> System:
-    if name not in SYSTEMS:
-        raise ValueError(f"Expected a system among {', '.join(SYSTEMS)}, but got {name}.")
-    return SYSTEMS[name]
+    if not chosen.metric:
+        seen = worst_perceptual(images.to(encoder.device), cloak.images, metric).tolist()
+        pairs = zip(cloak.measures, seen, strict=True)
+        cloak = replace(cloak, measures=tuple(replace(m, perceptual=p) for m, p in pairs))
+    return named_after(system, cloak)

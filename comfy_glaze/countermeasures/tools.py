@@ -23,7 +23,7 @@ class Tools:
 
     Attributes:
         round_trip: images (B, 3, H, W) in [0, 1] through a VAE and back; see
-            :func:`comfy_glaze.networks.encoders.load_round_trip`.
+            :func:`comfy_glaze.networks.encoder_files.load_round_trip`.
         pipeline: a Stable Diffusion image-to-image pipeline: folder, .safetensors file or hub id.
         upscaler: a Stable Diffusion ×4 upscaling pipeline: folder or hub id.
         gradient: whether the round trip is differentiable.

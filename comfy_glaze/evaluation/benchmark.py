@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ..cloaking.cloak import CloakSettings
+from ..files.atomic import write_json
 from ..networks.captions import Work
-from ..portfolio.report import write_json
 from .experiment import pictures_of, run_cell
 from .figures import write_grid
 from .generation import Generation

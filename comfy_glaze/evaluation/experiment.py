@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from ..files.artwork import load_artwork
+from ..files.atomic import write_json
 from ..judges.features import grams, kernel_distance, noise_level, style_distances
 from ..networks.captions import Work, replaced, split_works, works_as_json
-from ..portfolio.report import write_json
 from .generation import generate, planned
 from .generators import load_generator
 from .lab import Artist, Lab, OnProgress, Progress

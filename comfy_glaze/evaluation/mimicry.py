@@ -17,10 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..files.atomic import atomic_write
+from ..files.atomic import atomic_write, write_json
 from ..networks.captions import Work, works_as_json
 from ..networks.encoders import fingerprint_of
-from ..portfolio.report import write_json
 from .generation import Generation, generate
 from .generators import predict
 from .training_data import Shelf, seed_of

@@ -18,7 +18,7 @@ from ..judges.features import load_features
 from ..judges.genres import Classifier, load_clip, usual_genre
 from ..judges.probe import load_probe
 from ..networks.captions import caption_works
-from ..networks.encoders import load_encoder
+from ..networks.encoder_files import load_encoder
 from ..networks.perceptual import load_metric
 from ..portfolio.engine import open_studio
 from .benchmark import Preset

@@ -21,9 +21,8 @@ from typing import Any
 
 from PIL import Image
 
-from ..files.atomic import atomic_write
+from ..files.atomic import atomic_write, write_json
 from ..judges.intervals import Interval, share_interval
-from ..portfolio.report import write_json
 
 LEVELS = (
     "not successful at all",

@@ -22,8 +22,8 @@ import torch
 from torch import Tensor, nn
 
 from ..cloaking.measures import feature_distance
+from ..files.atomic import write_json
 from ..networks.encoders import ENCODERS, Encoder, encoder_from_module
-from ..portfolio.report import write_json
 
 VARIANTS = ("retrain", "keep")
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from ..networks.encoders import embedded_autoencoder
+from ..networks.encoder_files import embedded_autoencoder
 
 _WORDS_AT_MOST = 24  # tokens per prompt, both ends included
 

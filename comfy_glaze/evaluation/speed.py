@@ -17,8 +17,10 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..cloaking.budget import Budget
-from ..cloaking.cloak import CloakSettings, CloakStep, OnStep, fast_dtype, optimize_cloak
+from ..cloaking.cloak import CloakSettings, optimize_cloak
 from ..cloaking.measures import Measures
+from ..cloaking.methods import CloakStep, OnStep
+from ..devices import fast_dtype
 from ..networks.encoders import Encoder, encoder_from_module
 from ..networks.perceptual import PerceptualMetric
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..files.atomic import write_json
 from ..judges.genres import has_shifted
 from ..judges.intervals import Interval, mean_interval, share_interval
-from ..portfolio.report import write_json
 
 Cell = Mapping[str, Any]
 

@@ -13,10 +13,10 @@ from typing import Any
 from ..cloaking.measures import pixel_change, worst_perceptual
 from ..cloaking.systems import cloak_as
 from ..files.artwork import Artwork, load_artwork, save_artwork
+from ..files.atomic import write_json
 from ..images import resize
 from ..networks.captions import Work, replaced, works_as_json
 from ..networks.encoders import Encoder
-from ..portfolio.report import write_json
 from .lab import Artist, Countermeasure, Lab, OnProgress, Progress
 from .scenarios import Scenario
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import secrets
@@ -10,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from .formats import ArtworkError, named
 
@@ -92,3 +94,19 @@ def _has_ended(temporary: Path, host: str, process: int, run: str) -> bool:
     with suppress(OSError):
         return time.time() - temporary.stat().st_mtime > _LONG
     return False
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, or raise ``ArtworkError``."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ArtworkError(f"{named(folder)} cannot be made: {error.strerror}.") from error
+
+
+def write_json(value: Any, path: Path) -> None:
+    """Write a report, or any other value, whole or not at all."""
+    with atomic_write(path) as temporary:
+        text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+        # a name that is not UTF-8 stands in the JSON as its escapes
+        temporary.write_bytes((text + "\n").encode("utf-8", "backslashreplace"))

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from ..files.artwork import load_artwork
+from ..files.atomic import write_json
 from ..files.formats import ArtworkError
 from ..images import shrink
-from ..portfolio.report import write_json
 from .transformers_models import load_captioner
 
 CAPTION_SIDE = 384

@@ -17,10 +17,11 @@ import torch
 from torch import Tensor
 
 from ..files.artwork import Artwork, find_artworks, load_artwork, save_artwork
+from ..files.atomic import make_folder
 from ..files.formats import ArtworkError, named
+from ..files.hashing import file_sha256
 from ..images import resize, shrink, to_grid, to_levels
 from ..networks.transformers_models import load_text_matcher
-from ..portfolio.outputs import file_sha256, make_folder
 from ..styles.bank import Style
 from ..styles.transfer import StyleTransfer, TextToImage
 

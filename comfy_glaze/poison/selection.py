@@ -25,10 +25,9 @@ from pathlib import Path
 import torch
 
 from ..files.formats import ArtworkError, named
+from ..files.hashing import file_sha256
 from ..networks.captions import describer
-from ..portfolio.manifest import Manifest
-from ..portfolio.outputs import Job, file_sha256, job_of, plan_outputs
-from ..styles.bank_sources import evenly
+from ..styles.works import evenly
 from .anchors import Poison, prompt_of, similarities
 
 TEMPLATE = "template"
@@ -161,19 +160,3 @@ def with_similarities(poison: Poison, samples: Sequence[Sample]) -> Poison:
         if sample.similarity is not None and (sha256 := file_sha256(sample.source)) is not None
     }
     return replace(poison, similarities=known)
-
-
-def poison_jobs(
-    samples: Sequence[Sample], out: Path, format: str, manifest: Manifest | None = None
-) -> tuple[list[Job], list[str]]:
-    """A job with its caption for each sample, and a sentence for each that has no place."""
-    captions = {sample.source: sample.caption for sample in samples}
-    found = [(sample.source, sample.relative) for sample in samples]
-    jobs: list[Job] = []
-    failures: list[str] = []
-    for source, target in plan_outputs(found, out, format, manifest, captioned=True):
-        if isinstance(target, ArtworkError):
-            failures.append(str(target))
-        else:
-            jobs.append(replace(job_of(source, target, out), caption=captions[source]))
-    return jobs, failures

@@ -6,27 +6,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
 from ..cloaking.budget import Budget
 from ..cloaking.cloak import CloakSettings
-from ..files.artwork import load_artwork
+from ..devices import choose_device
 from ..files.credentials import Credentials, load_credentials
-from ..files.formats import KEEP_SHIFT, ArtworkError, is_lossless
-from ..images import shrink
-from ..networks.encoders import Encoder, load_encoder
+from ..files.formats import KEEP_SHIFT, is_lossless
+from ..networks.encoder_files import load_encoder
+from ..networks.encoders import Encoder
 from ..networks.perceptual import PerceptualMetric, load_metric
 from ..poison.anchors import Poison
-from ..styles.bank import CENTROID_SIZE, StyleBank, centroid_of
 from ..styles.bank_file import load_style_bank
 from ..styles.builtin_bank import bank_for
 from ..styles.candidates import find_known_style
 from ..styles.memory import target_for
-from ..styles.target import TargetStyle, rank_styles, select_target_style
+from ..styles.target import TargetStyle, select_target_style
 from ..styles.transfer import StyleTransfer, load_style_transfer
-
-WORKS_FOR_CENTROID = 50
+from ..styles.works import rank_works
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +81,7 @@ def open_studio(
     """Load everything, and choose the target style for the artist whose works are ``sources``.
 
     Args:
-        encoder: see :func:`comfy_glaze.networks.encoders.load_encoder`.
+        encoder: see :func:`comfy_glaze.networks.encoder_files.load_encoder`.
         style_transfer: see :func:`comfy_glaze.styles.transfer.load_style_transfer`.
         style: a style's name, or ``auto`` for the percentile rule.
         style_seed: draws the style under ``auto``.
@@ -140,57 +135,3 @@ def open_studio(
         signed_by,
         poison,
     )
-
-
-def choose_device(name: str) -> torch.device:
-    """A device by name; ``auto`` is the fastest one of this machine.
-
-    Raises:
-        ValueError: there is no such device here.
-    """
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:  # AssertionError: a build without CUDA
-        raise ValueError(f"Expected a device of this machine, but {name} is none.") from error
-    return device
-
-
-def rank_works(bank: StyleBank, sources: Sequence[Path], encoder: Encoder) -> list[TargetStyle]:
-    """The candidates as seen from an artist's works, nearest first.
-
-    Raises:
-        ArtworkError: none of the works can be read; the first one's sentence.
-        StyleBankError: the bank was made for another encoder.
-    """
-    bank.check(encoder)
-    works = small_works(works_for_centroid(sources))
-    return rank_styles(bank, centroid_of(works, encoder, bank.statistic))
-
-
-def works_for_centroid(sources: Sequence[Path]) -> Sequence[Path]:
-    """The works that say what an artist's own style is: all, or at most
-    :data:`WORKS_FOR_CENTROID`, evenly spread."""
-    return sources[:: max(1, -(-len(sources) // WORKS_FOR_CENTROID))]
-
-
-def small_works(sources: Sequence[Path]) -> list[Tensor]:
-    """Works as the centroid sees them, images (1, 3, H, W); unreadable ones are passed over.
-
-    Raises:
-        ArtworkError: none of them can be read; the first one's sentence.
-    """
-    works: list[Tensor] = []
-    first_error: ArtworkError | None = None
-    for source in sources:
-        try:
-            works.append(shrink(load_artwork(source).pixels, CENTROID_SIZE))
-        except ArtworkError as error:
-            first_error = first_error or error
-    if not works and first_error is not None:
-        raise first_error
-    return works

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..files.atomic import remove_leftovers
 from ..files.formats import FORMATS, READ_ONLY, SUFFIXES, ArtworkError, named, suffix_format
+from ..files.hashing import file_sha256
+from ..poison.selection import Sample
 from .manifest import Manifest
 
 
@@ -171,41 +171,22 @@ def caption_bytes(caption: str) -> bytes:
     return (caption + "\n").encode("utf-8")
 
 
-def file_sha256(path: Path) -> str | None:
-    """The hash of a file's bytes, hexadecimal; None where it cannot be read.
-
-    A file that has not been touched since it was last hashed is not read again.
-    """
-    try:
-        found = path.stat()
-        touched = max(found.st_mtime, found.st_ctime)
-        settled = touched < time.time() - _SETTLED  # a clock may be too coarse to show a change
-        hashed = _sha256 if settled else _sha256.__wrapped__
-        return hashed(path, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-    except OSError:
-        return None
-
-
-_SETTLED = 3.0  # seconds
-
-
-@lru_cache(maxsize=100_000)
-def _sha256(path: Path, *stamp: int) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def with_ending(stem: Path, ending: str) -> Path:
     """A file among a picture's reports."""
     return stem.with_name(stem.name + ending)
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder and those above it, or raise ``ArtworkError``."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ArtworkError(f"{named(folder)} cannot be made: {error.strerror}.") from error
+def poison_jobs(
+    samples: Sequence[Sample], out: Path, format: str, manifest: Manifest | None = None
+) -> tuple[list[Job], list[str]]:
+    """A job with its caption for each sample, and a sentence for each that has no place."""
+    captions = {sample.source: sample.caption for sample in samples}
+    found = [(sample.source, sample.relative) for sample in samples]
+    jobs: list[Job] = []
+    failures: list[str] = []
+    for source, target in plan_outputs(found, out, format, manifest, captioned=True):
+        if isinstance(target, ArtworkError):
+            failures.append(str(target))
+        else:
+            jobs.append(replace(job_of(source, target, out), caption=captions[source]))
+    return jobs, failures

@@ -17,18 +17,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..cloaking.cloak import Cloak, OnStep, optimize_cloak
-from ..cloaking.measures import Comparison, pixel_change, worst_perceptual
+from ..cloaking.cloak import Cloak, optimize_cloak
+from ..cloaking.methods import OnStep
 from ..files.artwork import Artwork, check_saving, load_artwork
 from ..files.formats import KEEP_SHIFT, ArtworkError, named, output_format
+from ..files.hashing import file_sha256
 from ..images import resize, together
-from ..networks.encoders import Encoder, load_encoder
-from ..networks.perceptual import PerceptualMetric, load_metric
+from ..networks.encoders import Encoder
+from ..networks.perceptual import PerceptualMetric
 from ..styles.target import TargetStyle
-from .engine import Studio, choose_device
+from .engine import Studio
 from .manifest import Manifest
-from .outputs import Job, caption_bytes, caption_file, check_caption, file_sha256
-from .report import measures_as_json
+from .outputs import Job, caption_bytes, caption_file, check_caption
 from .saving import Manner, Staged, stage
 
 
@@ -305,63 +305,3 @@ def _keep_clear(artworks: Sequence[Artwork], mask: Path | None) -> Tensor | None
         own = torch.zeros_like(artwork.pixels[:, :1]) if own is None else own
         clear.append(own if mask is None else torch.maximum(own, load_mask(mask, artwork)))
     return torch.cat(clear)
-
-
-def measure_files(
-    original: Path,
-    cloaked: Path,
-    styled: Path | None,
-    *,
-    encoder: str = "embedded",
-    metric: str = "auto",
-    device: str = "auto",
-) -> dict[str, Any]:
-    """Measure a cloaked file as its report does, from files alone.
-
-    Without the styled file there is no direction to measure a shift in; then only the perceptual
-    value, L∞ and PSNR are returned.
-
-    Raises:
-        ArtworkError: a file cannot be read, or the sizes differ.
-    """
-    on_device = choose_device(device)
-    phi, distance = load_encoder(encoder, on_device), load_metric(metric, on_device)
-    before = load_artwork(original).pixels.to(on_device)
-    others = []
-    for path in (cloaked, *([styled] if styled else [])):
-        pixels = load_artwork(path).pixels.to(on_device)
-        if pixels.shape != before.shape:
-            raise ArtworkError(
-                f"{path} must have the size of {original}, {tuple(before.shape[-2:])}, "
-                f"but it has {tuple(pixels.shape[-2:])}."
-            )
-        others.append(pixels)
-    return measure_pictures(before, others[0], others[1] if styled else None, phi, distance)
-
-
-def measure_pictures(
-    original: Tensor,
-    cloaked: Tensor,
-    styled: Tensor | None,
-    encoder: Encoder,
-    metric: PerceptualMetric,
-) -> dict[str, Any]:
-    """The measures of one cloaked picture under the report's keys, (1, 3, H, W) in [0, 1] each.
-
-    Without a styled picture there is no direction to measure a shift in.
-    """
-    if styled is None:
-        linf, psnr = pixel_change(original, cloaked)
-        return {
-            "perceptual": {
-                "metric": metric.name,
-                "value": float(worst_perceptual(original, cloaked, metric)[0]),
-            },
-            "linf": linf[0],
-            "psnr": psnr[0],
-        }
-    measures = Comparison.of(original, styled, encoder, metric).measure(cloaked)[0]
-    return {
-        "encoder": {"name": encoder.name, "fingerprint": encoder.fingerprint},
-        **measures_as_json(measures, metric.name, limit=None),
-    }

@@ -9,38 +9,25 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..cloaking.cloak import OnStep
+from ..cloaking.methods import OnStep
+from ..devices import choose_device
 from ..files.artwork import Artwork, load_artwork
 from ..files.formats import named
-from .engine import (
-    WORKS_FOR_CENTROID,
-    Studio,
-    choose_device,
-    open_studio,
-    rank_works,
-    small_works,
-    works_for_centroid,
-)
+from ..files.hashing import file_sha256
+from ..styles.works import WORKS_FOR_CENTROID, rank_works, small_works, works_for_centroid
+from .engine import Studio, open_studio
 from .manifest import Manifest
+from .measuring import measure_files
 from .outputs import (
     Job,
     caption_bytes,
-    file_sha256,
     job_of,
     plan_outputs,
     prepare_output_folder,
     reports_folder,
     with_ending,
 )
-from .picture import (
-    cloak_file,
-    load_mask,
-    measure_files,
-    prepare,
-    publish,
-    settings_fingerprint,
-    write_cloak,
-)
+from .picture import cloak_file, load_mask, prepare, publish, settings_fingerprint, write_cloak
 
 __all__ = [
     "WORKS_FOR_CENTROID",

@@ -21,15 +21,16 @@ from ..cloaking.cloak import Cloak
 from ..cloaking.measures import Comparison, Measures
 from ..devices import give_back_memory
 from ..files.artwork import Artwork, load_artwork, save_artwork, saved_view
-from ..files.atomic import sync, temporary_beside
+from ..files.atomic import make_folder, sync, temporary_beside, write_json
 from ..files.credentials import Credentials
 from ..files.formats import DEEP, ArtworkError, is_lossless, named
 from ..images import to_grid
 from ..networks.encoders import Encoder
 from ..networks.perceptual import PerceptualMetric, load_metric
 from ..styles.target import TargetStyle
-from .outputs import Job, caption_bytes, make_folder, with_ending
-from .report import build_report, write_json, write_sheet
+from .outputs import Job, caption_bytes, with_ending
+from .report import build_report
+from .sheet import write_sheet
 
 
 @dataclass(eq=False)

@@ -10,39 +10,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..files.artwork import find_artworks, load_artwork
+from ..files.artwork import find_artworks
 from ..files.formats import ArtworkError
-from ..images import shrink
-from .bank import CENTROID_SIZE, Style, StyleBankError
+from .bank import Style, StyleBankError
 from .bank_build import PictureSource, one_by_one
 from .candidates import Candidate, check_text, genre_names, plain
 from .transfer import StyleTransfer, TextToImage
+from .works import evenly, read_pictures
 
 PICTURES_PER_STYLE = 6
-
-
-def read_pictures(paths: Sequence[Path]) -> list[Tensor]:
-    """Those of the files that can be read, images (1, 3, H, W), at most 256 px on the short side.
-
-    Raises:
-        ArtworkError: none can be read; the first one's sentence.
-    """
-    pictures: list[Tensor] = []
-    first_error: ArtworkError | None = None
-    for path in paths:
-        try:
-            pictures.append(shrink(load_artwork(path).pixels, CENTROID_SIZE).clamp(0, 1))
-        except ArtworkError as error:
-            first_error = first_error or error
-    if not pictures and first_error is not None:
-        raise first_error
-    return pictures
-
-
-def evenly(paths: Sequence[Path], count: int) -> list[Path]:
-    """At most ``count`` of the paths, evenly spread."""
-    chosen = min(count, len(paths))
-    return [paths[i * len(paths) // chosen] for i in range(chosen)]
 
 
 def styles_in_folder(

@@ -22,13 +22,9 @@ from torch import Tensor, nn
 
 from ...comfy_glaze.countermeasures.tools import Tools
 from ...comfy_glaze.images import views_of
-from ...comfy_glaze.networks.encoders import (
-    Encoder,
-    EncoderError,
-    combine_encoders,
-    fingerprint_of,
-    load_round_trip,
-)
+from ...comfy_glaze.networks.encoder_files import load_round_trip
+from ...comfy_glaze.networks.encoders import Encoder, EncoderError, fingerprint_of
+from ...comfy_glaze.networks.ensemble import combine_encoders
 from ...comfy_glaze.networks.perceptual import PerceptualMetric, load_metric
 from ..sockets import Ensemble
 from .files import vae_path

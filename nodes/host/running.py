@@ -14,7 +14,7 @@ from comfy_execution.graph_utils import ExecutionBlocker
 from PIL import Image
 from server import PromptServer
 
-from ...comfy_glaze.cloaking.cloak import CloakStep
+from ...comfy_glaze.cloaking.methods import CloakStep
 from ...comfy_glaze.images import to_levels
 
 STEP_EVENT = "comfy_glaze.step"

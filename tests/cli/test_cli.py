@@ -16,7 +16,7 @@ from comfy_glaze.cli.terminal import short_sentence
 from comfy_glaze.cloaking.budget import PRESETS
 from comfy_glaze.files.artwork import load_artwork
 from comfy_glaze.images import views_of
-from comfy_glaze.networks.encoders import load_encoder
+from comfy_glaze.networks.encoder_files import load_encoder
 from comfy_glaze.networks.perceptual import load_metric
 
 from ..conftest import ARTWORKS, Run

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from torch import Tensor
 
-from comfy_glaze.networks.encoders import load_encoder
+from comfy_glaze.networks.encoder_files import load_encoder
 from comfy_glaze.styles import bank_build
 from comfy_glaze.styles.bank import builtin_styles
 from comfy_glaze.styles.bank_file import load_style_bank

@@ -14,7 +14,8 @@ from comfy_glaze.cloaking.measures import (
     pixel_change,
     worst_perceptual,
 )
-from comfy_glaze.networks.encoders import Encoder, load_encoder
+from comfy_glaze.networks.encoder_files import load_encoder
+from comfy_glaze.networks.encoders import Encoder
 from comfy_glaze.networks.perceptual import PerceptualMetric, load_metric
 
 from ..conftest import smooth_picture

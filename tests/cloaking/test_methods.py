@@ -10,7 +10,7 @@ from comfy_glaze.cloaking.budget import Budget
 from comfy_glaze.cloaking.cloak import CloakSettings, optimize_cloak
 from comfy_glaze.files.artwork import load_artwork
 from comfy_glaze.images import shrink, to_grid
-from comfy_glaze.networks.encoders import load_encoder
+from comfy_glaze.networks.encoder_files import load_encoder
 from comfy_glaze.styles.bank import builtin_styles
 from comfy_glaze.styles.transfer import load_style_transfer
 

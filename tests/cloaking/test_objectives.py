@@ -12,7 +12,8 @@ from comfy_glaze.cloaking.measures import feature_distance
 from comfy_glaze.cloaking.objectives import OBJECTIVES
 from comfy_glaze.cloaking.systems import SYSTEMS, cloak_as
 from comfy_glaze.images import to_grid
-from comfy_glaze.networks.encoders import Encoder, load_encoder
+from comfy_glaze.networks.encoder_files import load_encoder
+from comfy_glaze.networks.encoders import Encoder
 from comfy_glaze.networks.perceptual import load_metric
 
 from ..conftest import smooth_picture

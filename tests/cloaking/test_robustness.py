@@ -12,7 +12,7 @@ from comfy_glaze.countermeasures import apply_countermeasure, parse_cases
 from comfy_glaze.countermeasures.retention import measure_retention
 from comfy_glaze.countermeasures.tools import Tools
 from comfy_glaze.images import LEVELS
-from comfy_glaze.networks.encoders import load_encoder
+from comfy_glaze.networks.encoder_files import load_encoder
 
 from ..conftest import smooth_picture
 

@@ -18,7 +18,8 @@ from comfy_glaze.countermeasures import (
 from comfy_glaze.countermeasures.filters import bilateral
 from comfy_glaze.countermeasures.tools import CountermeasureError, Tools
 from comfy_glaze.images import LEVELS, to_grid
-from comfy_glaze.networks.encoders import EMBEDDED_FOLDER, EncoderError, load_round_trip
+from comfy_glaze.networks.encoder_files import EMBEDDED_FOLDER, load_round_trip
+from comfy_glaze.networks.encoders import EncoderError
 
 from ..conftest import smooth_picture, tiny_unet, tiny_vae
 

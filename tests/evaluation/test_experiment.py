@@ -27,7 +27,7 @@ from comfy_glaze.images import to_grid
 from comfy_glaze.judges.features import load_features
 from comfy_glaze.judges.genres import Classifier
 from comfy_glaze.networks.captions import Work, split_works
-from comfy_glaze.networks.encoders import load_encoder
+from comfy_glaze.networks.encoder_files import load_encoder
 from comfy_glaze.networks.perceptual import load_metric
 from comfy_glaze.styles.bank import Style
 from comfy_glaze.styles.transfer import StyleTransfer

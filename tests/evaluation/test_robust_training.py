@@ -17,7 +17,7 @@ from comfy_glaze.evaluation.robust_training import (
     train_robustly,
 )
 from comfy_glaze.images import to_grid
-from comfy_glaze.networks.encoders import embedded_autoencoder
+from comfy_glaze.networks.encoder_files import embedded_autoencoder
 
 from ..conftest import smooth_picture
 

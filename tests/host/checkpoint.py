@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from comfy_glaze.networks.encoders import load_encoder
+from comfy_glaze.networks.encoder_files import load_encoder
 from comfy_glaze.styles.bank import StyleBank, builtin_styles, centroid_of
 from comfy_glaze.styles.bank_file import save_style_bank
 

@@ -11,13 +11,9 @@ from safetensors.torch import save_file
 
 from comfy_glaze.cloaking.measures import feature_distance
 from comfy_glaze.files.bundled import content_pictures
-from comfy_glaze.networks.encoders import (
-    Encoder,
-    EncoderError,
-    combine_encoders,
-    fingerprint_of,
-    load_encoder,
-)
+from comfy_glaze.networks.encoder_files import load_encoder
+from comfy_glaze.networks.encoders import Encoder, EncoderError, fingerprint_of
+from comfy_glaze.networks.ensemble import combine_encoders
 
 from ..conftest import smooth_picture
 

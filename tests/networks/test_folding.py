@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from comfy_glaze.networks.encoders import embedded_autoencoder, load_encoder
+from comfy_glaze.networks.encoder_files import embedded_autoencoder, load_encoder
 from comfy_glaze.networks.folding import BlurredConv, DownsamplingPair, HalvingConv
 from comfy_glaze.networks.perceptual import _BlurPool, load_metric
 

@@ -33,17 +33,16 @@ from comfy_glaze.poison.selection import (
     Selection,
     SelectionError,
     names_concept,
-    poison_jobs,
     select_samples,
     with_similarities,
 )
-from comfy_glaze.portfolio.engine import Studio
-from comfy_glaze.portfolio.manifest import Manifest
-from comfy_glaze.portfolio.outputs import reports_folder
-from comfy_glaze.portfolio.page import write_page
-from comfy_glaze.portfolio.run import Outcome, cloak_portfolio
 from comfy_glaze.portfolio import picture as workbench
 from comfy_glaze.portfolio import report as report_module
+from comfy_glaze.portfolio.engine import Studio
+from comfy_glaze.portfolio.manifest import Manifest
+from comfy_glaze.portfolio.outputs import poison_jobs, reports_folder
+from comfy_glaze.portfolio.page import write_page
+from comfy_glaze.portfolio.run import Outcome, cloak_portfolio
 from comfy_glaze.styles.target import TargetStyle
 from comfy_glaze.styles.transfer import TextToImage
 

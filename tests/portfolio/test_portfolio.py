@@ -18,14 +18,14 @@ from typer.testing import CliRunner
 from comfy_glaze.cli import app
 from comfy_glaze.files.atomic import remove_leftovers, temporary_beside
 from comfy_glaze.files.formats import ArtworkError
+from comfy_glaze.portfolio import picture as workbench
+from comfy_glaze.portfolio import run as portfolio
 from comfy_glaze.portfolio.cluster import ClusterError, connect
 from comfy_glaze.portfolio.engine import Studio
 from comfy_glaze.portfolio.manifest import Manifest
 from comfy_glaze.portfolio.outputs import plan_outputs, reports_folder
 from comfy_glaze.portfolio.page import write_page
 from comfy_glaze.portfolio.run import Outcome, cloak_portfolio, in_shard
-from comfy_glaze.portfolio import picture as workbench
-from comfy_glaze.portfolio import run as portfolio
 from comfy_glaze.styles.bank import builtin_styles
 from comfy_glaze.styles.target import TargetStyle
 

@@ -11,8 +11,10 @@ from PIL import Image
 from comfy_glaze.cloaking.budget import Budget
 from comfy_glaze.cloaking.cloak import CloakSettings, optimize_cloak
 from comfy_glaze.files.artwork import Artwork, save_artwork
+from comfy_glaze.files.atomic import write_json
 from comfy_glaze.networks.encoders import Encoder
-from comfy_glaze.portfolio.report import build_report, write_json, write_sheet
+from comfy_glaze.portfolio.report import build_report
+from comfy_glaze.portfolio.sheet import write_sheet
 from comfy_glaze.styles.bank import Style
 from comfy_glaze.styles.target import TargetStyle
 
@@ -140,7 +142,7 @@ def test_quality_compares_with_what_was_cloaked(block_encoder: Encoder) -> None:
 
 
 def test_difference_on_the_sheet_is_amplified_by_the_printed_factor() -> None:
-    from comfy_glaze.portfolio.report import _difference_factor
+    from comfy_glaze.portfolio.sheet import _difference_factor
 
     before = torch.full((1, 3, 8, 8), 0.5)
     assert _difference_factor(before, before + 6 / 255) == 20

@@ -20,13 +20,13 @@ from comfy_glaze.styles.bank_build import PictureSource, build_style_bank, one_b
 from comfy_glaze.styles.bank_file import load_style_bank
 from comfy_glaze.styles.bank_sources import (
     by_style_transfer,
-    evenly,
     from_folder,
     from_prompts,
     styles_in_folder,
 )
 from comfy_glaze.styles.candidates import wikiart_candidates
 from comfy_glaze.styles.transfer import TextToImage, load_style_transfer, load_text_to_image
+from comfy_glaze.styles.works import evenly
 
 from ..conftest import smooth_picture
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from comfy_glaze.files.bundled import content_pictures
-from comfy_glaze.networks.encoders import Encoder, load_encoder
+from comfy_glaze.networks.encoder_files import load_encoder
+from comfy_glaze.networks.encoders import Encoder
 from comfy_glaze.styles.bank import (
     Style,
     StyleBank,

@@ -35,8 +35,8 @@ from world import (
 )
 
 from comfy_glaze.files.artwork import Artwork, load_artwork, save_artwork
+from comfy_glaze.files.atomic import write_json
 from comfy_glaze.images import resize
-from comfy_glaze.portfolio.report import write_json
 from comfy_glaze.styles.bank import Style, builtin_styles
 from comfy_glaze.styles.transfer import StyleTransfer, load_style_transfer
 

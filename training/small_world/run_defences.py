@@ -26,6 +26,7 @@ from train_generator import works_of_the_world
 from world import ARTISTS, UNSTYLED, WORLDS, World, arguments, folder_of, read_grid
 
 from comfy_glaze.cloaking.systems import cloak_as
+from comfy_glaze.devices import choose_device
 from comfy_glaze.evaluation.benchmark import run_grid
 from comfy_glaze.evaluation.generators import load_generator
 from comfy_glaze.evaluation.lab import Artist, Lab
@@ -39,9 +40,8 @@ from comfy_glaze.evaluation.robust_training import (
 )
 from comfy_glaze.evaluation.scenarios import GLAZE, PLAIN
 from comfy_glaze.files.artwork import Artwork, load_artwork, save_artwork
-from comfy_glaze.networks.encoders import embedded_autoencoder
-from comfy_glaze.portfolio.engine import choose_device
-from comfy_glaze.portfolio.report import write_json
+from comfy_glaze.files.atomic import write_json
+from comfy_glaze.networks.encoder_files import embedded_autoencoder
 from comfy_glaze.styles.bank import Style
 
 Pairs = list[tuple[Tensor, Tensor]]

@@ -19,6 +19,7 @@ from world import ARTISTS, UNSTYLED, WORLDS, World, arguments, caption, folder_o
 from comfy_glaze.cloaking.budget import Budget
 from comfy_glaze.cloaking.cloak import CloakSettings
 from comfy_glaze.countermeasures.tools import Tools
+from comfy_glaze.devices import choose_device
 from comfy_glaze.evaluation.benchmark import CellProgress, run_grid, world_of
 from comfy_glaze.evaluation.lab import Artist, Lab
 from comfy_glaze.evaluation.open_lab import TEXTURE, countermeasures_of
@@ -26,12 +27,13 @@ from comfy_glaze.evaluation.scenarios import GRIDS, Scenario
 from comfy_glaze.judges.features import load_features
 from comfy_glaze.judges.probe import load_probe
 from comfy_glaze.networks.captions import Work
-from comfy_glaze.networks.encoders import Encoder, load_encoder
+from comfy_glaze.networks.encoder_files import load_encoder
+from comfy_glaze.networks.encoders import Encoder
 from comfy_glaze.networks.perceptual import load_metric
-from comfy_glaze.portfolio.engine import choose_device, rank_works
 from comfy_glaze.styles.builtin_bank import builtin_bank
 from comfy_glaze.styles.target import select_target_style
 from comfy_glaze.styles.transfer import load_style_transfer
+from comfy_glaze.styles.works import rank_works
 
 
 def artists_of(folder: Path, names: list[str], encoder: Encoder) -> list[Artist]:

@@ -33,20 +33,20 @@ from world import UNSTYLED, WORLDS, World, arguments, caption, folder_of, read_g
 
 from comfy_glaze.cloaking.budget import NIGHTSHADE, Budget
 from comfy_glaze.cloaking.cloak import CloakSettings, optimize_cloak
+from comfy_glaze.devices import choose_device
 from comfy_glaze.evaluation.generation import generate
 from comfy_glaze.evaluation.generators import load_generator
 from comfy_glaze.evaluation.mimicry import FineTuning, TrainingStep, fine_tune
 from comfy_glaze.evaluation.retention_plot import write_bars
 from comfy_glaze.evaluation.scenarios import CAPS
 from comfy_glaze.files.artwork import Artwork, load_artwork, save_artwork
+from comfy_glaze.files.atomic import write_json
 from comfy_glaze.judges.intervals import Interval, mean_interval, share_interval
 from comfy_glaze.judges.probe import load_probe
 from comfy_glaze.networks.captions import Work
-from comfy_glaze.networks.encoders import load_encoder
+from comfy_glaze.networks.encoder_files import load_encoder
 from comfy_glaze.networks.perceptual import load_metric
 from comfy_glaze.poison.anchors import fitted
-from comfy_glaze.portfolio.engine import choose_device
-from comfy_glaze.portfolio.report import write_json
 from comfy_glaze.styles.transfer import StyleTransfer, load_style_transfer
 
 COUNTS = (0, 25, 50, 100, 200)

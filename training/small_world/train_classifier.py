@@ -16,14 +16,15 @@ import torch
 from torch import Tensor
 from world import arguments, folder_of, read_grid
 
+from comfy_glaze.devices import choose_device
 from comfy_glaze.evaluation.open_lab import TEXTURE
 from comfy_glaze.files.artwork import load_artwork
+from comfy_glaze.files.atomic import write_json
 from comfy_glaze.judges.features import FeatureExtractor, load_features
 from comfy_glaze.judges.intervals import share_interval
 from comfy_glaze.judges.probe import StyleProbe, fit_probe, save_probe
-from comfy_glaze.networks.encoders import fingerprint_of, load_round_trip
-from comfy_glaze.portfolio.engine import choose_device
-from comfy_glaze.portfolio.report import write_json
+from comfy_glaze.networks.encoder_files import load_round_trip
+from comfy_glaze.networks.encoders import fingerprint_of
 
 
 @torch.no_grad()

@@ -27,17 +27,17 @@ from world import (
     world_styles,
 )
 
+from comfy_glaze.devices import choose_device
 from comfy_glaze.evaluation.figures import write_grid
 from comfy_glaze.evaluation.generation import generate
 from comfy_glaze.evaluation.generators import load_generator
 from comfy_glaze.evaluation.mimicry import TrainingStep, fine_tune
 from comfy_glaze.evaluation.small_generator import SIZES, build_generator
 from comfy_glaze.files.artwork import load_artwork
+from comfy_glaze.files.atomic import write_json
 from comfy_glaze.judges.intervals import share_interval
 from comfy_glaze.judges.probe import load_probe
 from comfy_glaze.networks.captions import Work
-from comfy_glaze.portfolio.engine import choose_device
-from comfy_glaze.portfolio.report import write_json
 
 
 def works_of_the_world(folder: Path) -> list[Work]:

@@ -1,0 +1,234 @@
+"""The two ways to the optimum of Eq. 2: the published one, and a faster one.
+
+``paper`` is Adam on the soft hinge, kept as the reference.  ``fast`` treats the perceptual limit as
+a constraint and takes signed steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from ..devices import fast_dtype
+from .problem import Problem
+from .robustness import Robustness, seen_by_a_mimic
+from .visibility import LIGHTNESS, colour_map, less_visible
+
+
+@dataclass(frozen=True, eq=False)
+class CloakStep:
+    """What the progress callback receives after each step.
+
+    Tensors stay on their device until they are looked at, so that a step waits for nobody.
+
+    Attributes:
+        step, steps: from 1 to steps.
+        feature_distance: (B,), the mean over views, relative to the untouched picture's.
+        perceptual: (B,), the metric's worst value over views, or zeros without a metric.
+        preview: gives the images (B, 3, H, W) in [0, 1] as they are when it is called.
+    """
+
+    step: int
+    steps: int
+    feature_distance: Tensor
+    perceptual: Tensor
+    preview: Callable[[], Tensor]
+
+
+OnStep = Callable[[CloakStep], None]
+
+
+@dataclass(eq=False)
+class Progress:
+    """One run: its number of steps, and the latest values of every view for each step's report."""
+
+    problem: Problem
+    steps: int
+    on_step: OnStep | None
+    distances: list[Tensor] = field(init=False)
+    perceptual: list[Tensor] = field(init=False)
+    passes: int = 0  # backward passes through Φ
+    gradients: float = 0.0  # the same in units of one 512 × 512 picture
+
+    def __post_init__(self) -> None:
+        nothing = torch.zeros(self.problem.images.shape[0], device=self.problem.images.device)
+        self.distances = [nothing + 1 for _ in self.problem.targets]
+        self.perceptual = [nothing for _ in self.problem.targets]
+
+    def passed(self, view: int, distance: Tensor) -> None:
+        self.distances[view] = distance.detach()
+        self.passes += 1
+        self.gradients += self.problem.targets[view].view.passes
+
+    def measured(self, view: int, perceptual: Tensor) -> None:
+        self.perceptual[view] = perceptual.detach()
+
+    def report(self, step: int, delta: Tensor) -> None:
+        if self.on_step is None:
+            return
+        weighted = zip(self.problem.weights, self.distances, strict=True)
+        self.on_step(
+            CloakStep(
+                step,
+                self.steps,
+                torch.stack([weight * distance for weight, distance in weighted]).sum(dim=0),
+                torch.stack(self.perceptual).amax(dim=0),
+                preview=lambda: (self.problem.images + delta).detach(),
+            )
+        )
+
+
+def _paper(
+    problem: Problem, progress: Progress, seed: int, robustness: Robustness | None
+) -> Tensor:
+    """Eq. 2 as published: Adam on the soft hinge, every view in every step.
+
+    Differs: after each step δ is clamped to the L∞ cap (where one is set) and to the pixels' range,
+    and the feature distance is divided by its initial value, which only rescales α.  The paper
+    names neither α nor the learning rate.
+    """
+    alpha, limit = problem.budget.alpha, problem.budget.limit
+    delta = torch.zeros_like(problem.images, requires_grad=True)
+    if problem.comparison.objective == "away":  # whose gradient is zero at δ = 0
+        delta = problem.random_start(seed)
+    adam = torch.optim.Adam([delta], lr=0.005)
+    for step in range(1, progress.steps + 1):
+        adam.zero_grad()
+        for view, (target, weight) in enumerate(zip(problem.targets, problem.weights, strict=True)):
+            seen = problem.seen(delta, target)
+            distance = problem.distance(seen, target)
+            perceptual = problem.perceptual(seen, target)
+            loss = distance + alpha * (perceptual - limit).clamp_min(0)
+            (weight * loss.sum()).backward()  # type: ignore[no-untyped-call]
+            progress.passed(view, distance)
+            progress.measured(view, perceptual)
+        adam.step()
+        problem.project_(delta)
+        progress.report(step, delta)
+    return delta.detach()
+
+
+# Of `fast`; docs/speed.md has the trials that chose them.
+STEP, MOMENTUM = 0.4, 0.7  # the first step is a share of the cap
+
+
+METRIC_EVERY, AIM = 2, 0.9  # turns of a view; share of the limit
+
+
+FIRST_MULTIPLIER, LARGEST_MULTIPLIER, GAIN = 0.25, 2.0, 0.35
+
+
+def _fast(problem: Problem, progress: Progress, seed: int, robustness: Robustness | None) -> Tensor:
+    """Sign descent with momentum and a falling step, on one view a step.
+
+    The whole picture and the tiles take turns, so that a step passes the same number of pixels
+    through Φ for every size of picture; every other turn of the whole scales it down by the softer
+    kernel, because a mimic may use either.  The perceptual limit is a constraint with a
+    multiplier λ ≥ 0 for each view, which grows while the limit is exceeded and falls while it is
+    not.  Both gradients are scaled to unit mean size before they are added: a little of the
+    metric's, long before the limit is reached, turns δ into directions that the metric hardly sees,
+    at almost no cost in shift.  The metric's is taken at every second turn of a view and serves
+    twice; the multiplier aims a little below the limit, because a δ that must be scaled back loses
+    a whole grey level to rounding.
+    """
+    dtype = fast_dtype(problem.images.device)
+    delta, finite = _descend(problem, progress, seed, robustness, dtype)
+    if not bool(finite):  # half precision has overflowed somewhere
+        delta, _ = _descend(problem, progress, seed, robustness, None)
+    return delta
+
+
+def _descend(
+    problem: Problem,
+    progress: Progress,
+    seed: int,
+    robustness: Robustness | None,
+    dtype: torch.dtype | None,
+) -> tuple[Tensor, Tensor]:
+    """The loop of :func:`_fast`: δ, and whether all gradients were finite.
+
+    Nothing in it waits for the device.
+    """
+    images, limit = problem.images, problem.budget.limit
+    colour = colour_map(images) if problem.budget.sight else None
+    lightness = 1.0 if robustness else LIGHTNESS  # colour is what uploads take first
+    delta = problem.random_start(seed)
+    momentum = torch.zeros_like(images)
+    finite = torch.ones((), dtype=torch.bool, device=images.device)
+    multipliers = [images.new_full((len(images), 1, 1, 1), FIRST_MULTIPLIER)] * len(problem.targets)
+    pulls: dict[int, Tensor] = {}  # the metric's unit gradient in each view, and when it is stale
+    turns = [0] * len(problem.targets)
+    for step in range(1, progress.steps + 1):
+        view = _turn(step, len(problem.targets))
+        target = problem.targets[view]
+        measured = turns[view] % METRIC_EVERY == 0
+        seen = problem.seen(delta, target, soft=not measured)
+        point = seen.detach().requires_grad_()
+        shown = seen_by_a_mimic(point, robustness, seed, step) if robustness else point
+        distance = problem.distance(shown, target, dtype)
+        direction = _unit_gradient(distance, point)
+        finite = finite & direction.isfinite().all()
+        if measured and problem.comparison.metric is not None:
+            perceptual = problem.perceptual(point, target)
+            pulls[view] = _unit_gradient(perceptual, point)
+            excess = (perceptual.detach() / (AIM * limit) - 1).view(-1, 1, 1, 1)
+            multipliers[view] = (multipliers[view] + GAIN * excess).clamp(0, LARGEST_MULTIPLIER)
+            progress.measured(view, perceptual)
+        if view in pulls:
+            direction = direction + multipliers[view] * pulls[view]
+        turns[view] += 1
+        momentum = MOMENTUM * momentum + torch.autograd.grad(seen, delta, direction)[0]
+        remaining = 1 - (step - 1) / progress.steps
+        with torch.no_grad():
+            wanted = momentum if colour is None else less_visible(momentum, colour, lightness)
+            typical = wanted.abs().mean(dim=(1, 2, 3), keepdim=True).clamp_min(1e-30)
+            delta -= STEP * remaining * problem.cap * (wanted / typical).clamp(-1, 1)
+            if colour is not None:
+                delta.copy_(less_visible(delta, colour, lightness))
+        problem.project_(delta)
+        progress.passed(view, distance)
+        progress.report(step, delta)
+    return delta.detach(), finite
+
+
+def _unit_gradient(values: Tensor, point: Tensor) -> Tensor:
+    """The gradient of each image's value (B,), scaled to a mean absolute value of 1 per image."""
+    (gradient,) = torch.autograd.grad(values.sum(), point)
+    return gradient / gradient.abs().mean(dim=(1, 2, 3), keepdim=True).clamp_min(1e-30)
+
+
+def _turn(step: int, views: int) -> int:
+    """Whose turn it is: the whole picture's (0), or at every second step a tile's."""
+    if views == 1 or step % 2:
+        return 0
+    return 1 + (step // 2 - 1) % (views - 1)
+
+
+def _fast_steps(problem: Problem) -> int:
+    """Four turns for every native tile, and as many for the whole."""
+    tiles = len(problem.targets) - 1
+    return 8 * tiles if tiles else 16
+
+
+@dataclass(frozen=True)
+class Method:
+    """An optimiser of Eq. 2.
+
+    Attributes:
+        run: gives δ at the size of the problem's pictures, from a seed, against what mimics do.
+        steps: how many steps it takes by itself.
+        views: the short side, in views, of the largest pictures on which it runs; None for any.
+    """
+
+    run: Callable[[Problem, Progress, int, Robustness | None], Tensor]
+    steps: Callable[[Problem], int]
+    views: int | None
+
+
+METHODS: dict[str, Method] = {
+    "fast": Method(_fast, _fast_steps, views=2),
+    "paper": Method(_paper, lambda problem: 500, views=None),
+}

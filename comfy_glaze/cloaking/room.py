@@ -1,0 +1,234 @@
+"""How far pixels may go: the cap around the originals, and the largest δ inside the limit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from ..images import LEVELS, View, bands, enlarged, resize, to_grid
+from ..networks.perceptual import Reference
+from .budget import Budget
+from .measures import Comparison
+from .visibility import cap_map
+
+TOLERANCE = 1e-4
+"""Of a grey level: float32 noise around exact values of the grid."""
+
+
+def room_for(
+    images: Tensor, linf: float | Tensor | None, keep_clear: Tensor | None, on_grid: bool = True
+) -> tuple[Tensor, Tensor]:
+    """How far each pixel may go down and up, (B, 3, H, W) each, for images (B, 3, H, W) in [0, 1].
+
+    Args:
+        linf: the cap in [0, 1] units, for all pixels or (B or 1, 3 or 1, H, W); None for no cap.
+        keep_clear: (B or 1, 1, H, W), above 0.5 where pixels must not change.
+        on_grid: let both ends lie on the 8-bit grid, so that rounding x + δ to it cannot leave the
+            cap.
+    """
+    cap = 1.0 if linf is None else linf
+    low, high = (images - cap) * LEVELS - TOLERANCE, (images + cap) * LEVELS + TOLERANCE
+    if on_grid:
+        low, high = low.ceil(), high.floor()
+    below, above = low.clamp(0, LEVELS) / LEVELS - images, high.clamp(0, LEVELS) / LEVELS - images
+    if keep_clear is not None:
+        free = (keep_clear <= 0.5).to(images)
+        below, above = below * free, above * free
+    return below, above
+
+
+@dataclass(frozen=True, eq=False)
+class Room:
+    """Originals, and how far their pixels may go.
+
+    Attributes:
+        images: (B, 3, H, W) in [0, 1].
+        cap: as ``linf`` of :func:`room_for`, or in grey levels as bytes.
+        keep_clear: as there.
+    """
+
+    images: Tensor
+    cap: float | Tensor | None
+    keep_clear: Tensor | None
+
+    @classmethod
+    def of(cls, images: Tensor, budget: Budget, keep_clear: Tensor | None) -> Room:
+        """The room that a budget gives: its cap, spread over the picture if it says so."""
+        if budget.sight is None:
+            return cls(images, budget.linf, keep_clear)
+        linf = 1.0 if budget.linf is None else budget.linf
+        return cls(images, cap_map(images, linf, budget.sight), keep_clear)
+
+    def check(self) -> None:
+        """Raise unless every picture has pixels that may change.
+
+        Raises:
+            ValueError: the mask has another shape, or leaves nothing to change.
+        """
+        batch, _, *size = self.images.shape
+        if self.keep_clear is not None and self.keep_clear.shape not in (
+            (1, 1, *size),
+            (batch, 1, *size),
+        ):
+            raise ValueError(
+                f"keep_clear must have the shape {(batch, 1, *size)}, "
+                f"but it has {tuple(self.keep_clear.shape)}."
+            )
+        free = torch.zeros(batch, dtype=torch.bool, device=self.images.device)
+        for band in bands(*size):
+            below, above = self.window(band)
+            free |= (above > below).flatten(1).any(dim=1)
+        if not bool(free.all()):
+            raise ValueError(
+                "A picture needs pixels that may change, but keep_clear covers it all."
+            )
+
+    def window(self, window: View) -> tuple[Tensor, Tensor]:
+        """:func:`room_for` of a window."""
+        cap = _in_units(window.cut(self.cap) if isinstance(self.cap, Tensor) else self.cap)
+        clear = None if self.keep_clear is None else window.cut(self.keep_clear)
+        return room_for(window.cut(self.images), cap, clear)
+
+    def scaled_to(self, height: int, width: int) -> tuple[Room, Tensor, Tensor]:
+        """The room of the pictures at another size, and how far each pixel may go there.
+
+        There pixels are means of others: only the cap is kept to whole grey levels.
+        """
+        cap = _in_units(self.cap)
+        if (height, width) == self.images.shape[-2:]:
+            return replace(self, cap=cap), *room_for(self.images, cap, self.keep_clear)
+        images = resize(self.images, height, width).clamp(0, 1)
+        if isinstance(cap, Tensor):
+            cap = resize(_whole_levels(cap), height, width).clamp_min(0)
+        elif cap is not None:
+            cap = float(_whole_levels(torch.tensor(cap)))
+        clear = None if self.keep_clear is None else resize(self.keep_clear, height, width)
+        return Room(images, cap, clear), *room_for(images, cap, clear, on_grid=False)
+
+    def cloaked(self, delta: Tensor, scale: Tensor, window: View) -> Tensor:
+        """A window of x + s·δ, on the 8-bit grid; pixels that may not change stay unrounded.
+
+        Where s < 1 the rounding is dithered: most of δ lies at the cap, and without that all of it
+        would give up its last grey level at once.
+
+        Args:
+            delta: δ, (B, 3, h, w), at the pictures' size or a smaller one.
+            scale: s, (B,), from 0 to 1.
+        """
+        images = window.cut(self.images)
+        below, above = self.window(window)
+        height, width = self.images.shape[-2:]
+        change = enlarged(delta, height, width, window)
+        scale = scale.view(-1, 1, 1, 1)
+        moved = images + scale * torch.maximum(torch.minimum(change, above), below)
+        rounded = to_grid(moved)
+        if bool((scale < 1).any()):
+            dithered = (moved * LEVELS + _dither(window).to(moved)).floor() / LEVELS
+            rounded = torch.where(scale < 1, dithered, rounded)
+        return torch.where(above > below, rounded, images)
+
+    def cloaked_whole(self, delta: Tensor, scale: Tensor) -> Tensor:
+        """The whole of x + s·δ, as :meth:`cloaked`, made band by band."""
+        cloaked = torch.empty_like(self.images)
+        for band in bands(*self.images.shape[-2:]):
+            band.cut(cloaked).copy_(self.cloaked(delta, scale, band))
+        return cloaked
+
+
+def _dither(window: View) -> Tensor:
+    """Thresholds (h, w) in (0, 1) that look even everywhere and belong to a pixel's place.
+
+    Interleaved gradient noise (J. Jimenez, SIGGRAPH 2014), kept off 0 and 1 by float32's noise.
+    """
+    rows = torch.arange(window.top, window.top + window.window_height, dtype=torch.float64)
+    columns = torch.arange(window.left, window.left + window.window_width, dtype=torch.float64)
+    pattern = (52.9829189 * ((0.00583715 * rows[:, None] + 0.06711056 * columns) % 1)) % 1
+    return (0.01 + 0.98 * pattern).float()
+
+
+def _whole_levels(cap: Tensor) -> Tensor:
+    return (cap * LEVELS + TOLERANCE).floor() / LEVELS
+
+
+def _in_units(cap: float | Tensor | None) -> float | Tensor | None:
+    """A cap in [0, 1] units, also where it was in grey levels as bytes."""
+    if isinstance(cap, Tensor) and cap.dtype == torch.uint8:
+        return cap.float() / LEVELS
+    return cap
+
+
+def largest_inside(
+    comparison: Comparison, room: Room, delta: Tensor, limit: float, tries: int = 8
+) -> tuple[Tensor, Tensor]:
+    """x + s·δ on the 8-bit grid, with nearly the largest s ≤ 1 whose value is in the limit.
+
+    s is found per image on the rounded pixels, by false position in the view that exceeds the
+    limit; s = 0, the original, always passes.
+
+    Args:
+        comparison: measures the perceptual value.
+        room: the originals, and where δ is clamped to.
+        delta: δ, (B, 3, h, w), at the pictures' size or a smaller one.
+        limit: p, on the scale of the comparison's metric.
+
+    Returns:
+        The cloaked pictures, and their perceptual values (B,) in the worst view.
+    """
+    limit *= 1 - 1e-3  # the same pixels measure a little differently on another device
+    metric = comparison.metric
+    scale = torch.ones(len(delta), device=delta.device)
+    if metric is None:
+        return room.cloaked_whole(delta, scale), torch.zeros_like(scale)
+
+    def value_at(scale: Tensor, view: View, reference: Reference) -> Tensor:
+        if view == comparison.views[0]:
+            return metric.distance(reference, view.of(room.cloaked_whole(delta, scale)))
+        return metric.distance(reference, room.cloaked(delta, scale, view))
+
+    while True:  # until all views pass at one scale: after the second round, as a rule
+        cloaked, before = room.cloaked_whole(delta, scale), scale
+        worst = torch.zeros_like(scale)
+        for view in comparison.views:
+            reference = comparison.reference(view)
+            assert reference is not None
+            value = metric.distance(reference, view.of(cloaked))
+            worst = torch.maximum(worst, value)
+            if bool((value > limit).any()):
+                at_view = partial(value_at, view=view, reference=reference)
+                scale = torch.minimum(scale, _scale_inside(at_view, before, value, limit, tries))
+        if torch.equal(scale, before):
+            return cloaked, worst
+
+
+def _scale_inside(
+    value_at: Callable[[Tensor], Tensor], scale: Tensor, value: Tensor, limit: float, tries: int
+) -> Tensor:
+    """The largest scale found, (B,), at most ``scale``, whose perceptual value is in the limit.
+
+    The value grows faster than its scale and slower than the scale's square, as a rule: the first
+    guess takes it to be linear, which fits, and each further one its root.  It need not even grow
+    with the scale, so until something fits, a guess at least halves the last one.
+    """
+    inside = value <= limit
+    fits, fails = torch.where(inside, scale, 0), scale
+    fits_value, fails_value = torch.where(inside, value, 0), value
+    for _ in range(tries):
+        linear = limit / fails_value.clamp_min(1e-12)
+        low, high = fits_value.sqrt(), fails_value.sqrt()
+        root = ((limit**0.5 - low) / (high - low).clamp_min(1e-12)).clamp(0.05, 0.95)
+        nothing_failed_below = fails == scale
+        first = torch.where(nothing_failed_below, linear, linear.clamp_max(0.5))
+        share = torch.where(fits > 0, root, first)
+        middle = torch.where(inside, scale, fits + share * (fails - fits))
+        value = value_at(middle)
+        passes = value <= limit
+        fits, fails = torch.where(passes, middle, fits), torch.where(passes, fails, middle)
+        fits_value = torch.where(passes, value, fits_value)
+        fails_value = torch.where(passes, fails_value, value)
+        if bool((inside | (fits_value > 0.98 * limit)).all()):
+            break
+    return fits

@@ -1,0 +1,170 @@
+"""Encoders by name: the embedded one, folders and files on disk, and the hub."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .encoders import ENCODERS, Encoder, EncoderError, encoder_from_module
+from .single_file import as_diffusers
+
+EMBEDDED_VERSION = "embedded-1"
+
+
+EMBEDDED_FOLDER = Path(__file__).parent / "embedded"
+
+
+@torch.inference_mode(False)  # weights made in inference mode could never give a gradient
+def load_encoder(name: str, device: torch.device | str = "cpu") -> Encoder:
+    """Load Φ by name.
+
+    Args:
+        name: ``embedded``; a folder in diffusers' layout (a VAE, or a pipeline with a ``vae``
+            subfolder); a single .safetensors file (a VAE, a whole checkpoint, or a TAESD-family
+            encoder); or a hub id, ``owner/model``.
+
+    Raises:
+        EncoderError: the name leads nowhere, or what is there is not a supported autoencoder.
+    """
+    module, label = _load_module(name)
+    encoder = encoder_from_module(module, label, torch.device(device))
+    return replace(encoder, is_rehearsal=True) if name == "embedded" else encoder
+
+
+@torch.inference_mode(False)
+def load_round_trip(name: str, device: torch.device | str = "cpu") -> Callable[[Tensor], Tensor]:
+    """A VAE's encoder and decoder in sequence: images (B, 3, H, W) in [0, 1] to images.
+
+    Args:
+        name: as for :func:`load_encoder`; both halves must be there.
+
+    Raises:
+        EncoderError: the name leads nowhere, or to an encoder alone.
+    """
+    module, label = _load_module(name)
+    if not hasattr(module, "decoder"):
+        raise EncoderError(
+            f"A round trip needs a VAE with both halves, but {label} has no decoder."
+        )
+    whole = nn.Module.to(copy.deepcopy(module), device, torch.float32)
+    decode: Any = whole.requires_grad_(False).eval().decode
+    encoder = encoder_from_module(module, label, torch.device(device))
+
+    def round_trip(images: Tensor) -> Tensor:
+        height, width = images.shape[-2:]
+        decoded: Tensor = decode(encoder(images)).sample
+        return (decoded / 2 + 0.5)[..., :height, :width]
+
+    return round_trip
+
+
+def _load_module(name: str) -> tuple[nn.Module, str]:
+    """The autoencoder that a user names, and what to call it."""
+    path = Path(name).expanduser()
+    if name == "embedded":
+        return embedded_autoencoder(), EMBEDDED_VERSION
+    if path.is_dir():
+        return _from_diffusers(str(path), local=True), path.name
+    if path.is_file():
+        return _from_file(path), path.name
+    if path.suffix or len(path.parts) != 2:
+        raise EncoderError(
+            f"Expected an encoder (embedded, a folder, a .safetensors file or a hub id), "
+            f"but there is no {name}."
+        )
+    return _from_diffusers(name, local=False), name
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    """A .safetensors file's tensors; any other kind of file is refused unread."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if path.suffix != ".safetensors":
+        raise EncoderError(
+            f"Expected weights as .safetensors, but got {path.name}; "
+            "other formats can run code when they are read."
+        )
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise EncoderError(f"{path.name} is not a readable .safetensors file: {error}.") from error
+
+
+def _build(config: Mapping[str, Any], weights: Mapping[str, Tensor], source: str) -> nn.Module:
+    """A diffusers model of the config's class, with exactly these weights."""
+    import diffusers
+
+    try:
+        model: nn.Module = getattr(diffusers, config["_class_name"]).from_config(dict(config))
+        missing, unexpected = model.load_state_dict(weights, strict=False)
+    except (RuntimeError, KeyError, TypeError, ValueError, IndexError) as error:
+        raise EncoderError(f"The weights in {source} are not those of a picture VAE.") from error
+    wrong = [key for key in missing if key.startswith(("encoder.", "quant_conv."))] + unexpected
+    if wrong:
+        raise EncoderError(
+            f"The weights in {source} do not fit a {type(model).__name__}: {wrong[0]} and "
+            f"{len(wrong) - 1} more keys are missing or unknown."
+        )
+    if any(key.startswith("decoder.") for key in missing):
+        del model.decoder  # an encoder alone: better no decoder than one of random weights
+    return model
+
+
+def embedded_autoencoder() -> nn.Module:
+    """The embedded autoencoder, both halves, as diffusers' ``AutoencoderTiny``."""
+    config = json.loads((EMBEDDED_FOLDER / f"{EMBEDDED_VERSION}.json").read_text("utf-8"))
+    weights = _read_weights(EMBEDDED_FOLDER / f"{EMBEDDED_VERSION}.safetensors")
+    return _build(config, weights, EMBEDDED_VERSION)
+
+
+def _from_file(path: Path) -> nn.Module:
+    weights = _read_weights(path)
+    try:
+        found = as_diffusers(weights)
+    except (KeyError, IndexError) as error:
+        raise EncoderError(f"The weights in {path.name} are not those of a picture VAE.") from error
+    if found is None:
+        raise EncoderError(f"{path.name} holds no autoencoder of a known layout (KL or TAESD).")
+    return _build(*found, path.name)
+
+
+def _from_diffusers(source: str, local: bool) -> nn.Module:
+    """A VAE in diffusers' layout, from a folder or the hub: alone, or a pipeline's ``vae``."""
+    import diffusers
+
+    problems: list[str] = []
+    for subfolder in ("vae", ""):
+        place = {"subfolder": subfolder, "local_files_only": local}
+        try:
+            config = diffusers.AutoencoderKL.load_config(source, **place)
+        except (OSError, ValueError) as error:
+            problems.append(_first_line(error))
+            continue
+        kind = config.get("_class_name") if isinstance(config, dict) else None
+        if kind not in ENCODERS:
+            found = f"it holds a {kind}, but an encoder must be one of {', '.join(ENCODERS)}"
+            problems.insert(0, found)
+            continue
+        for variant in (None, "fp16"):
+            try:
+                model: nn.Module = getattr(diffusers, kind).from_pretrained(
+                    source, **place, variant=variant, use_safetensors=True
+                )
+                return model
+            except (OSError, ValueError, RuntimeError, TypeError) as error:
+                problems.append(_first_line(error))
+        del problems[:-2]  # a config was found: what its weights lack is what counts
+        break
+    raise EncoderError(f"No encoder could be loaded from {source}: {problems[0]}.")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0].rstrip(".")
