@@ -13,23 +13,25 @@ from torch import Tensor
 
 from ..comfy_glaze.cloaking.measures import Comparison
 from ..comfy_glaze.files.artwork import Artwork, find_artworks, load_artwork, save_artwork
-from ..comfy_glaze.files.formats import FORMATS, ArtworkError, is_lossless, output_format
+from ..comfy_glaze.files.formats import FORMATS, ArtworkError
+from ..comfy_glaze.files.options import SaveOptions
 from ..comfy_glaze.images import resize, to_grid
 from ..comfy_glaze.networks.encoders import Encoder
 from ..comfy_glaze.networks.perceptual import PerceptualMetric
 from ..comfy_glaze.portfolio.outputs import Job
-from ..comfy_glaze.portfolio.picture import write_cloak
+from ..comfy_glaze.portfolio.picture import CloakedPicture
+from ..comfy_glaze.portfolio.saving import save_cloaked
 from .host.encoders import hosted_encoder, with_encoder
 from .host.files import next_output, output_folder, picture_sources, source_path, temp_folder
 from .host.metadata import graph_of, with_graph
 from .host.running import blocked, run_again, running_graph, tell
 from .portfolio import (
     WORKS,
-    Piece,
-    Spot,
+    Destination,
+    FolderArtwork,
     is_saved,
     links_to,
-    next_piece,
+    next_artwork,
     reserved,
     resumes,
     resuming,
@@ -128,11 +130,11 @@ class LoadArtwork(io.ComfyNode):
         graph, node_id = (cls.hidden.prompt, cls.hidden.unique_id) if cls.hidden else ({}, "")
         artworks: list[Artwork] = []
         if savers := resuming(graph, node_id):
-            piece, saved = next_piece(source_path(source), chosen, names, graph, savers)
+            artwork, saved = next_artwork(source_path(source), chosen, names, graph, savers)
             tell(f"{saved} of {len(chosen)} are saved", node_id)
-            if piece is None:
+            if artwork is None:
                 return io.NodeOutput(*[[blocked()] for _ in range(4)])
-            artworks, names = [piece], list(piece.works)
+            artworks, names = [artwork], list(artwork.works)
         else:
             artworks = [load_artwork(path) for path, _ in chosen]
         works = works_named(found, names) if links_to(graph, node_id, WORKS) else []
@@ -244,40 +246,32 @@ class SaveCloaked(io.ComfyNode):
         artwork: Artwork | None = None,
     ) -> Any:
         pictures = to_grid(to_images(images))
-        if len(pictures) != len(cloak.cloaks):
+        if len(pictures) != len(cloak.pictures):
             raise ValueError(
-                f"'images' must be the {len(cloak.cloaks)} pictures of the Cloak node that 'cloak' "
-                f"comes from, but got {len(pictures)}."
+                f"'images' must be the {len(cloak.pictures)} pictures of the Cloak node that "
+                f"'cloak' comes from, but got {len(pictures)}."
             )
-        graph, text = cls.hidden.prompt if cls.hidden else {}, {}
-        if metadata and cls.hidden:
-            text = graph_of(cls.hidden)
-        piece = artwork if isinstance(artwork, Piece) else None
-        if resume and (piece is None or len(pictures) > 1):
+        graph = cls.hidden.prompt if cls.hidden else {}
+        text = graph_of(cls.hidden) if metadata and cls.hidden else {}
+        options = SaveOptions(format, quality, no_ai_training=no_ai_training)
+        found = artwork if isinstance(artwork, FolderArtwork) else None
+        if resume and (found is None or len(pictures) > 1):
             raise ValueError(
                 "'resume' is for single pictures of a folder: wire the 'artwork' of Load Artwork "
                 "to Save Cloaked, and its 'image' to Cloak."
             )
         rows = []
-        for number, picture in enumerate(each(pictures)):
-            spot = (
-                reserved(piece, cls.hidden.unique_id, graph, cloak.chosen)
-                if resume and piece
-                else _next_spot(filename_prefix, format, artwork, picture)
+        for picture, made in zip(each(pictures), cloak.pictures, strict=True):
+            place = (
+                reserved(found, options, cls.hidden.unique_id, graph, made.target)
+                if resume and found
+                else _next_destination(filename_prefix, options, artwork, picture)
             )
-            rows.append(
-                _save(
-                    picture,
-                    cloak,
-                    number,
-                    _carrier(artwork, picture),
-                    spot,
-                    quality,
-                    text,
-                    no_ai_training,
-                )
-            )
-        if resume and piece and is_saved(piece, graph):
+            carrier = with_graph(_carrier(artwork, picture), text, place.options.format)
+            job = replace(place.job, caption=cloak.caption)
+            place = replace(place, job=job)
+            rows.append(_save(picture, replace(made, artwork=carrier), place, cloak.encoder))
+        if resume and found and is_saved(found, graph):
             run_again()
         return io.NodeOutput(ui={"images": [row["file"] for row in rows], "glaze": rows})
 
@@ -296,68 +290,50 @@ def _carrier(artwork: Artwork | None, picture: Tensor) -> Artwork:
     return artwork
 
 
-def _next_spot(prefix: str, asked: str, artwork: Artwork | None, picture: Tensor) -> Spot:
+def _next_destination(
+    prefix: str, options: SaveOptions, artwork: Artwork | None, picture: Tensor
+) -> Destination:
     """A name that no file has yet, with a number, as the host's own nodes give it."""
     found = artwork or Artwork(picture)
-    format = output_format(asked, found.format, Path("cloaked.png"))
+    options = options.for_file(found.format, Path("cloaked.png"))
     name = found.source.stem if found.source else "picture"
     height, width = picture.shape[-2:]
     folder, stem, counter, _ = next_output(prefix.replace("%name%", name), height, width)
-    path = folder / f"{stem}_{counter:05}_{FORMATS[format][0]}"
+    path = folder / f"{stem}_{counter:05}_{FORMATS[options.format][0]}"
     job = Job(found.source or path, path, _reports(folder) / path.name, path.name)
-    return Spot(job, format)
+    return Destination(job, options)
 
 
-def _save(
-    picture: Tensor,
-    batch: CloakedBatch,
-    number: int,
-    carrier: Artwork,
-    spot: Spot,
-    quality: int,
-    text: dict[str, str],
-    no_ai_training: bool,
-) -> dict[str, Any]:
-    """Save one picture and what belongs to it; gives what the page shows."""
+def _save(picture: Tensor, made: CloakedPicture, place: Destination, wired: Any) -> dict[str, Any]:
+    """Save one picture and what belongs to it; gives what the page shows.
+
+    Args:
+        picture: as it came to be saved, (1, 3, H, W) in [0, 1].
+        made: as the Cloak node gave it, with what is saved along with it.
+        wired: what came in through the encoder's socket.
+    """
     height, width = picture.shape[-2:]
-    original, styled = batch.originals[number : number + 1], batch.styled[number : number + 1]
-    cloak, note = batch.cloaks[number], None
-    if original.shape != picture.shape:
+    note = None
+    if made.original.shape != picture.shape:
         note = RESIZED
-        original, styled = (to_grid(resize(image, height, width)) for image in (original, styled))
-    elif not torch.equal(picture, cloak.images):
+        original, styled = (
+            to_grid(resize(image, height, width)) for image in (made.original, made.styled)
+        )
+        made = replace(made, original=original, styled=styled)
+    elif not torch.equal(picture, made.cloak.images):
         note = CHANGED
 
     def write(phi: Encoder, metric: PerceptualMetric | None) -> dict[str, Any]:
-        measured = cloak
-        if note is not None:
-            before, redrawn, after = (one.to(phi.device) for one in (original, styled, picture))
-            comparison = Comparison.of(before, redrawn, phi, metric, cloak.objective)
-            measured = replace(cloak, images=picture, measures=comparison.measure(after))
-        return write_cloak(
-            original,
-            styled,
-            measured,
-            with_graph(carrier, text, spot.format),
-            replace(spot.job, caption=batch.caption),
-            target=batch.chosen.target if batch.chosen else None,
-            style_seed=batch.chosen.style_seed if batch.chosen else None,
-            encoder=phi,
-            metric=metric,
-            format=spot.format,
-            quality=quality,
-            no_ai_training=no_ai_training,
-            text=text,
-            manifest=spot.manifest,
-            fingerprint=spot.settings,
-            poison=batch.poison[number] if batch.poison else None,
+        measured = made if note is None else _measured_anew(made, picture, phi, metric)
+        return save_cloaked(
+            measured, place.job, place.options, phi, metric, place.manifest, place.settings
         )
 
-    if note is None and is_lossless(spot.format, quality) and carrier.levels is None:
-        report = write(hosted_encoder(batch.encoder).encoder, None)
+    if note is None and place.options.is_lossless and made.artwork.levels is None:
+        report = write(hosted_encoder(wired).encoder, None)
     else:
-        report = with_encoder(batch.encoder, cloak.budget.metric, (height, width), write)
-    path = spot.job.target
+        report = with_encoder(wired, made.cloak.budget.metric, (height, width), write)
+    path = place.job.target
     subfolder = path.parent.resolve().relative_to(output_folder().resolve()).as_posix()
     return {
         "file": {
@@ -365,10 +341,21 @@ def _save(
             "subfolder": "" if subfolder == "." else subfolder,
             "type": "output",
         },
-        "original": _temporary(original),
+        "original": _temporary(made.original),
         "measures": report,
         "note": note,
     }
+
+
+def _measured_anew(
+    made: CloakedPicture, picture: Tensor, encoder: Encoder, metric: PerceptualMetric | None
+) -> CloakedPicture:
+    """The picture as a node in between changed it, with its own measures."""
+    images = (one.to(encoder.device) for one in (made.original, made.styled, picture))
+    before, redrawn, after = images
+    objective = made.cloak.settings.objective
+    measures = Comparison.of(before, redrawn, encoder, metric, objective).measure(after)
+    return replace(made, cloak=replace(made.cloak, images=picture, measures=measures))
 
 
 def _reports(folder: Path) -> Path:

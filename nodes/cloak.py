@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..comfy_glaze.cloaking.budget import NIGHTSHADE, PRESETS, Budget
-from ..comfy_glaze.cloaking.cloak import Cloak, CloakSettings, optimize_cloak
+from ..comfy_glaze.cloaking.budget import PRESETS, Budget
+from ..comfy_glaze.cloaking.cloak import CloakSettings, optimize_cloak
 from ..comfy_glaze.cloaking.methods import METHODS
 from ..comfy_glaze.cloaking.robustness import ROBUSTNESS
+from ..comfy_glaze.files.artwork import Artwork
 from ..comfy_glaze.images import LEVELS, to_grid
 from ..comfy_glaze.networks.encoder_files import load_encoder
 from ..comfy_glaze.networks.encoders import Encoder
 from ..comfy_glaze.networks.perceptual import PERCEPTUAL_METRICS, PerceptualMetric
+from ..comfy_glaze.portfolio.picture import CloakedPicture
+from ..comfy_glaze.styles.target import TargetStyle
 from .host.encoders import load_vae, with_encoder
 from .host.files import vae_names
 from .host.running import LiveRun
 from .sockets import (
     CATEGORY,
     BudgetSocket,
-    ChosenStyle,
     CloakedBatch,
     CloakSocket,
     EncoderSocket,
@@ -180,15 +182,32 @@ class LPIPSBudget(io.ComfyNode):
                         "weighs while it optimises.",
                     )
                 ),
+                advanced(
+                    io.Boolean.Input(
+                        "uniform",
+                        default=False,
+                        optional=True,
+                        tooltip="Lets every pixel change by as much, even on plain ground, where "
+                        "the eye sees it. It leads a model further, and shows more.",
+                    )
+                ),
             ],
             outputs=[BudgetSocket.Output("budget", display_name="budget")],
         )
 
     @classmethod
-    def execute(cls, preset: str, limit: float, linf: float, metric: str, alpha: float) -> Any:
+    def execute(
+        cls,
+        preset: str,
+        limit: float,
+        linf: float,
+        metric: str,
+        alpha: float,
+        uniform: bool = False,
+    ) -> Any:
+        cap = linf / LEVELS if linf else None
         spread = PRESETS["default"].sight if linf else None
-        custom = Budget(limit=limit, linf=linf / LEVELS if linf else None, sight=spread)
-        chosen = PRESETS.get(preset, custom)
+        chosen = PRESETS.get(preset, Budget(limit, cap, spread)).changed(uniform=uniform)
         return io.NodeOutput(replace(chosen, metric=metric, alpha=alpha))
 
 
@@ -282,82 +301,96 @@ def made_outputs(made: str) -> list[Any]:
     ]
 
 
+@dataclass(frozen=True, eq=False)
+class Task:
+    """Pictures to change, and how: what the nodes that optimise have in common.
+
+    Attributes:
+        pictures: images (B, 3, H, W) in [0, 1], as files hold them.
+        encoder: what came in through the encoder's socket.
+        budget: None for the node's own.
+        masks: (B, 1, H, W), above 0.5 where pixels must not change.
+    """
+
+    pictures: Tensor
+    encoder: Any
+    budget: Budget | None
+    settings: CloakSettings
+    masks: Tensor | None
+
+
+def task_from(one: dict[str, Any]) -> Task:
+    """The task in one entry of a node's inputs, which is left with what is the node's own."""
+    pictures = to_grid(to_images(one.pop("image")))
+    how = {name: one.pop(name) for name in ("method", "steps", "seed", "robustness")}
+    mask = one.pop("keep_clear", None)
+    masks = None if mask is None else to_masks(mask, pictures)
+    budget = one.pop("budget", None)
+    return Task(pictures, one.pop("encoder"), budget, CloakSettings(**how), masks)
+
+
 def run_lists(
     hidden: Any, lists: dict[str, list[Any]], batch_of: Callable[..., CloakedBatch]
 ) -> Any:
     """Both outputs of a node that cloaks or poisons, from the host's lists.
 
     Args:
-        batch_of: called with a :class:`LiveRun` and the inputs of one entry of the lists.
+        batch_of: called with a :class:`LiveRun`, a :class:`Task` and the node's own inputs, for
+            each entry of the lists.
     """
     runs = one_by_one(lists)
     live = LiveRun(hidden.unique_id if hidden else None, sum(len(run["image"]) for run in runs))
-    batches = [batch_of(live, **run) for run in runs]
-    images = [torch.cat([cloak.images for cloak in batch.cloaks]) for batch in batches]
+    batches = [batch_of(live, task_from(run), **run) for run in runs]
+    images = [torch.cat([one.cloak.images for one in batch.pictures]) for batch in batches]
     return io.NodeOutput([from_images(cloaked) for cloaked in images], batches)
 
 
 def _cloak_batch(
-    live: LiveRun,
-    image: Tensor,
-    styled: Tensor,
-    encoder: Any,
-    budget: Budget,
-    method: str,
-    steps: int,
-    robustness: str,
-    seed: int,
-    keep_clear: Tensor | None = None,
-    target_style: ChosenStyle | None = None,
+    live: LiveRun, task: Task, styled: Tensor, target_style: TargetStyle | None = None
 ) -> CloakedBatch:
-    """Pictures of one size, (B, H, W, 3) as the host passes them on, cloaked."""
-    pictures, redrawn = (to_grid(to_images(one)) for one in (image, styled))  # as files hold them
-    settings = CloakSettings(method, steps, seed, robustness, preset_of(budget))
-    masks = None if keep_clear is None else to_masks(keep_clear, pictures)
-    cloaks = cloak_each(live, pictures, redrawn, encoder, budget, settings, masks)
-    return CloakedBatch(pictures, redrawn, cloaks, encoder, target_style)
-
-
-def preset_of(budget: Budget) -> str:
-    """The name of the preset that a budget has the numbers of."""
-    presets = PRESETS | {"nightshade": NIGHTSHADE}
-    numbers = {(preset.limit, preset.linf): name for name, preset in presets.items()}
-    return numbers.get((budget.limit, budget.linf), "custom")
+    """Pictures of one size, cloaked towards the redrawn ones (B, H, W, 3)."""
+    redrawn = to_grid(to_images(styled))
+    return CloakedBatch(cloak_each(live, task, redrawn, target_style), task.encoder)
 
 
 def cloak_each(
-    live: LiveRun,
-    pictures: Tensor,
-    styled: Tensor,
-    encoder: Any,
-    budget: Budget,
-    settings: CloakSettings,
-    masks: Tensor | None,
-    optimize: Callable[..., Cloak] = optimize_cloak,
-) -> tuple[Cloak, ...]:
+    live: LiveRun, task: Task, styled: Tensor, target: TargetStyle | None = None
+) -> tuple[CloakedPicture, ...]:
     """One picture after the other, so that none depends on its neighbours in a batch."""
+    pictures, budget = task.pictures, task.budget or PRESETS["default"]
     if styled.shape != pictures.shape:
         raise ValueError(
             f"'styled' must have the pictures' number and size, {tuple(pictures.shape)}, but it "
             f"has {tuple(styled.shape)}; wire the Style Transfer of the same pictures to it."
         )
     live.limit = None if budget.metric == "none" else budget.limit
-
     before = live.picture
 
-    def cloak_all(phi: Encoder, metric: PerceptualMetric | None) -> tuple[Cloak, ...]:
-        cloaks = []
-        for number, (picture, target) in enumerate(zip(each(pictures), each(styled), strict=True)):
+    def cloak_all(phi: Encoder, metric: PerceptualMetric | None) -> tuple[CloakedPicture, ...]:
+        cloaked = []
+        for number, (picture, redrawn) in enumerate(zip(each(pictures), each(styled), strict=True)):
             live.picture = before + number + 1
-            mask = None if masks is None else masks[number : number + 1]
-            cloak = optimize(
-                picture, target, phi, budget, settings, live.on_step, keep_clear=mask, metric=metric
+            mask = None if task.masks is None else task.masks[number : number + 1]
+            cloak = optimize_cloak(
+                picture,
+                redrawn,
+                phi,
+                budget,
+                task.settings,
+                live.on_step,
+                keep_clear=mask,
+                metric=metric,
             )
-            cloaks.append(replace(cloak, images=cloak.images.cpu()))
-        return tuple(cloaks)
+            cloak = replace(cloak, images=cloak.images.cpu())
+            cloaked.append(
+                CloakedPicture(
+                    Artwork(picture), picture, redrawn, cloak, target, seconds=cloak.seconds
+                )
+            )
+        return tuple(cloaked)
 
     height, width = pictures.shape[-2:]
-    return with_encoder(encoder, budget.metric, (height, width), cloak_all)
+    return with_encoder(task.encoder, budget.metric, (height, width), cloak_all)
 
 
 NODES = [LoadEncoder, CombineEncoders, LPIPSBudget, CloakOptimize]

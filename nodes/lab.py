@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from functools import partial
+from dataclasses import replace
 from typing import Any
 
 import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..comfy_glaze.cloaking.budget import Budget
-from ..comfy_glaze.cloaking.cloak import CloakSettings
-from ..comfy_glaze.cloaking.systems import SYSTEMS, optimize_as
+from ..comfy_glaze.cloaking.budget import PRESETS
+from ..comfy_glaze.cloaking.systems import SYSTEMS, named_after
 from ..comfy_glaze.images import to_grid
 from ..comfy_glaze.judges.genres import (
     COLOURS,
@@ -28,12 +27,13 @@ from ..comfy_glaze.judges.genres import (
 )
 from ..comfy_glaze.judges.probe import load_probe
 from ..comfy_glaze.poison.anchors import fitted
+from ..comfy_glaze.styles.target import TargetStyle
 from .cloak import (
+    Task,
     clear_input,
     cloak_each,
     how_widgets,
     made_outputs,
-    preset_of,
     run_lists,
     style_for_report,
 )
@@ -43,12 +43,10 @@ from .host.running import LiveRun
 from .sockets import (
     CATEGORY,
     BudgetSocket,
-    ChosenStyle,
     CloakedBatch,
     each,
     encoder_input,
     to_images,
-    to_masks,
 )
 
 WIRED = "the wired CLIP"
@@ -111,28 +109,20 @@ class BaselineCloak(io.ComfyNode):
 
 def _baseline_batch(
     live: LiveRun,
-    image: Tensor,
-    encoder: Any,
-    budget: Budget,
+    task: Task,
     system: str,
-    method: str,
-    steps: int,
-    robustness: str,
-    seed: int,
     styled: Tensor | None = None,
     stranger: Tensor | None = None,
-    keep_clear: Tensor | None = None,
-    target_style: ChosenStyle | None = None,
+    target_style: TargetStyle | None = None,
 ) -> CloakedBatch:
-    """Pictures of one size, (B, H, W, 3) as the host passes them on, cloaked as a system would."""
-    pictures = to_grid(to_images(image))
-    goal = _goal(system, pictures, styled, stranger)
-    settings = CloakSettings(method, steps, seed, robustness, preset_of(budget))
-    masks = None if keep_clear is None else to_masks(keep_clear, pictures)
-    optimize = partial(optimize_as, system)
-    cloaks = cloak_each(live, pictures, goal, encoder, budget, settings, masks, optimize)
-    chosen = target_style if SYSTEMS[system].goal == "styled" else None
-    return CloakedBatch(pictures, goal, cloaks, encoder, chosen)
+    """Pictures of one size, cloaked as a system would."""
+    chosen, goal = SYSTEMS[system], _goal(system, task.pictures, styled, stranger)
+    budget = chosen.within(task.budget or PRESETS["default"])
+    task = replace(task, budget=budget, settings=chosen.aimed(task.settings))
+    towards = target_style if chosen.goal == "styled" else None
+    pictures = cloak_each(live, task, goal, towards)
+    named = (replace(one, cloak=named_after(system, one.cloak)) for one in pictures)
+    return CloakedBatch(tuple(named), task.encoder)
 
 
 def _goal(system: str, pictures: Tensor, styled: Tensor | None, stranger: Tensor | None) -> Tensor:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..comfy_glaze.cloaking.budget import NIGHTSHADE, Budget
-from ..comfy_glaze.cloaking.cloak import CloakSettings
-from ..comfy_glaze.images import to_grid
+from ..comfy_glaze.cloaking.budget import NIGHTSHADE
 from ..comfy_glaze.poison.anchors import check_concepts, drawn_for, fitted, poison_words, prompt_of
-from .cloak import clear_input, cloak_each, how_widgets, made_outputs, preset_of, run_lists
+from .cloak import Task, clear_input, cloak_each, how_widgets, made_outputs, run_lists
 from .host.running import LiveRun
-from .sockets import CATEGORY, BudgetSocket, CloakedBatch, each, encoder_input, to_images, to_masks
+from .sockets import CATEGORY, BudgetSocket, CloakedBatch, each, encoder_input, to_images
 
 
 class NightshadePoison(io.ComfyNode):
@@ -76,35 +75,24 @@ class NightshadePoison(io.ComfyNode):
 
 
 def _poison_batch(
-    live: LiveRun,
-    image: Tensor,
-    anchor: Tensor,
-    encoder: Any,
-    concept: str,
-    towards: str,
-    caption: str,
-    method: str,
-    steps: int,
-    robustness: str,
-    seed: int,
-    budget: Budget | None = None,
-    keep_clear: Tensor | None = None,
+    live: LiveRun, task: Task, anchor: Tensor, concept: str, towards: str, caption: str
 ) -> CloakedBatch:
-    """Pictures of one size, (B, H, W, 3) as the host passes them on, poisoned."""
+    """Pictures of one size, poisoned towards anchors (N, H, W, 3)."""
     check_concepts(concept, towards)
-    pictures, anchors = to_grid(to_images(image)), each(to_images(anchor).clamp(0, 1))
-    budget = budget or NIGHTSHADE
+    anchors, count = each(to_images(anchor).clamp(0, 1)), len(task.pictures)
     numbers = [
-        number if len(anchors) == len(pictures) else drawn_for(picture, len(anchors), seed)
-        for number, picture in enumerate(each(pictures))
+        number if len(anchors) == count else drawn_for(picture, len(anchors), task.settings.seed)
+        for number, picture in enumerate(each(task.pictures))
     ]
-    chosen = torch.cat([fitted(anchors[number], *pictures.shape[-2:]) for number in numbers])
-    settings = CloakSettings(method, steps, seed, robustness, preset_of(budget))
-    masks = None if keep_clear is None else to_masks(keep_clear, pictures)
-    cloaks = cloak_each(live, pictures, chosen, encoder, budget, settings, masks)
-    words = tuple(poison_words(concept, towards, f"picture {n + 1}") for n in numbers)
+    size = task.pictures.shape[-2:]
+    chosen = torch.cat([fitted(anchors[number], *size) for number in numbers])
+    task = replace(task, budget=task.budget or NIGHTSHADE)
+    poisoned = tuple(
+        replace(picture, poison=poison_words(concept, towards, f"picture {number + 1}"))
+        for picture, number in zip(cloak_each(live, task, chosen), numbers, strict=True)
+    )
     said = " ".join(caption.split()) or prompt_of(concept)
-    return CloakedBatch(pictures, chosen, cloaks, encoder, None, words, said)
+    return CloakedBatch(poisoned, task.encoder, said)
 
 
 NODES = [NightshadePoison]

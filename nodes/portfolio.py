@@ -21,22 +21,17 @@ from typing import Any
 from torch import Tensor
 
 from ..comfy_glaze.files.artwork import Artwork, load_artwork
-from ..comfy_glaze.files.formats import ArtworkError, output_format
+from ..comfy_glaze.files.formats import ArtworkError
 from ..comfy_glaze.files.hashing import file_sha256
+from ..comfy_glaze.files.options import SaveOptions
 from ..comfy_glaze.portfolio.manifest import Manifest
-from ..comfy_glaze.portfolio.outputs import (
-    Job,
-    job_of,
-    plan_outputs,
-    prepare_output_folder,
-    reports_folder,
-)
+from ..comfy_glaze.portfolio.outputs import Job, plan_outputs, prepare_output_folder, reports_folder
 from ..comfy_glaze.portfolio.page import write_page
 from ..comfy_glaze.portfolio.run import unchanged
 from ..comfy_glaze.styles.memory import remembered_choice
+from ..comfy_glaze.styles.target import TargetStyle
 from ..comfy_glaze.styles.works import small_works, works_for_centroid
 from .host.files import input_file, next_output
-from .sockets import ChosenStyle
 
 Graph = Mapping[str, Any]
 """A graph as the host runs it: nodes by their ids, each with its class_type and inputs."""
@@ -50,7 +45,7 @@ _tried: Counter[tuple[Path, str]] = Counter()
 
 
 @dataclass(frozen=True, eq=False)
-class Piece(Artwork):
+class FolderArtwork(Artwork):
     """A picture of a folder that resumes.
 
     Attributes:
@@ -63,13 +58,13 @@ class Piece(Artwork):
 
 
 @dataclass(frozen=True, eq=False)
-class Place:
-    """Where one Save Cloaked saves to, and what it has saved.
+class SaverState:
+    """Where one Save Cloaked saves a folder to, and what it has saved.
 
     Attributes:
         settings: what names everything that decides a picture but its source.
         jobs: by their sources.
-        failures: a sentence about each source that has no place.
+        failures: a sentence about each source that has no state.
     """
 
     manifest: Manifest
@@ -114,13 +109,13 @@ def resumes(node: Mapping[str, Any]) -> bool:
     return node["class_type"] == _SAVE and node["inputs"].get("resume") is True
 
 
-def next_piece(
+def next_artwork(
     source: Path,
     found: Sequence[tuple[Path, Path]],
     works: Sequence[str],
     graph: Graph,
     savers: Sequence[str],
-) -> tuple[Piece | None, int]:
+) -> tuple[FolderArtwork | None, int]:
     """The next picture that is not saved yet, and how many are; None once there is none.
 
     Then the page of the portfolio is written.
@@ -134,38 +129,40 @@ def next_piece(
     Raises:
         ArtworkError: everything else is saved, but some pictures failed; or nothing can be.
     """
-    places = {saver: _place_of(source, found, graph, saver) for saver in savers}
-    failures = [sentence for place in places.values() for sentence in place.failures]
+    states = {saver: _state_of(source, found, graph, saver) for saver in savers}
+    failures = [sentence for state in states.values() for sentence in state.failures]
     waiting: list[tuple[int, Path]] = []
     for path, _ in found:
-        todo = [one for one in places.values() if not _is_done(one, path)]
+        todo = [one for one in states.values() if not _is_done(one, path)]
         if todo:
             waiting.append((max(_tried[path, one.settings] for one in todo), path))
     for _, path in sorted(waiting, key=lambda pair: pair[0]):  # stable: by name otherwise
-        _tried.update((path, place.settings) for place in places.values())
+        _tried.update((path, state.settings) for state in states.values())
         try:
             artwork = load_artwork(path)
         except ArtworkError as error:
             failures.append(str(error))
             continue
         parts = {part.name: getattr(artwork, part.name) for part in fields(artwork)}
-        jobs = {saver: one.jobs[path] for saver, one in places.items() if path in one.jobs}
-        for place in places.values():  # the style stays the same when pictures are added
-            works = (place.manifest.run or {}).get("works") or works
-        return Piece(**parts, jobs=jobs, works=tuple(works)), len(found) - len(waiting)
-    for place in places.values():
-        write_page(place.manifest.path.parent, place.manifest, failures)
+        jobs = {saver: one.jobs[path] for saver, one in states.items() if path in one.jobs}
+        for state in states.values():  # the style stays the same when pictures are added
+            works = (state.manifest.run or {}).get("works") or works
+        return FolderArtwork(**parts, jobs=jobs, works=tuple(works)), len(found) - len(waiting)
+    for state in states.values():
+        write_page(state.manifest.path.parent, state.manifest, failures)
     if failures:
         raise ArtworkError(f"{len(failures)} failed, the others are saved: {' '.join(failures)}")
     return None, len(found)
 
 
-def _is_done(place: Place, source: Path) -> bool:
-    job = place.jobs.get(source)
-    return job is None or unchanged(job, place.manifest, place.settings)
+def _is_done(state: SaverState, source: Path) -> bool:
+    job = state.jobs.get(source)
+    return job is None or unchanged(job, state.manifest, state.settings)
 
 
-def _place_of(source: Path, found: Sequence[tuple[Path, Path]], graph: Graph, saver: str) -> Place:
+def _state_of(
+    source: Path, found: Sequence[tuple[Path, Path]], graph: Graph, saver: str
+) -> SaverState:
     """Read what a Save Cloaked has saved of a folder, and plan where the rest goes.
 
     Raises:
@@ -179,14 +176,9 @@ def _place_of(source: Path, found: Sequence[tuple[Path, Path]], graph: Graph, sa
         (path, relative.with_name(name.replace("%name%", relative.stem) + relative.suffix))
         for path, relative in found
     ]
-    jobs: dict[Path, Job] = {}
-    failures = []
-    for path, target in plan_outputs(renamed, out, inputs["format"], manifest):
-        if isinstance(target, ArtworkError):
-            failures.append(str(target))
-        else:
-            jobs[path] = job_of(path, target, out)
-    return Place(manifest, settings_of(graph, saver), jobs, failures)
+    jobs, failures = plan_outputs(renamed, out, inputs["format"], manifest)
+    settings = settings_of(graph, saver)
+    return SaverState(manifest, settings, {job.source: job for job in jobs}, failures)
 
 
 def _out_of(prefix: str) -> tuple[Path, str]:
@@ -248,23 +240,29 @@ def settings_of(graph: Graph, saver: str) -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class Spot:
-    """Where a picture is saved, in which format, and how that is noted."""
+class Destination:
+    """Where a picture is saved, how, and what the manifest says of it."""
 
     job: Job
-    format: str
+    options: SaveOptions
     manifest: Manifest | None = None
     settings: str = ""
 
 
-def reserved(piece: Piece, saver: str, graph: Graph, chosen: ChosenStyle | None) -> Spot:
+def reserved(
+    artwork: FolderArtwork,
+    options: SaveOptions,
+    saver: str,
+    graph: Graph,
+    target: TargetStyle | None,
+) -> Destination:
     """The place that a picture has in its folder.
 
     Raises:
         ArtworkError: the pictures that are saved already lead to another style.
     """
-    job, settings = piece.jobs[saver], settings_of(graph, saver)
-    manifest, style = manifest_of(job), chosen.target.style.name if chosen else None
+    job, settings = artwork.jobs[saver], settings_of(graph, saver)
+    manifest, style = manifest_of(job), target.style.name if target else None
     before = manifest.run or {}
     if before.get("settings") == settings and (other := before["target_style"]["name"]) != style:
         raise ArtworkError(
@@ -274,24 +272,23 @@ def reserved(piece: Piece, saver: str, graph: Graph, chosen: ChosenStyle | None)
     manifest.begin(
         {
             "settings": settings,
-            "style_seed": chosen.style_seed if chosen else None,
+            "style_seed": target.seed if target else None,
             "target_style": {
                 "name": style,
-                "distance": chosen.target.distance if chosen else None,
-                "percentile": chosen.target.percentile if chosen else None,
+                "distance": target.distance if target else None,
+                "percentile": target.percentile if target else None,
             },
-            "works": list(piece.works),
+            "works": list(artwork.works),
         }
     )
-    format = output_format(graph[saver]["inputs"]["format"], piece.format, job.target)
-    return Spot(job, format, manifest, settings)
+    return Destination(job, options.for_file(artwork.format, job.target), manifest, settings)
 
 
-def is_saved(piece: Piece, graph: Graph) -> bool:
+def is_saved(artwork: FolderArtwork, graph: Graph) -> bool:
     """Whether every Save Cloaked that resumes has saved a picture."""
     return all(
         unchanged(job, manifest_of(job), settings_of(graph, saver))
-        for saver, job in piece.jobs.items()
+        for saver, job in artwork.jobs.items()
     )
 
 

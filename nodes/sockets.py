@@ -9,13 +9,12 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..comfy_glaze.cloaking.cloak import Cloak
-from ..comfy_glaze.styles.target import TargetStyle
+from ..comfy_glaze.portfolio.picture import CloakedPicture
 
 CATEGORY = "Glaze"
 
 StyleBankSocket = io.Custom("GLAZE_STYLE_BANK")  # a StyleBank, or BUILT_IN
-TargetStyleSocket = io.Custom("GLAZE_TARGET_STYLE")  # a ChosenStyle
+TargetStyleSocket = io.Custom("GLAZE_TARGET_STYLE")  # a TargetStyle
 BudgetSocket = io.Custom("GLAZE_BUDGET")  # a Budget
 EncoderSocket = io.Custom("GLAZE_ENCODER")  # an Encoder, one of the host's VAEs, or an Ensemble
 CloakSocket = io.Custom("GLAZE_CLOAK")  # a CloakedBatch
@@ -94,14 +93,6 @@ def listed(text: str) -> list[str]:
 
 
 @dataclass(frozen=True, eq=False)
-class ChosenStyle:
-    """T, and the seed that drew it, for the report."""
-
-    target: TargetStyle
-    style_seed: int
-
-
-@dataclass(frozen=True, eq=False)
 class Ensemble:
     """Several encoders to be led at once: (an encoder or one of the host's VAEs, its weight)."""
 
@@ -110,24 +101,16 @@ class Ensemble:
 
 @dataclass(frozen=True, eq=False)
 class CloakedBatch:
-    """What saving needs to know about a batch of cloaked pictures.
+    """Cloaked pictures on their way to be saved or measured.
 
     Attributes:
-        originals, styled: images (B, 3, H, W) in [0, 1].
-        cloaks: one per picture.
+        pictures: one after the other, on the CPU; what is saved along with them is not known yet.
         encoder: what came in through the encoder's socket.
-        chosen: T, where it was wired.
-        poison: what a report says of concept poison (see
-            :func:`comfy_glaze.poison.anchors.poison_words`), one per picture; None for cloaks.
         caption: what a text file beside each saved picture says; None for no such file.
     """
 
-    originals: Tensor
-    styled: Tensor
-    cloaks: tuple[Cloak, ...]
+    pictures: tuple[CloakedPicture, ...]
     encoder: Any
-    chosen: ChosenStyle | None
-    poison: tuple[dict[str, Any], ...] | None = None
     caption: str | None = None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from comfy_api.latest import io
@@ -32,7 +33,6 @@ from .host.sampling import SAMPLERS, SCHEDULERS, Sampling, img2img
 from .sockets import (
     BUILT_IN,
     CATEGORY,
-    ChosenStyle,
     StyleBankSocket,
     TargetStyleSocket,
     advanced,
@@ -166,7 +166,7 @@ class SelectTargetStyle(io.ComfyNode):
             "glaze_chosen": [target.style.name],
             "glaze_notes": _notes(len(works)),
         }
-        return io.NodeOutput(ChosenStyle(target, style_seed[0]), ui=ui)
+        return io.NodeOutput(replace(target, seed=style_seed[0]), ui=ui)
 
 
 def _rank(
@@ -190,7 +190,7 @@ def _named(name: str, ranked: list[TargetStyle]) -> TargetStyle | None:
         return None
     style = find_known_style(name, [candidate.style for candidate in ranked])
     placed = (candidate for candidate in ranked if candidate.style == style)
-    return next(placed, TargetStyle(style, distance=None, percentile=None))
+    return next(placed, TargetStyle(style))
 
 
 def _notes(works: int) -> list[str]:
@@ -271,7 +271,7 @@ class StyleTransfer(io.ComfyNode):
     def execute(
         cls,
         image: Tensor,
-        target_style: ChosenStyle,
+        target_style: TargetStyle,
         steps: int,
         cfg: float,
         denoise: float,
@@ -288,7 +288,7 @@ class StyleTransfer(io.ComfyNode):
         else:
             sampling = Sampling(steps, cfg, denoise, sampler, scheduler, short_side)
             engine = img2img(model, clip, vae, sampling)
-        styled = engine(to_images(image).clamp(0, 1), target_style.target.style, seed)
+        styled = engine(to_images(image).clamp(0, 1), target_style.style, seed)
         return io.NodeOutput(from_images(styled))
 
 

@@ -130,7 +130,7 @@ def train(net: Instant, pairs: Pairs, encoder: Encoder, minutes: float) -> list[
 def measure(net: Instant, encoder: Encoder, size: int) -> list[dict[str, Any]]:
     """Every bundled artwork towards every unseen style, from the network's δ and from noise."""
     metric = load_metric("auto", encoder.device)
-    budget = Budget(linf=CAP, metric=metric.name)
+    budget = Budget(0.05, CAP, metric=metric.name)
     redraw = load_style_transfer("embedded")
     rows = []
     for path, _ in find_artworks([Path("samples")]):

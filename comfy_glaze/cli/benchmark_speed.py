@@ -66,7 +66,7 @@ def speed(
             load_style_transfer("embedded", on_device),
             find_style(builtin_styles(), style),
         )
-        budget = Budget(limit, number(linf), distance.name)
+        budget = Budget(limit, number(linf), metric=distance.name)
         pictures = {}
         for source, _ in find_artworks(sources):
             pixels = to_grid(shrink(load_artwork(source).pixels, size).clamp(0, 1))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ..files.formats import KEEP_SHIFT
+from ..files.options import KEEP_SHIFT
 from .options import (
     BankOption,
     DeviceOption,
@@ -25,9 +26,13 @@ from .options import (
     one_sentence,
     shard_of,
 )
-from .run import Run, Shared, fail, gather, tell_metric, trouble_with
+from .run import Run, Workers, fail, gather, open_telling, tell_metric
 from .style_tables import warn_of_few_works
-from .terminal import choice_sentence, progress_bar, say
+from .terminal import choice_sentence, say
+
+if TYPE_CHECKING:
+    from ..portfolio.engine import Engine
+    from ..styles.memory import RememberedChoice
 
 REHEARSAL_HINT = (
     "Rehearsal: the embedded encoder belongs to no image generator, so these cloaks guard nothing "
@@ -158,37 +163,29 @@ def cloak(
     them a page to look at (index.html). Keep those to yourself: they tell a mimic which style was
     used.
     """
-    import torch
-
-    from ..cloaking.budget import PRESETS, Budget
+    from ..cloaking.budget import PRESETS
     from ..cloaking.cloak import CloakSettings
     from ..files.artwork import load_artwork
-    from ..files.formats import ArtworkError
-    from ..networks.encoder_files import EMBEDDED_VERSION
-    from ..portfolio.cluster import Recipe, connect
-    from ..portfolio.engine import open_studio
+    from ..files.options import SaveOptions
+    from ..portfolio.cluster import connect
+    from ..portfolio.engine import CloakRequest, ModelNames, StyleChoice
     from ..portfolio.manifest import Manifest
-    from ..portfolio.outputs import job_of, plan_outputs, prepare_output_folder, reports_folder
+    from ..portfolio.outputs import plan_outputs, prepare_output_folder, reports_folder
     from ..portfolio.run import in_shard, remember_target, remembered_style
     from ..styles.memory import remembered_choice
 
     failures: list[str] = []
     with one_sentence():
         before = remembered_choice(artist) if artist else None
-        chosen = PRESETS[preset]
-        budget = Budget(
-            limit=chosen.limit if limit is None else limit,
-            linf=chosen.linf if linf is None else linf,
-            metric=metric,
-            alpha=alpha,
-            sight=None if uniform else chosen.sight,
-        )
-        settings = CloakSettings(
-            method=method,
-            steps=steps,
-            seed=seed,
-            robustness=robustness,
-            preset=preset if limit is None and linf is None and not uniform else "custom",
+        phi = one_encoder(encoder, checkpoint)
+        budget = PRESETS[preset].changed(limit, linf, uniform)
+        choice = StyleChoice(style, style_seed, artist, bank)
+        request = CloakRequest(
+            replace(budget, metric=metric, alpha=alpha),
+            CloakSettings(method, steps, seed, robustness),
+            ModelNames(phi, style_transfer or checkpoint or "embedded", device),
+            choice,
+            SaveOptions(format, quality, keep_shift, no_ai_training, credentials),
         )
         part = shard_of(shard)
         if keep_clear is not None:
@@ -196,80 +193,42 @@ def cloak(
         found = gather(sources, failures)
         prepare_output_folder(sources, out)
         manifest = Manifest(reports_folder(out), part)
-        phi = one_encoder(encoder, checkpoint)
-        how: dict[str, Any] = {
-            "encoder": phi,
-            "style_transfer": style_transfer or checkpoint or "embedded",
-            "style_seed": style_seed,
-            "bank": bank,
-            "format": format,
-            "quality": quality,
-            "keep_shift": keep_shift,
-            "no_ai_training": no_ai_training,
-            "credentials": credentials,
-            "device": device,
-        }
         earlier = None
         if resume and style == "auto" and not artist:  # an artist's own choice is remembered
             earlier = remembered_style(manifest, phi, style_seed)
-        with progress_bar() as progress:
-            task = progress.add_task("Making the style bank", visible=False, note="")
-            try:
-                studio = open_studio(
-                    [source for source, _ in found],
-                    budget,
-                    settings,
-                    style=earlier or style,
-                    artist=artist,
-                    **how,
-                    on_style=lambda done, of: progress.update(
-                        task, completed=done, total=of, visible=True
-                    ),
-                )
-            except ArtworkError:
-                unreadable = [why for source, _ in found if (why := trouble_with(source))]
-                if not unreadable:
-                    raise
-                for sentence in unreadable:
-                    fail(failures, sentence)
-                raise typer.Exit(1) from None
-        studio = remember_target(manifest, studio, phi, resumed=earlier is not None)
-    if studio.encoder.is_rehearsal:
+        if earlier is not None:
+            request = replace(request, style=replace(choice, style=earlier))
+        engine = open_telling(request, [source for source, _ in found], failures)
+        engine = remember_target(manifest, engine, phi, resumed=earlier is not None)
+    if engine.encoder.is_rehearsal:
         say(REHEARSAL_HINT, "yellow")
-    tell_metric(metric, studio)
-    say(choice_sentence(studio.target), "none")
-    if before is not None and before.target == studio.target:
-        say(f"It is the one remembered for {before.artist}.", "dim")
-        if before.encoder == EMBEDDED_VERSION and not studio.encoder.is_rehearsal:
-            say(
-                "It was chosen in a rehearsal; to choose anew with this encoder, first: "
-                f'comfy-glaze styles forget "{before.artist}"',
-                "yellow",
-            )
-    elif artist:
-        say(f"It is remembered for {artist} from now on.", "dim")
+    tell_metric(metric, engine)
+    say(choice_sentence(engine.target), "none")
+    if artist:
+        _tell_memory(artist, before, engine)
     if style == "auto" and before is None and earlier is None:
         warn_of_few_works(len(found))
-    jobs = []
-    for source, target in plan_outputs(found, out, format, manifest):
-        if isinstance(target, ArtworkError):
-            fail(failures, str(target))
-        elif in_shard(job := job_of(source, target, out), part):
-            jobs.append(job)
+    jobs, refused = plan_outputs(found, out, format, manifest)
+    for sentence in refused:
+        fail(failures, sentence)
     with one_sentence():
-        shared = None
-        if cluster is not None:
-            shared = Shared(
-                connect(cluster),
-                Recipe(
-                    budget=budget,
-                    settings=settings,
-                    style=studio.target.style.name,
-                    distance=studio.target.distance,
-                    percentile=studio.target.percentile,
-                    **how,
-                    threads=torch.get_num_threads(),
-                ),
-            )
-    run = Run(jobs, studio, manifest, out, keep_clear, resume, batch, shared)
+        workers = None if cluster is None else Workers(connect(cluster), request)
+    jobs = [job for job in jobs if in_shard(job, part)]
+    run = Run(jobs, engine, manifest, out, keep_clear, resume, batch, workers)
     run.to_the_end(failures)
+
+
+def _tell_memory(artist: str, before: RememberedChoice | None, engine: Engine) -> None:
+    """Say whether the target style is the one remembered for an artist."""
+    from ..networks.encoder_files import EMBEDDED_VERSION
+
+    if before is None or before.target.style != engine.target.style:
+        say(f"It is remembered for {artist} from now on.", "dim")
+        return
+    say(f"It is the one remembered for {before.artist}.", "dim")
+    if before.encoder == EMBEDDED_VERSION and not engine.encoder.is_rehearsal:
+        say(
+            "It was chosen in a rehearsal; to choose anew with this encoder, first: "
+            f'comfy-glaze styles forget "{before.artist}"',
+            "yellow",
+        )

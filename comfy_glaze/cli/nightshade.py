@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -123,9 +124,10 @@ def nightshade(
     DIR holds the pictures and their captions and nothing else. DIR-reports holds the measures, the
     anchors and the originals' sheets: keep it to yourself.
     """
-    from ..cloaking.budget import NIGHTSHADE, Budget
+    from ..cloaking.budget import NIGHTSHADE
     from ..cloaking.cloak import CloakSettings
     from ..devices import choose_device
+    from ..files.options import SaveOptions
     from ..poison.anchors import (
         Poison,
         anchors_in,
@@ -135,20 +137,13 @@ def nightshade(
         similarities,
     )
     from ..poison.selection import select_samples, with_similarities
-    from ..portfolio.engine import open_studio
+    from ..portfolio.engine import CloakRequest, ModelNames, open_engine
     from ..portfolio.manifest import Manifest
-    from ..portfolio.outputs import poison_jobs, prepare_output_folder, reports_folder
+    from ..portfolio.outputs import plan_outputs, prepare_output_folder, reports_folder
     from ..styles.transfer import load_text_to_image
 
     failures: list[str] = []
     with one_sentence():
-        budget = Budget(
-            limit=NIGHTSHADE.limit if limit is None else limit,
-            linf=NIGHTSHADE.linf if linf is None else linf,
-            metric=metric,
-        )
-        preset = "nightshade" if limit is None and linf is None else "custom"
-        settings = CloakSettings(method, steps, seed, robustness, preset)
         if anchors is None and checkpoint is None:
             raise ValueError(
                 "Expected pictures of the destination: --anchors FOLDER, or --checkpoint to draw "
@@ -174,27 +169,28 @@ def nightshade(
             scores = similarities(pictures, wanted, clip, on_device)
             pictures = most_prototypical(pictures, scores)
         poison = Poison(concept, towards, kind, tuple(pictures), seed)
-        studio = open_studio(
-            [],
-            budget,
-            settings,
-            encoder=one_encoder(encoder, checkpoint),
-            format=format,
-            quality=quality,
-            device=device,
-            poison=with_similarities(poison, selection.samples),
+        engine = open_engine(
+            CloakRequest(
+                replace(NIGHTSHADE.changed(limit, linf), metric=metric),
+                CloakSettings(method, steps, seed, robustness),
+                ModelNames(one_encoder(encoder, checkpoint), device=device),
+                saving=SaveOptions(format, quality),
+                poison=with_similarities(poison, selection.samples),
+            )
         )
-    manifest.begin({"encoder": studio.encoder.name, "poison": [concept, towards]})
-    if studio.encoder.is_rehearsal:
+    manifest.begin({"encoder": engine.encoder.name, "poison": [concept, towards]})
+    if engine.encoder.is_rehearsal:
         say(REHEARSAL_HINT, "yellow")
-    tell_metric(metric, studio)
+    tell_metric(metric, engine)
     say(
         f"Concept: {concept}, towards {towards}: {len(selection.samples)} pictures, "
         f"{len(pictures)} anchors. Captions without the word: {selection.others}; "
         f"not among the best: {selection.left_out}.",
         "none",
     )
-    jobs, refused = poison_jobs(selection.samples, out, format, manifest)
+    pairs = [(sample.source, sample.relative) for sample in selection.samples]
+    said = {sample.source: sample.caption for sample in selection.samples}
+    jobs, refused = plan_outputs(pairs, out, format, manifest, said)
     for sentence in refused:
         fail(failures, sentence)
-    Run(jobs, studio, manifest, out, resume=resume).to_the_end(failures)
+    Run(jobs, engine, manifest, out, resume=resume).to_the_end(failures)

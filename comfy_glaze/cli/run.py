@@ -15,8 +15,7 @@ from .terminal import log, lost_sentence, progress_bar, results, results_table, 
 
 if TYPE_CHECKING:
     from ..cloaking.methods import CloakStep, OnStep
-    from ..portfolio.cluster import Recipe
-    from ..portfolio.engine import Studio
+    from ..portfolio.engine import CloakRequest, Engine
     from ..portfolio.manifest import Manifest
     from ..portfolio.outputs import Job
 
@@ -72,20 +71,47 @@ def gather(sources: Sequence[Path], failures: list[str]) -> list[tuple[Path, Pat
     return found
 
 
-def tell_metric(asked: str, studio: Studio) -> None:
+def tell_metric(asked: str, engine: Engine) -> None:
     """Say which metric ``auto`` came to, and how to get the usual one."""
     from ..networks.perceptual import trunk_hint
 
-    if asked == "auto" and studio.metric and studio.metric.name != "lpips-alex":
-        say(f"Metric: {studio.metric.name}, because {trunk_hint('alex')}.", "dim")
+    if asked == "auto" and engine.metric and engine.metric.name != "lpips-alex":
+        say(f"Metric: {engine.metric.name}, because {trunk_hint('alex')}.", "dim")
+
+
+def open_telling(request: CloakRequest, works: Sequence[Path], failures: list[str]) -> Engine:
+    """Open the engine, and show how far a style bank is that must be made for it.
+
+    Raises:
+        ValueError: something cannot be had.
+        typer.Exit: with code 1 where none of the works can be read; each is told as failed.
+    """
+    from ..files.formats import ArtworkError
+    from ..portfolio.engine import open_engine
+
+    with progress_bar() as progress:
+        task = progress.add_task("Making the style bank", visible=False, note="")
+
+        def on_style(done: int, of: int) -> None:
+            progress.update(task, completed=done, total=of, visible=True)
+
+        try:
+            return open_engine(request, works, on_style)
+        except ArtworkError:
+            unreadable = [why for source in works if (why := trouble_with(source))]
+            if not unreadable:
+                raise
+            for sentence in unreadable:
+                fail(failures, sentence)
+            raise typer.Exit(1) from None
 
 
 @dataclass(eq=False)
-class Shared:
-    """A cluster's client, and how its workers open the studio."""
+class Workers:
+    """A cluster's client, and what its workers open their engines for."""
 
     client: Any
-    recipe: Recipe
+    request: CloakRequest
 
 
 @dataclass(eq=False)
@@ -93,13 +119,13 @@ class Run:
     """Pictures to cloak or to poison, and how."""
 
     jobs: Sequence[Job]
-    studio: Studio
+    engine: Engine
     manifest: Manifest
     out: Path
     mask: Path | None = None
     resume: bool = False
     batch: int = 1
-    shared: Shared | None = None
+    workers: Workers | None = None
 
     def to_the_end(self, failures: list[str]) -> None:
         """Cloak picture after picture; one that fails is named and the rest goes on.
@@ -140,10 +166,10 @@ class Run:
         if reports:
             results.print(results_table(reports))
             folder = reports_folder(self.out)
-            what = "Poisoned" if self.studio.poison else "Cloaked"
+            what = "Poisoned" if self.engine.poison else "Cloaked"
             where = f"{what} pictures: {named(self.out)}    Reports: {named(folder)}"
             results.print(where, soft_wrap=True, markup=False)
-            if self.studio.poison is None and (short := short_sentence(reports)):
+            if self.engine.poison is None and (short := short_sentence(reports)):
                 say(short, "yellow")
         if reports or unchanged:
             self._write_page(failures)
@@ -155,13 +181,13 @@ class Run:
         from ..portfolio.cluster import cloak_on_cluster
         from ..portfolio.run import cloak_portfolio
 
-        if self.shared is not None:
+        if self.workers is not None:
             return cloak_on_cluster(
                 self.jobs,
-                self.shared.recipe,
-                self.studio,
+                self.workers.request,
+                self.engine,
                 self.manifest,
-                self.shared.client,
+                self.workers.client,
                 mask=self.mask,
                 resume=self.resume,
             )
@@ -185,7 +211,7 @@ class Run:
 
         return cloak_portfolio(
             self.jobs,
-            self.studio,
+            self.engine,
             self.manifest,
             mask=self.mask,
             resume=self.resume,

@@ -35,8 +35,8 @@ class CloakSettings:
         steps: 0 for the method's own number.
         seed: decides everything random; the same seed gives the same bytes on the same CPU.
         robustness: a key of :data:`comfy_glaze.cloaking.robustness.ROBUSTNESS`.
-        objective: a key of :data:`comfy_glaze.cloaking.objectives.OBJECTIVES`; those that look at no
-            styled picture take the original in its place.
+        objective: a key of :data:`comfy_glaze.cloaking.objectives.OBJECTIVES`; those that look at
+            no styled picture take the original in its place.
     """
 
     method: str = "fast"

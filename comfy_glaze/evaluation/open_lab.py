@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..cloaking.budget import Budget
+from ..cloaking.budget import PRESETS
 from ..countermeasures import COUNTERMEASURES, Case, apply_countermeasure, available, parse_cases
 from ..countermeasures.tools import CountermeasureError, Tools
 from ..files.artwork import Artwork, find_artworks, save_artwork
@@ -20,7 +20,7 @@ from ..judges.probe import load_probe
 from ..networks.captions import caption_works
 from ..networks.encoder_files import load_encoder
 from ..networks.perceptual import load_metric
-from ..portfolio.engine import open_studio
+from ..portfolio.engine import CloakRequest, ModelNames, StyleChoice, open_engine
 from .benchmark import Preset
 from .lab import Artist, Countermeasure, Lab
 from .prompt_inversion import load_inverter
@@ -89,17 +89,17 @@ def open_lab(request: LabRequest) -> tuple[Lab, list[Artist], dict[str, Any]]:
     request.folder.mkdir(parents=True, exist_ok=True)
     tuning, cloaking = request.preset.tuning, request.preset.cloaking
     named = "embedded" if _is_around_the_embedded_one(request.checkpoint) else request.checkpoint
-    studio = open_studio(
+    engine = open_engine(
+        CloakRequest(
+            PRESETS["default"],
+            cloaking,
+            ModelNames(named, named, request.device),
+            StyleChoice(request.style),
+        ),
         paths,
-        Budget(),
-        cloaking,
-        encoder=named,
-        style_transfer=named,
-        style=request.style,
-        device=request.device,
     )
-    device = studio.encoder.device
-    if studio.metric is None:
+    device = engine.encoder.device
+    if engine.metric is None:
         raise ValueError("The lab's cloaks need a perceptual metric, but got none.")
     about: dict[str, Any] = {"generator": Path(request.checkpoint).name}
     classifier: Classifier | None = None
@@ -120,9 +120,9 @@ def open_lab(request: LabRequest) -> tuple[Lab, list[Artist], dict[str, Any]]:
     lab = Lab(
         folder=request.folder,
         generator=request.checkpoint,
-        encoder=studio.encoder,
-        style_transfer=studio.style_transfer,
-        metric=studio.metric,
+        encoder=engine.encoder,
+        style_transfer=engine.style_transfer,
+        metric=engine.metric,
         extractor=load_features(TEXTURE, device),
         texture=load_metric(TEXTURE, device),
         classifier=classifier,
@@ -133,7 +133,7 @@ def open_lab(request: LabRequest) -> tuple[Lab, list[Artist], dict[str, Any]]:
         inverter=load_inverter(request.clip, device) if request.clip and inverted else None,
         device=device,
     )
-    target = studio.target.style
+    target = engine.target.style
     about["target style"] = target.name
     stranger = request.stranger or _bundled_picture(request.folder)
     return lab, [Artist(request.artist, tuple(works), genre, target, stranger)], about

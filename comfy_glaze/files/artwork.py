@@ -23,39 +23,20 @@ from ..devices import give_back_memory
 from ..images import Levels, check_images, from_levels, to_levels
 from .atomic import atomic_write
 from .colour import carry, matrix_profile, view_of
+from .credentials import load_credentials
 from .exif import clean, read_fields, write_block
 from .formats import (
     DEEP,
-    FORMATS,
-    MAX_MEGAPIXELS,
-    MIN_SIDE,
     SUFFIXES,
     ArtworkError,
-    is_lossless,
     is_same_file,
     named,
-    output_format,
     read_file,
 )
+from .options import SaveOptions
 from .reading import decode
 from .writing import Carried, encode
 from .xmp import clean_iptc, clean_xmp, with_training_statement
-
-__all__ = [
-    "FORMATS",
-    "MAX_MEGAPIXELS",
-    "MIN_SIDE",
-    "SUFFIXES",
-    "Artwork",
-    "ArtworkError",
-    "atomic_write",
-    "check_saving",
-    "find_artworks",
-    "is_lossless",
-    "load_artwork",
-    "save_artwork",
-    "saved_view",
-]
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,30 +163,27 @@ def saved_view(pixels: Tensor, artwork: Artwork, format: str) -> Tensor:
 
 
 def save_artwork(
-    pixels: Tensor,
-    artwork: Artwork,
-    path: Path,
-    *,
-    format: str | None = None,
-    quality: int = 95,
-    no_ai_training: bool = False,
+    pixels: Tensor, artwork: Artwork, path: Path, options: SaveOptions | None = None
 ) -> None:
     """Write ``pixels`` with what ``artwork`` carries, rounded once, whole or not at all.
-
-    ``pixels`` is (1, 3, H, W) float in [0, 1], of the artwork's size; ``format`` a key of
-    ``FORMATS``, or None for the artwork's own; ``quality``, 1 to 100, counts for JPEG, WebP and
-    AVIF.  ``no_ai_training`` adds the statement of
-    :func:`comfy_glaze.files.xmp.with_training_statement`.
 
     PNG, TIFF and, at quality 100, WebP hold the rounded pixels exactly, those under alpha 0
     included.  JPEG and AVIF are written without chroma subsampling.
 
-    Raises ``ValueError`` unless ``pixels`` is a picture in [0, 1], and ``ArtworkError`` for another
-    size than the artwork's, an unknown format or quality, transparency or a size that the format
-    cannot hold, a ``path`` that is the artwork's own source, or one that cannot be written.
+    Args:
+        pixels: (1, 3, H, W) float in [0, 1], of the artwork's size.
+        options: how; without them in the artwork's own format.  What a cloak must keep plays no
+            part here.
+
+    Raises:
+        ValueError: ``pixels`` is no picture in [0, 1].
+        ArtworkError: another size than the artwork's, transparency or a size that the format cannot
+            hold, credentials that do not sign, a ``path`` that is the artwork's own source, or one
+            that cannot be written.
     """
-    name, format = named(path), format or output_format("same", artwork.format, path)
-    is_lossless(format, quality)
+    name = named(path)
+    options = (options or SaveOptions()).for_file(artwork.format, path)
+    format = options.format
     check_images(pixels, "pixels")
     size, came = tuple(artwork.pixels.shape), tuple(pixels.shape)
     if came != size:
@@ -220,12 +198,15 @@ def save_artwork(
         artwork.icc_profile,
         artwork.dpi,
         read_fields(artwork.exif or b""),
-        with_training_statement(artwork.xmp) if no_ai_training else artwork.xmp,
+        with_training_statement(artwork.xmp) if options.no_ai_training else artwork.xmp,
         artwork.iptc,
     )
     try:
-        data = encode(levels, carried, format, quality)
+        data = encode(levels, carried, format, options.quality)
     except (ValueError, OSError) as error:
         raise ArtworkError(f"{name} cannot be written as {format}: {error}.") from error
+    if options.credentials is not None:  # last, since a signature covers every byte
+        signer = load_credentials(options.credentials)
+        data = signer.sign(data, format, options.no_ai_training)
     with atomic_write(path) as temporary:
         temporary.write_bytes(data)

@@ -21,7 +21,6 @@ DEEP = ("png", "tiff", "avif")  # hold more than 8 bits per channel
 
 MAX_MEGAPIXELS = 100
 MAX_MEGABYTES = 1000  # of a file: what 100 megapixels of 16 bits and four channels need, and more
-KEEP_SHIFT = 0.9  # the share of a cloak's shift that a lossy file must keep, unless told otherwise
 MIN_SIDE = 32  # px: below it, an encoder's features are too few to lead anywhere
 
 _SIGNATURES = {  # how a file begins, whatever its suffix says

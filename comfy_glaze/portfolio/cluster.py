@@ -1,6 +1,6 @@
 """A portfolio on several machines or GPUs, on dask.distributed (the extra ``cluster``).
 
-Each worker opens a studio of its own once and keeps it.  Workers write a picture and its reports
+Each worker opens an engine of its own once and keeps it.  Workers write a picture and its reports
 under temporary names, on a disk that all of them share; this process alone keeps the manifest and
 lets finished files take their places.  So a worker may die at any moment: its picture is given to
 another one, and what it left half-written is cleared away.
@@ -11,22 +11,20 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ..cloaking.budget import Budget
-from ..cloaking.cloak import CloakSettings
 from ..files.artwork import load_artwork
 from ..files.atomic import remove_leftovers
-from .engine import Studio, open_studio
+from .engine import CloakRequest, Engine, open_engine
 from .manifest import Manifest
 from .outputs import Job
-from .picture import Prepared, prepare, publish, settings_fingerprint
-from .run import Outcome, sentence_of, unchanged
+from .run import Outcome, cloak_and_stage, sentence_of, unchanged
+from .saving import StagedFiles
 
 RETRIES = 2  # of a picture whose worker failed
 _AHEAD = 2  # pictures given to each worker: one to work on, one to begin with at once
@@ -36,70 +34,33 @@ class ClusterError(ValueError):
     """The scheduler cannot be had; one sentence."""
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """How a worker opens the studio that the run was begun with.
-
-    Attributes:
-        style, distance, percentile: the target style, chosen already.
-        threads: of the processor, as in the run's own process, so that the bytes are the same.
-        The others are :func:`comfy_glaze.portfolio.engine.open_studio`'s.
-    """
-
-    budget: Budget
-    settings: CloakSettings
-    encoder: str
-    style_transfer: str
-    style: str
-    distance: float | None
-    percentile: float | None
-    style_seed: int
-    bank: Path | None
-    format: str
-    quality: int
-    keep_shift: float
-    no_ai_training: bool
-    credentials: Path | None
-    device: str
-    threads: int
-
-    def open(self, device: str) -> Studio:
-        """The studio, on a device of this machine."""
-        studio = open_studio(
-            [],
-            self.budget,
-            self.settings,
-            encoder=self.encoder,
-            style_transfer=self.style_transfer,
-            style=self.style,
-            style_seed=self.style_seed,
-            bank=self.bank,
-            format=self.format,
-            quality=self.quality,
-            keep_shift=self.keep_shift,
-            no_ai_training=self.no_ai_training,
-            credentials=self.credentials,
-            device=device,
-        )
-        target = replace(studio.target, distance=self.distance, percentile=self.percentile)
-        return replace(studio, target=target)
-
-
 @lru_cache(maxsize=1)
-def _studio(recipe: Recipe, device: str) -> Studio:
-    return recipe.open(device)
+def _engine(request: CloakRequest) -> Engine:
+    """The worker's own engine, opened for its first picture."""
+    return open_engine(request)
 
 
-def cloak_on_worker(job: Job, recipe: Recipe, mask: Path | None) -> Prepared:
-    """What a worker does with one picture; the studio stays open for the next."""
+def cloak_on_worker(
+    job: Job, request: CloakRequest, mask: Path | None, threads: int
+) -> StagedFiles:
+    """What a worker does with one picture; the engine stays open for the next.
+
+    Args:
+        request: with the target style that is chosen already.
+        threads: of the processor, as in the run's own process, so that the bytes are the same.
+    """
     from distributed import get_worker
 
-    device, name = recipe.device, get_worker().name
+    device, name = request.models.device, get_worker().name
     if device == "auto" and isinstance(name, int) and torch.cuda.device_count() > 1:
-        device = f"cuda:{name % torch.cuda.device_count()}"
-    torch.set_num_threads(recipe.threads)  # counts for this thread, so it is said each time
-    (prepared,) = prepare([job], [load_artwork(job.source)], _studio(recipe, device), mask=mask)
-    return prepared
+        models = replace(request.models, device=f"cuda:{name % torch.cuda.device_count()}")
+        request = replace(request, models=models)
+    torch.set_num_threads(threads)  # counts for this thread, so it is said each time
+    engine = _engine(request)
+    (staged,) = cloak_and_stage(
+        [(job, load_artwork(job.source))], engine, mask, engine.fingerprint(mask)
+    )
+    return staged
 
 
 def connect(address: str) -> Any:
@@ -137,8 +98,8 @@ def connect(address: str) -> Any:
 
 def cloak_on_cluster(
     jobs: Sequence[Job],
-    recipe: Recipe,
-    studio: Studio,
+    request: CloakRequest,
+    engine: Engine,
     manifest: Manifest,
     client: Any,
     *,
@@ -148,12 +109,14 @@ def cloak_on_cluster(
     """Like :func:`comfy_glaze.portfolio.run.cloak_portfolio`, on a cluster's workers.
 
     Args:
-        recipe: of ``studio``, for the workers.
+        request: what ``engine`` was opened for, for the workers' own.
         client: from :func:`connect`; it is closed at the end.
     """
     from distributed import as_completed
 
-    settings = settings_fingerprint(studio, mask)
+    settings = engine.fingerprint(mask)
+    chosen = replace(request, style=replace(request.style, chosen=engine.target))
+    threads = torch.get_num_threads()
     waiting = iter(jobs)
     running: dict[Any, Job] = {}
     done = as_completed()
@@ -165,7 +128,9 @@ def cloak_on_cluster(
             if resume and unchanged(job, manifest, settings):
                 yield Outcome(job)
                 continue
-            task = client.submit(cloak_on_worker, job, recipe, mask, pure=False, retries=RETRIES)
+            task = client.submit(
+                cloak_on_worker, job, chosen, mask, threads, pure=False, retries=RETRIES
+            )
             running[task] = job
             done.add(task)
 
@@ -191,13 +156,13 @@ def cloak_on_cluster(
 
 def _outcome_of(task: Any, job: Job, manifest: Manifest, settings: str) -> Outcome:
     try:
-        prepared: Prepared = task.result()
-        if prepared.settings != settings:
-            prepared.staged.discard()
+        staged: StagedFiles = task.result()
+        if staged.settings != settings:
+            staged.discard()
             raise ClusterError(
                 "The worker must have the weights of the machine that began the run, but it has "
                 "others by the same name."
             )
-        return Outcome(job, publish(prepared, manifest))
+        return Outcome(job, staged.publish(manifest))
     except Exception as error:
         return Outcome(job, error=sentence_of(error, job.source))

@@ -1,16 +1,19 @@
-"""What is loaded once and used for every picture of an artist."""
+"""The engine: the loaded models, and the values that decide how every picture is cloaked."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from ..cloaking.budget import Budget
 from ..cloaking.cloak import CloakSettings
 from ..devices import choose_device
-from ..files.credentials import Credentials, load_credentials
-from ..files.formats import KEEP_SHIFT, is_lossless
+from ..files.credentials import load_credentials
+from ..files.hashing import file_sha256
+from ..files.options import SaveOptions
 from ..networks.encoder_files import load_encoder
 from ..networks.encoders import Encoder
 from ..networks.perceptual import PerceptualMetric, load_metric
@@ -24,21 +27,69 @@ from ..styles.transfer import StyleTransfer, load_style_transfer
 from ..styles.works import rank_works
 
 
+@dataclass(frozen=True)
+class ModelNames:
+    """Which models to load, and where.
+
+    Attributes:
+        encoder: see :func:`comfy_glaze.networks.encoder_files.load_encoder`.
+        style_transfer: see :func:`comfy_glaze.styles.transfer.load_style_transfer`.
+        device: see :func:`comfy_glaze.devices.choose_device`.
+    """
+
+    encoder: str = "embedded"
+    style_transfer: str = "embedded"
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class StyleChoice:
+    """How the target style T is chosen.
+
+    Attributes:
+        style: its name, or ``auto`` for the percentile rule.
+        seed: draws it under ``auto``.
+        artist: whose target style is remembered (see :mod:`comfy_glaze.styles.memory`); empty for
+            nobody's.
+        bank: a style bank's file; None for the encoder's own (see
+            :func:`comfy_glaze.styles.builtin_bank.bank_for`).
+        chosen: T, where it is known already; then nothing is chosen or remembered.
+    """
+
+    style: str = "auto"
+    seed: int = 0
+    artist: str = ""
+    bank: Path | None = None
+    chosen: TargetStyle | None = None
+
+
+@dataclass(frozen=True)
+class CloakRequest:
+    """What an artist asks for, before anything is loaded.
+
+    Attributes:
+        budget, settings: of the cloak.
+        models, style, saving: what to load, how to choose T, how to save.
+        poison: concept poison in place of a cloak; then style and style transfer have no say.
+    """
+
+    budget: Budget
+    settings: CloakSettings = field(default_factory=CloakSettings)
+    models: ModelNames = field(default_factory=ModelNames)
+    style: StyleChoice = field(default_factory=StyleChoice)
+    saving: SaveOptions = field(default_factory=SaveOptions)
+    poison: Poison | None = None
+
+
 @dataclass(frozen=True, eq=False)
-class Studio:
+class Engine:
     """All that is loaded once and used for every picture of an artist.
 
     Attributes:
         encoder, style_transfer, metric: Φ, Ω and the perceptual metric (None for no limit).
         target: T, the same for all of the artist's work.
-        style_seed: the seed that chose it, for the report.
-        budget, settings: of the cloak.
-        format: of the saved files, ``same`` for the source's own.
-        quality: of JPEG, AVIF and lossy WebP files, 1 to 100.
-        keep_shift: the share of the cloak's shift that a lossy file must keep, 0 to 1; the quality
-            is raised up to 100 for it.
-        no_ai_training: whether the files state that they may not be used to train models.
-        credentials: what signs the files; None for no content credentials.
+        budget: with the metric's real name in place of ``auto``.
+        settings, saving: of the cloak and its files.
         poison: concept poison in place of a cloak: then Ω gives each picture's anchor, ``target``
             is named after the destination concept, and reports tell it apart from a style.
     """
@@ -47,91 +98,74 @@ class Studio:
     style_transfer: StyleTransfer
     metric: PerceptualMetric | None
     target: TargetStyle
-    style_seed: int
     budget: Budget
     settings: CloakSettings
-    format: str = "same"
-    quality: int = 95
-    keep_shift: float = KEEP_SHIFT
-    no_ai_training: bool = False
-    credentials: Credentials | None = None
+    saving: SaveOptions = field(default_factory=SaveOptions)
     poison: Poison | None = None
 
+    def fingerprint(self, mask: Path | None = None) -> str:
+        """Sixteen hex digits that name everything that decides a picture but its source."""
+        saving = asdict(self.saving)
+        if self.saving.credentials is not None:
+            saving["credentials"] = load_credentials(self.saving.credentials).fingerprint
+        parts = {
+            "encoder": self.encoder.fingerprint,
+            "style_transfer": self.style_transfer.name,
+            "style": asdict(self.target.style),
+            "budget": asdict(self.budget),
+            "cloak": asdict(self.settings),
+            "saving": saving,
+            "mask": file_sha256(mask) if mask else None,
+        }
+        text = json.dumps(parts, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-def open_studio(
-    sources: Sequence[Path],
-    budget: Budget,
-    settings: CloakSettings,
-    *,
-    encoder: str = "embedded",
-    style_transfer: str = "embedded",
-    style: str = "auto",
-    style_seed: int = 0,
-    artist: str = "",
-    bank: Path | None = None,
-    format: str = "same",
-    quality: int = 95,
-    keep_shift: float = KEEP_SHIFT,
-    no_ai_training: bool = False,
-    credentials: Path | None = None,
-    device: str = "auto",
-    poison: Poison | None = None,
+
+def open_engine(
+    request: CloakRequest,
+    works: Sequence[Path] = (),
     on_style: Callable[[int, int], None] | None = None,
-) -> Studio:
-    """Load everything, and choose the target style for the artist whose works are ``sources``.
+) -> Engine:
+    """Load everything, and choose the target style.
 
     Args:
-        encoder: see :func:`comfy_glaze.networks.encoder_files.load_encoder`.
-        style_transfer: see :func:`comfy_glaze.styles.transfer.load_style_transfer`.
-        style: a style's name, or ``auto`` for the percentile rule.
-        style_seed: draws the style under ``auto``.
-        artist: whose target style is remembered (see :mod:`comfy_glaze.styles.memory`).
-        bank: a style bank's file; None for the encoder's own (see
-            :func:`comfy_glaze.styles.builtin_bank.bank_for`).
-        keep_shift, no_ai_training: see :class:`Studio`.
-        credentials: a folder for :func:`comfy_glaze.files.credentials.load_credentials`.
-        device: ``auto`` for the fastest there is.
-        poison: concept poison in place of a cloak; then style and style transfer have no say.
+        works: the artist's, which say how far each style lies from their own.
         on_style: progress while a style bank is made for an encoder that has none.
 
     Raises:
         ValueError: something cannot be had; its sentence says what.
     """
-    is_lossless("png" if format == "same" else format, quality)  # raises on a bad quality
-    if not 0 <= keep_shift <= 1:
-        raise ValueError(f"The share of the shift to keep must lie in [0, 1], not {keep_shift:g}.")
-    signed_by = load_credentials(credentials) if credentials else None
-    on_device = choose_device(device)
-    others = load_style_bank(bank).styles if bank else ()
-    named = None
-    if poison is not None:
-        named = TargetStyle(poison.destination, None, None)
-    elif style != "auto":
-        named = TargetStyle(find_known_style(style, others), None, None)
-    phi = load_encoder(encoder, on_device)
-    metric = None if budget.metric == "none" else load_metric(budget.metric, on_device)
-    omega = poison.omega() if poison else load_style_transfer(style_transfer, on_device)
-
-    def draw() -> TargetStyle:
-        candidates = bank_for(phi, omega, bank, on_style)
-        return select_target_style(rank_works(candidates, sources, phi), seed=style_seed)
-
+    if request.saving.credentials is not None:
+        load_credentials(request.saving.credentials)
+    models, poison = request.models, request.poison
+    device = choose_device(models.device)
+    named = _named_style(request)
+    encoder = load_encoder(models.encoder, device)
+    budget, metric = request.budget, None
+    if budget.metric != "none":
+        metric = load_metric(budget.metric, device)
+        budget = replace(budget, metric=metric.name)
+    redraw = poison.omega() if poison else load_style_transfer(models.style_transfer, device)
     if named is not None:
-        omega.check(named.style)
-    target = target_for(artist, named, draw, phi.name)
-    omega.check(target.style)
-    return Studio(
-        phi,
-        omega,
-        metric,
-        target,
-        style_seed,
-        budget,
-        settings,
-        format,
-        quality,
-        keep_shift,
-        no_ai_training,
-        signed_by,
-        poison,
-    )
+        redraw.check(named.style)
+    target = request.style.chosen
+    if target is None:
+
+        def draw() -> TargetStyle:
+            bank = bank_for(encoder, redraw, request.style.bank, on_style)
+            return select_target_style(rank_works(bank, works, encoder), seed=request.style.seed)
+
+        target = target_for(request.style.artist, named, draw, encoder.name)
+        target = replace(target, seed=None if poison else request.style.seed)
+    redraw.check(target.style)
+    return Engine(encoder, redraw, metric, target, budget, request.settings, request.saving, poison)
+
+
+def _named_style(request: CloakRequest) -> TargetStyle | None:
+    """The style that was asked for by name; None for an automatic choice."""
+    if request.poison is not None:
+        return TargetStyle(request.poison.destination)
+    if request.style.chosen is not None or request.style.style == "auto":
+        return request.style.chosen
+    others = load_style_bank(request.style.bank).styles if request.style.bank else ()
+    return TargetStyle(find_known_style(request.style.style, others))

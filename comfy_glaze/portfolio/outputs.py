@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..files.atomic import remove_leftovers
 from ..files.formats import FORMATS, READ_ONLY, SUFFIXES, ArtworkError, named, suffix_format
 from ..files.hashing import file_sha256
-from ..poison.selection import Sample
 from .manifest import Manifest
 
 
@@ -78,10 +77,10 @@ def prepare_output_folder(sources: Sequence[Path], out: Path) -> None:
         remove_leftovers(folder)
 
 
-def job_of(source: Path, target: Path, out: Path) -> Job:
+def job_of(source: Path, target: Path, out: Path, caption: str | None = None) -> Job:
     """The job that ends with ``target``, below the output folder ``out``."""
     relative = target.relative_to(out)
-    return Job(source, target, reports_folder(out) / relative, relative.as_posix())
+    return Job(source, target, reports_folder(out) / relative, relative.as_posix(), caption)
 
 
 def plan_outputs(
@@ -89,42 +88,55 @@ def plan_outputs(
     out: Path,
     format: str,
     manifest: Manifest | None = None,
-    *,
-    captioned: bool = False,
-) -> list[tuple[Path, Path | ArtworkError]]:
-    """Where each source will be saved, below ``out``, or why it cannot be.
+    captions: Mapping[Path, str] | None = None,
+) -> tuple[list[Job], list[str]]:
+    """A job for each source that has a place below ``out``, and a sentence for each that has none.
 
-    A source that would take the name of an earlier one, or the place of any source, is refused;
-    where pictures are ``captioned``, so is one whose text file another picture or a stranger has.
-    What an earlier run saved, as its report or the manifest tells, may be replaced.
+    A source that would take the name of an earlier one, or the place of any source, is refused; so
+    is one whose caption would take the place of another picture's, or of a stranger's text.  What
+    an earlier run saved, as its report or the manifest tells, may be replaced.
+
+    Args:
+        found: sources and their names (see :func:`comfy_glaze.files.artwork.find_artworks`).
+        format: of the saved files, ``same`` for the source's own.
+        captions: by source, what the text file beside each picture is to say; None for no such
+            files.
     """
     sources = {source.resolve() for source, _ in found}
     taken: dict[str, Path] = {}
-    plan: list[tuple[Path, Path | ArtworkError]] = []
-    kind = "poison" if captioned else "cloak"
+    jobs: list[Job] = []
+    failures: list[str] = []
     for source, relative in found:
         target = _target(out / relative, format)
-        text = caption_file(target)
+        job = job_of(source, target, out, None if captions is None else captions[source])
         # some file systems take Art.png and art.png for one
-        key = str(text if captioned else target).casefold()
-        would = f"{named(source)} would be saved as {named(target)}, which is"
-        if target.resolve() in sources:
-            plan.append((source, ArtworkError(f"{would} an original.")))
-        elif key in taken:
-            plan.append((source, ArtworkError(f"{would} already taken by {named(taken[key])}.")))
-        elif not target.resolve().is_relative_to(out.resolve()):
-            plan.append((source, ArtworkError(f"{would} outside the output folder.")))
-        elif target.exists() and not _is_ours(target, job_of(source, target, out), manifest):
-            plan.append((source, ArtworkError(f"{would} there already and no {kind} of ours.")))
+        key = str(target if captions is None else job.caption_file).casefold()
+        try:
+            _check_place(job, out, sources, taken.get(key), manifest)
+        except ArtworkError as error:
+            failures.append(str(error))
         else:
-            try:
-                if captioned:
-                    check_caption(job_of(source, target, out), manifest)
-                taken[key] = source
-                plan.append((source, target))
-            except ArtworkError as error:
-                plan.append((source, error))
-    return plan
+            taken[key] = source
+            jobs.append(job)
+    return jobs, failures
+
+
+def _check_place(
+    job: Job, out: Path, sources: Set[Path], taken_by: Path | None, manifest: Manifest | None
+) -> None:
+    """Raise ``ArtworkError`` unless a job's files may be written."""
+    target, kind = job.target, "cloak" if job.caption is None else "poison"
+    would = f"{named(job.source)} would be saved as {named(target)}, which is"
+    if target.resolve() in sources:
+        raise ArtworkError(f"{would} an original.")
+    if taken_by is not None:
+        raise ArtworkError(f"{would} already taken by {named(taken_by)}.")
+    if not target.resolve().is_relative_to(out.resolve()):
+        raise ArtworkError(f"{would} outside the output folder.")
+    if target.exists() and not _is_ours(target, job, manifest):
+        raise ArtworkError(f"{would} there already and no {kind} of ours.")
+    if job.caption is not None:
+        check_caption(job, manifest)
 
 
 def _target(path: Path, format: str) -> Path:
@@ -174,19 +186,3 @@ def caption_bytes(caption: str) -> bytes:
 def with_ending(stem: Path, ending: str) -> Path:
     """A file among a picture's reports."""
     return stem.with_name(stem.name + ending)
-
-
-def poison_jobs(
-    samples: Sequence[Sample], out: Path, format: str, manifest: Manifest | None = None
-) -> tuple[list[Job], list[str]]:
-    """A job with its caption for each sample, and a sentence for each that has no place."""
-    captions = {sample.source: sample.caption for sample in samples}
-    found = [(sample.source, sample.relative) for sample in samples]
-    jobs: list[Job] = []
-    failures: list[str] = []
-    for source, target in plan_outputs(found, out, format, manifest, captioned=True):
-        if isinstance(target, ArtworkError):
-            failures.append(str(target))
-        else:
-            jobs.append(replace(job_of(source, target, out), caption=captions[source]))
-    return jobs, failures

@@ -1,20 +1,16 @@
-"""What was done to a picture and what it measures: as JSON, and as one picture to look at."""
+"""What was done to a picture and what it measures, as JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from torch import Tensor
-
 from .. import __version__
-from ..cloaking.cloak import Cloak
 from ..cloaking.measures import Measures
 from ..cloaking.quality import measure_quality
-from ..files.artwork import Artwork
 from ..networks.encoders import Encoder
-from ..styles.target import TargetStyle
+from .picture import CloakedPicture
+from .picture_file import PictureFile
 
 SCHEMA = 1
 
@@ -32,42 +28,35 @@ def measures_as_json(measures: Measures, metric: str, limit: float | None) -> di
 
 
 def build_report(
-    artwork: Artwork,
-    output: str,
-    output_sha256: str,
-    target: TargetStyle | None,
+    picture: CloakedPicture,
+    saved: PictureFile,
     encoder: Encoder,
-    cloak: Cloak,
-    *,
-    style_seed: int | None,
-    encoded: Measures | None,
+    name: str,
+    sha256: str,
     seconds: float,
-    original: Tensor | None = None,
-    poison: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The report of one saved picture, ready for JSON.
 
     Args:
-        artwork: the source, as loaded.
-        target: T; None where it is not known, as in a graph that does not say.
-        output, output_sha256: the saved file's name, and the hash of its bytes.
-        encoded: the measures of the decoded file, for a lossy format; None for a lossless one.
-        seconds: wall time from reading the source to the saved file.
-        original: what was cloaked, (1, 3, H, W) in [0, 1], if it is not the artwork's own pixels.
-        poison: what a poisoned picture of a concept is led to (see
-            :meth:`comfy_glaze.poison.anchors.Poison.as_json`); None for a cloak.
+        picture, saved: what was cloaked, and what its file holds.
+        encoder: Φ.
+        name, sha256: of the file.
+        seconds: wall time for the picture.
     """
-    budget, settings = cloak.budget, cloak.settings
+    cloak, target, poison = saved.cloak, picture.target, picture.poison
+    budget, source = cloak.budget, picture.artwork.source
     limit = None if budget.metric == "none" else budget.limit
     report = {
         "schema": SCHEMA,
         "version": __version__,
         "rehearsal": encoder.is_rehearsal,
-        "source": {
-            "file": artwork.source.name if artwork.source else None,
-            "sha256": artwork.sha256,
+        "source": {"file": source.name if source else None, "sha256": picture.artwork.sha256},
+        "output": {
+            "file": name,
+            "sha256": sha256,
+            "format": saved.options.format,
+            "bits": saved.bits,
         },
-        "output": {"file": output, "sha256": output_sha256},
         **({} if poison is None else {"poison": dict(poison)}),
         **({} if cloak.system is None else {"system": cloak.system}),
         "target_style": {
@@ -78,9 +67,10 @@ def build_report(
             "percentile": target.percentile if target else None,
         },
         "encoder": {"name": encoder.name, "fingerprint": encoder.fingerprint},
-        "settings": asdict(settings)
+        "settings": asdict(cloak.settings)
         | {
-            "style_seed": style_seed,
+            "preset": budget.preset,
+            "style_seed": target.seed if target else None,
             "limit": limit,
             "linf": budget.linf,
             "metric": budget.metric,
@@ -90,13 +80,12 @@ def build_report(
         "gradients": cloak.gradients,
         "seconds": {"optimize": cloak.seconds, "total": seconds},
         "device": str(encoder.device),
-        "quality": asdict(
-            measure_quality(artwork.pixels if original is None else original, cloak.images)
-        ),
+        "quality": asdict(measure_quality(picture.original, cloak.images)),
     }
-    if encoded is not None:
-        report["encoded"] = measures_as_json(encoded, budget.metric, limit)
+    if saved.encoded is not None:
+        report["output"]["quality"] = saved.options.quality
+        report["encoded"] = measures_as_json(saved.encoded, budget.metric, limit) | {
+            "keep_shift": saved.options.keep_shift,
+            "survived": saved.survived,
+        }
     return report
-
-
-# --- the sheet -----------------------------------------------------------------------------------

@@ -10,50 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from ..cloaking.methods import OnStep
-from ..devices import choose_device
-from ..files.artwork import Artwork, load_artwork
+from ..files.artwork import Artwork, check_saving, load_artwork
 from ..files.formats import named
 from ..files.hashing import file_sha256
-from ..styles.works import WORKS_FOR_CENTROID, rank_works, small_works, works_for_centroid
-from .engine import Studio, open_studio
+from .engine import Engine
 from .manifest import Manifest
-from .measuring import measure_files
-from .outputs import (
-    Job,
-    caption_bytes,
-    job_of,
-    plan_outputs,
-    prepare_output_folder,
-    reports_folder,
-    with_ending,
-)
-from .picture import cloak_file, load_mask, prepare, publish, settings_fingerprint, write_cloak
+from .outputs import Job, caption_bytes, with_ending
+from .picture import cloak_artworks
+from .saving import StagedFiles, stage
 
-__all__ = [
-    "WORKS_FOR_CENTROID",
-    "Job",
-    "Manifest",
-    "Outcome",
-    "Studio",
-    "choose_device",
-    "cloak_file",
-    "cloak_portfolio",
-    "in_shard",
-    "job_of",
-    "load_mask",
-    "measure_files",
-    "open_studio",
-    "plan_outputs",
-    "prepare_output_folder",
-    "rank_works",
-    "remember_target",
-    "remembered_style",
-    "reports_folder",
-    "small_works",
-    "unchanged",
-    "works_for_centroid",
-    "write_cloak",
-]
+OnBegin = Callable[[Job], OnStep | None]
+"""Called before a picture, the first of a batch; gives what is told of its steps."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,17 +58,17 @@ def remembered_style(manifest: Manifest, encoder: str, style_seed: int) -> str |
     return name if isinstance(name, str) else None
 
 
-def remember_target(manifest: Manifest, studio: Studio, encoder: str, resumed: bool) -> Studio:
-    """Note the run's target style; the studio of a resumed run is told where that style lies."""
-    target, earlier = studio.target, (manifest.run or {}).get("target_style", {})
+def remember_target(manifest: Manifest, engine: Engine, encoder: str, resumed: bool) -> Engine:
+    """Note the run's target style; the engine of a resumed run is told where that style lies."""
+    target, earlier = engine.target, (manifest.run or {}).get("target_style", {})
     if resumed and target.distance is None and earlier.get("name") == target.style.name:
         places = {key: earlier.get(key) for key in ("distance", "percentile")}
-        studio = replace(studio, target=replace(target, **places))
-        target = studio.target
+        engine = replace(engine, target=replace(target, **places))
+        target = engine.target
     manifest.begin(
         {
             "encoder": encoder,
-            "style_seed": studio.style_seed,
+            "style_seed": target.seed,
             "target_style": {
                 "name": target.style.name,
                 "distance": target.distance,
@@ -109,7 +76,7 @@ def remember_target(manifest: Manifest, studio: Studio, encoder: str, resumed: b
             },
         }
     )
-    return studio
+    return engine
 
 
 def unchanged(job: Job, manifest: Manifest, settings: str) -> bool:
@@ -131,13 +98,13 @@ def _text_of(file: Path) -> bytes | None:
 
 def cloak_portfolio(
     jobs: Sequence[Job],
-    studio: Studio,
+    engine: Engine,
     manifest: Manifest,
     *,
     mask: Path | None = None,
     resume: bool = False,
     batch: int = 1,
-    on_begin: Callable[[Job], OnStep | None] | None = None,
+    on_begin: OnBegin | None = None,
 ) -> Iterator[Outcome]:
     """Cloak pictures, and tell what became of each as soon as it is known.
 
@@ -145,14 +112,14 @@ def cloak_portfolio(
 
     Args:
         jobs: what to cloak.
-        studio: what to do it with.
+        engine: what to do it with.
         manifest: where it is noted.
-        mask: as in :func:`cloak_file`.
+        mask: as in :func:`comfy_glaze.portfolio.picture.cloak_artworks`.
         resume: leave pictures alone that an earlier run made from the same source and settings.
         batch: how many pictures of one size are cloaked together, at most.
-        on_begin: called before a picture, the first of a batch; gives its ``on_step``.
+        on_begin: see :data:`OnBegin`.
     """
-    settings = settings_fingerprint(studio, mask)
+    settings = engine.fingerprint(mask)
     waiting: list[Job] = []
     for job in jobs:
         if resume and unchanged(job, manifest, settings):
@@ -165,8 +132,16 @@ def cloak_portfolio(
         for number in range(len(groups)):
             loaded = ahead.pop().result()
             ahead = [reader.submit(_load, group) for group in groups[number + 1 : number + 2]]
-            yield from _cloak_group(loaded, studio, manifest, mask, on_begin)
+            for job, artwork in loaded:
+                if isinstance(artwork, Exception):
+                    yield Outcome(job, error=sentence_of(artwork, job.source))
+            for same_size in _by_size(loaded):
+                for staged in _cloak(same_size, engine, mask, settings, on_begin):
+                    yield staged if isinstance(staged, Outcome) else _published(staged, manifest)
             del loaded
+
+
+Loaded = tuple[Job, Artwork]
 
 
 def _load(group: Sequence[Job]) -> list[tuple[Job, Artwork | Exception]]:
@@ -179,52 +154,82 @@ def _load(group: Sequence[Job]) -> list[tuple[Job, Artwork | Exception]]:
     return loaded
 
 
-def _cloak_group(
-    loaded: Sequence[tuple[Job, Artwork | Exception]],
-    studio: Studio,
-    manifest: Manifest,
-    mask: Path | None,
-    on_begin: Callable[[Job], OnStep | None] | None,
-) -> Iterator[Outcome]:
-    by_size: dict[tuple[int, ...], list[tuple[Job, Artwork]]] = {}
+def _by_size(loaded: Sequence[tuple[Job, Artwork | Exception]]) -> list[list[Loaded]]:
+    """The pictures that could be read, those of one size together."""
+    groups: dict[tuple[int, ...], list[Loaded]] = {}
     for job, artwork in loaded:
-        if isinstance(artwork, Exception):
-            yield Outcome(job, error=sentence_of(artwork, job.source))
-        else:
-            by_size.setdefault(tuple(artwork.pixels.shape), []).append((job, artwork))
-    for together in by_size.values():
-        yield from _cloak_together(together, studio, manifest, mask, on_begin)
+        if not isinstance(artwork, Exception):
+            groups.setdefault(tuple(artwork.pixels.shape), []).append((job, artwork))
+    return list(groups.values())
 
 
-def _cloak_together(
-    together: Sequence[tuple[Job, Artwork]],
-    studio: Studio,
-    manifest: Manifest,
+def _cloak(
+    pictures: Sequence[Loaded],
+    engine: Engine,
     mask: Path | None,
-    on_begin: Callable[[Job], OnStep | None] | None,
-) -> Iterator[Outcome]:
-    jobs, artworks = zip(*together, strict=True)
-    on_step = on_begin(jobs[0]) if on_begin else None
+    settings: str,
+    on_begin: OnBegin | None,
+) -> Iterator[StagedFiles | Outcome]:
+    """Cloak pictures of one size together, and one by one where that fails: one picture must not
+    take the others with it, nor must a batch that outgrows the memory."""
+    failure: str | None = None
+    on_step = on_begin(pictures[0][0]) if on_begin else None
     try:
-        waiting = prepare(jobs, artworks, studio, mask=mask, on_step=on_step)
-    except Exception as error:  # one picture must not take the others with it
-        if len(together) > 1:  # nor must a batch that outgrows the memory
-            for one in together:
-                yield from _cloak_together([one], studio, manifest, mask, on_begin)
-            return
-        yield Outcome(jobs[0], error=sentence_of(error, jobs[0].source))
-        return
+        staged = cloak_and_stage(pictures, engine, mask, settings, on_step)
+    except Exception as error:
+        failure = sentence_of(error, pictures[0][0].source)
+    # Out here the traceback, which kept the failed batch's tensors alive, is gone.
+    if failure is None:
+        yield from _one_by_one(staged)
+    elif len(pictures) == 1:
+        yield Outcome(pictures[0][0], error=failure)
+    else:
+        for picture in pictures:
+            yield from _cloak([picture], engine, mask, settings, on_begin)
+
+
+def cloak_and_stage(
+    pictures: Sequence[Loaded],
+    engine: Engine,
+    mask: Path | None = None,
+    settings: str = "",
+    on_step: OnStep | None = None,
+) -> list[StagedFiles]:
+    """Cloak pictures of one size together, and write everything under temporary names.
+
+    Raises:
+        ValueError: one of them cannot be cloaked or written; then nothing is left of the others.
+    """
+    for job, artwork in pictures:
+        options = engine.saving.for_file(artwork.format, job.target)
+        check_saving(artwork, options.format, job.target)  # before the work, not after it
+    cloaked = cloak_artworks([artwork for _, artwork in pictures], engine, mask, on_step)
+    done: list[StagedFiles] = []
     try:
-        while waiting:
-            prepared = waiting.pop(0)
-            try:
-                outcome = Outcome(prepared.job, publish(prepared, manifest))
-            except Exception as error:
-                outcome = Outcome(prepared.job, error=sentence_of(error, prepared.job.source))
-            yield outcome
+        for (job, _), picture in zip(pictures, cloaked, strict=True):
+            done.append(stage(picture, job, engine.saving, engine.encoder, engine.metric, settings))
+    except BaseException:
+        for staged in done:
+            staged.discard()
+        raise
+    return done
+
+
+def _one_by_one(staged: list[StagedFiles]) -> Iterator[StagedFiles]:
+    """Hand out staged files; those that nobody came for are removed."""
+    try:
+        while staged:
+            yield staged.pop(0)
     finally:
-        for prepared in waiting:
-            prepared.staged.discard()
+        for left in staged:
+            left.discard()
+
+
+def _published(staged: StagedFiles, manifest: Manifest) -> Outcome:
+    try:
+        return Outcome(staged.job, staged.publish(manifest))
+    except Exception as error:
+        return Outcome(staged.job, error=sentence_of(error, staged.job.source))
 
 
 def sentence_of(error: Exception, source: Path) -> str:

@@ -17,19 +17,11 @@ REHEARSAL = (
     "Rehearsal: the embedded encoder belongs to no image generator, so this cloak guards nothing "
     "yet; name a real checkpoint to cloak for use."
 )
-
-
 POISON_REHEARSAL = (
     "Rehearsal: the embedded encoder belongs to no image generator, so this poison reaches none."
 )
-
-
 _PANEL = 480  # px: the most that a panel's longer side takes
-
-
 _MARGIN = 16
-
-
 _INK, _FAINT, _PAPER = (32, 33, 36), (110, 112, 118), (250, 249, 247)
 
 

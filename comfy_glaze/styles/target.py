@@ -25,11 +25,13 @@ class TargetStyle:
         style: T.
         distance: of its centroid from the artist's own (L2); None where no bank was at hand.
         percentile: where it lies among all candidates, 0 (nearest) to 100; None likewise.
+        seed: what drew it, for the report; None where that is not known.
     """
 
     style: Style
-    distance: float | None
-    percentile: float | None
+    distance: float | None = None
+    percentile: float | None = None
+    seed: int | None = None
 
 
 def rank_styles(bank: StyleBank, artist: Tensor) -> list[TargetStyle]:

@@ -207,9 +207,9 @@ def test_interrupt_leaves_nothing_half_written(
 ) -> None:
     crop(tmp_path / "in" / "a.png")
     crop(tmp_path / "in" / "b.png")
-    from comfy_glaze.portfolio import picture as workbench
+    from comfy_glaze.portfolio import picture as picture_module
 
-    cloak_for_real, calls = workbench.optimize_cloak, []
+    cloak_for_real, calls = picture_module.optimize_cloak, []
 
     def stop_at_the_second(*args: Any, **options: Any) -> Any:
         calls.append(1)
@@ -217,7 +217,7 @@ def test_interrupt_leaves_nothing_half_written(
             raise KeyboardInterrupt
         return cloak_for_real(*args, **options)
 
-    monkeypatch.setattr(workbench, "optimize_cloak", stop_at_the_second)
+    monkeypatch.setattr(picture_module, "optimize_cloak", stop_at_the_second)
     result = run("cloak", "in", "--out", "out", "--steps", 1)
     assert result.exit_code == 130
     assert "1 of 2 are saved" in result.output

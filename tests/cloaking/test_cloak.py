@@ -18,7 +18,7 @@ from comfy_glaze.networks.perceptual import load_metric
 
 from ..conftest import smooth_picture
 
-NO_METRIC = Budget(linf=8 / 255, metric="none")
+NO_METRIC = Budget(limit=0.05, linf=8 / 255, metric="none")
 
 
 def blocks_moved(images: Tensor, moves: Tensor) -> Tensor:
@@ -50,7 +50,7 @@ def test_budget_holds_on_the_saved_pixels(method: str, preset: str) -> None:
     encoder, metric = load_encoder("embedded"), load_metric("st-lpips-alex")
     images, styled = smooth_picture(72, 96), smooth_picture(72, 96, seed=5)
     budget = replace(PRESETS[preset], metric=metric.name)
-    settings = CloakSettings(method=method, steps=12, preset=preset)
+    settings = CloakSettings(method=method, steps=12)
     cloak = optimize_cloak(images, styled, encoder, budget, settings, metric=metric)
     levels = cloak.images * 255
     assert torch.allclose(levels, levels.round(), atol=1e-4)
@@ -79,7 +79,7 @@ def test_tight_perceptual_limit_binds(method: str) -> None:
 
 def test_cap_between_grey_levels_is_rounded_down(block_encoder: Encoder) -> None:
     images, styled = smooth_picture(32, 32), smooth_picture(32, 32, seed=5)
-    budget = Budget(linf=3.9 / 255, metric="none")
+    budget = Budget(limit=0.05, linf=3.9 / 255, metric="none")
     cloak = optimize_cloak(images, styled, block_encoder, budget, CloakSettings())
     assert cloak.measures[0].linf == pytest.approx(3 / 255, abs=1e-6)
 
@@ -87,7 +87,7 @@ def test_cap_between_grey_levels_is_rounded_down(block_encoder: Encoder) -> None
 def test_pixels_off_the_grid_stay_inside_the_cap(block_encoder: Encoder) -> None:
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(1, 3, 32, 32, generator=generator)
-    budget = Budget(linf=2 / 255, metric="none")
+    budget = Budget(limit=0.05, linf=2 / 255, metric="none")
     cloak = optimize_cloak(images, 1 - images, block_encoder, budget, CloakSettings())
     assert (cloak.images - images).abs().max() <= 2 / 255 + 1e-6
 
@@ -113,7 +113,7 @@ def test_pixels_kept_clear_do_not_change(method: str) -> None:
 def test_image_alone_is_cloaked_as_in_a_batch(method: str) -> None:
     encoder, settings = load_encoder("embedded"), CloakSettings(method=method, steps=15)
     images, styled = smooth_picture(64, 64, batch=3), smooth_picture(64, 64, seed=5, batch=3)
-    budget = Budget(linf=8 / 255, limit=0.01)
+    budget = Budget(limit=0.01, linf=8 / 255)
     together = optimize_cloak(images, styled, encoder, budget, settings)
     for i in (0, 2):
         alone = optimize_cloak(images[i : i + 1], styled[i : i + 1], encoder, budget, settings)
@@ -190,12 +190,15 @@ def test_measures_equal_a_fresh_comparison() -> None:
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: Budget(limit=0), "limit must be above 0, but got 0"),
-        (lambda: Budget(limit=-1), "limit must be above 0, but got -1"),
-        (lambda: Budget(limit=float("nan")), "limit must be above 0, but got nan"),
-        (lambda: Budget(linf=0.5 / 255), "cap must lie between 1/255 .* but got 0.00196"),
-        (lambda: Budget(linf=1.5), "cap must lie between 1/255 .* but got 1.5"),
-        (lambda: Budget(alpha=-1), "alpha must be 0 or more, but got -1"),
+        (lambda: Budget(limit=0, linf=None), "limit must be above 0, but got 0"),
+        (lambda: Budget(limit=-1, linf=None), "limit must be above 0, but got -1"),
+        (lambda: Budget(limit=float("nan"), linf=None), "limit must be above 0, but got nan"),
+        (
+            lambda: Budget(limit=0.05, linf=0.5 / 255),
+            "cap must lie between 1/255 .* but got 0.00196",
+        ),
+        (lambda: Budget(limit=0.05, linf=1.5), "cap must lie between 1/255 .* but got 1.5"),
+        (lambda: Budget(limit=0.05, linf=None, alpha=-1), "alpha must be 0 or more, but got -1"),
         (lambda: CloakSettings(method="magic"), "among fast, paper, but got magic"),
         (lambda: CloakSettings(steps=-1), "steps must be 0 .* but got -1"),
         (
@@ -263,7 +266,9 @@ def test_report_names_the_metric_that_measured(block_encoder: Encoder) -> None:
     metric = replace(load_metric("st-lpips-alex"), name="some-metric")
     images, styled = smooth_picture(32, 32), smooth_picture(32, 32, seed=5)
     settings = CloakSettings(steps=1)
-    cloak = optimize_cloak(images, styled, block_encoder, Budget(), settings, metric=metric)
+    cloak = optimize_cloak(
+        images, styled, block_encoder, Budget(limit=0.05, linf=6 / 255), settings, metric=metric
+    )
     assert cloak.budget.metric == "some-metric"
 
 
@@ -316,7 +321,7 @@ def test_mask_and_cap_hold_on_a_very_large_picture(
     images, styled = smooth_picture(200, 320), smooth_picture(200, 320, seed=5)
     keep_clear = torch.zeros(1, 1, 200, 320)
     keep_clear[..., 50:61, 33:150] = 1
-    budget = Budget(linf=3.9 / 255, metric="none")
+    budget = Budget(limit=0.05, linf=3.9 / 255, metric="none")
     cloak = optimize_cloak(
         images, styled, block_encoder, budget, CloakSettings(steps=8), keep_clear=keep_clear
     )

@@ -38,9 +38,9 @@ def test_objectives_reach_their_optimum_under_the_cap(
 ) -> None:
     """Features are block means, so the best δ moves every pixel of a block by the whole cap."""
     picture = to_grid(0.3 + 0.4 * smooth_picture(32, 32))
-    budget = Budget(linf=CAP, metric="none")
-    settings = CloakSettings(method=method, steps=60)
-    cloak = optimize_cloak(picture, picture, block_encoder, budget, settings, objective=objective)
+    budget = Budget(limit=0.05, linf=CAP, metric="none")
+    settings = CloakSettings(method=method, steps=60, objective=objective)
+    cloak = optimize_cloak(picture, picture, block_encoder, budget, settings)
     moved = F.avg_pool2d(cloak.images - picture, 8)
     if objective == "to-zero":
         assert moved == pytest.approx(-CAP, abs=0.4 / 255)
@@ -105,7 +105,7 @@ def test_systems_differ() -> None:
             styled=picture,
             stranger=picture,
             encoder=encoder,
-            budget=Budget(),
+            budget=Budget(limit=0.05, linf=6 / 255),
             settings=CloakSettings(),
             metric=metric,
         )

@@ -58,7 +58,7 @@ def test_web_survives_where_none_does_not() -> None:
     """On the embedded encoder: half of a plain cloak is gone after JPEG 75 or halving."""
     encoder = load_encoder("embedded")
     picture, styled = smooth_picture(96, 96, seed=2), smooth_picture(96, 96, seed=9)
-    budget = Budget(linf=8 / LEVELS, metric="none")
+    budget = Budget(limit=0.05, linf=8 / LEVELS, metric="none")
     settings = CloakSettings()
     cloaks = {
         level: optimize_cloak(picture, styled, encoder, budget, replace(settings, robustness=level))

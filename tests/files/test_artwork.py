@@ -23,6 +23,7 @@ from comfy_glaze.files.artwork import Artwork, find_artworks, load_artwork, save
 from comfy_glaze.files.atomic import atomic_write
 from comfy_glaze.files.exif import Field, write_block
 from comfy_glaze.files.formats import FORMATS, ArtworkError, is_lossless
+from comfy_glaze.files.options import SaveOptions
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
@@ -160,7 +161,7 @@ def test_orientation_is_applied(tmp_path: Path, format: str, orientation: int) -
     assert torch.equal(artwork.pixels, as_tensor(upright))
     if format not in ("webp", "avif"):  # Pillow writes no resolution to these
         assert artwork.dpi == pytest.approx((300, 150) if orientation < 5 else (150, 300), rel=1e-4)
-    save_artwork(artwork.pixels, artwork, tmp_path / "saved.png", format="png")
+    save_artwork(artwork.pixels, artwork, tmp_path / "saved.png", SaveOptions(format="png"))
     with Image.open(tmp_path / "saved.png") as saved:
         assert ExifTags.Base.Orientation not in saved.getexif()
         assert np.array_equal(np.array(saved), upright)
@@ -233,7 +234,7 @@ def test_lossless_formats_hold_what_they_are_given(
     values[0, :, :3] = np.arange(48)[:, None] + 200  # every format must hold each of these
     artwork = artwork_of(values)
     path = tmp_path / f"saved.{format}"
-    save_artwork(artwork.pixels, artwork, path, format=format, quality=quality)
+    save_artwork(artwork.pixels, artwork, path, SaveOptions(format=format, quality=quality))
     assert np.array_equal(decoded(path), values)
     again = load_artwork(path)
     assert torch.equal(again.pixels, artwork.pixels)
@@ -269,7 +270,7 @@ def test_is_lossless_tells_what_the_file_does(
 ) -> None:
     artwork = artwork_of(levels(3))
     path = tmp_path / f"saved.{format}"
-    save_artwork(artwork.pixels, artwork, path, format=format, quality=quality)
+    save_artwork(artwork.pixels, artwork, path, SaveOptions(format=format, quality=quality))
     assert is_lossless(format, quality) == lossless
     assert np.array_equal(decoded(path), levels(3)) == lossless
 
@@ -286,7 +287,7 @@ def test_jpeg_keeps_full_colour_resolution_and_obeys_quality(tmp_path: Path) -> 
     sizes = []
     for quality in (30, 95):
         path = tmp_path / f"{quality}.jpg"
-        save_artwork(artwork.pixels, artwork, path, format="jpeg", quality=quality)
+        save_artwork(artwork.pixels, artwork, path, SaveOptions(format="jpeg", quality=quality))
         with Image.open(path) as image:
             assert JpegImagePlugin.get_sampling(image) == 0  # 4:4:4
         sizes.append(path.stat().st_size)
@@ -311,7 +312,7 @@ def test_a_palette_picture_keeps_what_it_carries(tmp_path: Path) -> None:
 def test_the_colour_profile_is_kept(tmp_path: Path, format: str) -> None:
     artwork = load_artwork(write(tmp_path / "art.png", levels(3), icc_profile=SRGB))
     assert artwork.icc_profile == SRGB
-    save_artwork(artwork.pixels, artwork, tmp_path / "saved", format=format)
+    save_artwork(artwork.pixels, artwork, tmp_path / "saved", SaveOptions(format=format))
     with Image.open(tmp_path / "saved") as saved:
         assert saved.info["icc_profile"] == SRGB
 
@@ -320,7 +321,7 @@ def test_the_colour_profile_is_kept(tmp_path: Path, format: str) -> None:
 @pytest.mark.parametrize("source", ["png", "jpeg", "tiff"])
 def test_the_resolution_is_kept(tmp_path: Path, source: str, format: str) -> None:
     artwork = load_artwork(write(tmp_path / f"art.{source}", levels(3), dpi=(300, 72)))
-    save_artwork(artwork.pixels, artwork, tmp_path / "saved", format=format)
+    save_artwork(artwork.pixels, artwork, tmp_path / "saved", SaveOptions(format=format))
     assert load_artwork(tmp_path / "saved").dpi == pytest.approx((300, 72), rel=1e-3)
     if format in ("png", "jpeg", "tiff"):
         with Image.open(tmp_path / "saved") as saved:
@@ -380,7 +381,7 @@ def test_what_describes_the_work_travels_and_what_shows_the_original_does_not(
     assert source in ("png", "tiff") or b"earlier" in path.read_bytes()  # Pillow writes no XMP
 
     artwork = load_artwork(path)
-    save_artwork(artwork.pixels, artwork, tmp_path / "saved", format=format)
+    save_artwork(artwork.pixels, artwork, tmp_path / "saved", SaveOptions(format=format))
     data = (tmp_path / "saved").read_bytes()
     with Image.open(tmp_path / "saved") as saved:
         found = saved.getexif()
@@ -439,7 +440,7 @@ def test_an_opaque_alpha_channel_does_not_stand_in_the_way_of_jpeg(tmp_path: Pat
     values = levels(4)
     values[..., 3] = 255
     artwork = artwork_of(values)
-    save_artwork(artwork.pixels, artwork, tmp_path / "saved.jpg", format="jpeg")
+    save_artwork(artwork.pixels, artwork, tmp_path / "saved.jpg", SaveOptions(format="jpeg"))
     assert load_artwork(tmp_path / "saved.jpg").alpha is None
 
 
@@ -459,7 +460,7 @@ def test_what_the_format_cannot_hold_is_refused(
 ) -> None:
     artwork = Artwork(torch.zeros(1, 3, 32, size), **fields)
     with pytest.raises(ArtworkError) as caught:
-        save_artwork(artwork.pixels, artwork, tmp_path / "saved", format=format)
+        save_artwork(artwork.pixels, artwork, tmp_path / "saved", SaveOptions(format=format))
     check_sentence(caught.value, words)
     assert list(tmp_path.iterdir()) == []
 

@@ -13,6 +13,7 @@ from PIL import Image, ImageCms
 
 from comfy_glaze.files.artwork import load_artwork, save_artwork, saved_view
 from comfy_glaze.files.colour import carry, matrix_profile, view_of
+from comfy_glaze.files.options import SaveOptions
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
@@ -120,7 +121,7 @@ def test_a_wide_file_keeps_its_profile_and_its_own_levels(tmp_path: Path, format
     assert artwork.levels is not None
     assert (artwork.pixels * 255 - torch.from_numpy(values).permute(2, 0, 1)).abs().max() > 5
     path = tmp_path / f"saved.{format}"
-    save_artwork(artwork.pixels, artwork, path, format=format, quality=100)
+    save_artwork(artwork.pixels, artwork, path, SaveOptions(format=format, quality=100))
     with Image.open(path) as saved:
         assert saved.info["icc_profile"] == icc
         difference = np.abs(np.array(saved).astype(int) - values)

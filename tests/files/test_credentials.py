@@ -17,11 +17,12 @@ import torch
 from comfy_glaze.files.artwork import load_artwork
 from comfy_glaze.files.credentials import load_credentials
 from comfy_glaze.files.formats import FORMATS, ArtworkError
+from comfy_glaze.files.options import SaveOptions
 from comfy_glaze.portfolio.manifest import Manifest
 from comfy_glaze.portfolio.outputs import reports_folder
 from comfy_glaze.portfolio.run import cloak_portfolio
 
-from ..portfolio.runs import jobs_of, make_pictures, small_studio
+from ..portfolio.runs import jobs_of, make_pictures, small_engine
 
 DOCS = Path(__file__).parents[2] / "docs" / "files.md"
 
@@ -47,12 +48,12 @@ def test_a_signed_file_is_valid_and_says_only_what_was_asked(
 
     make_pictures(tmp_path / "in", 1)
     out = tmp_path / "out"
-    credentials = load_credentials(certificate)
-    studio = replace(small_studio(), no_ai_training=asked, credentials=credentials)
+    options = SaveOptions(format, no_ai_training=asked, credentials=certificate)
+    engine = replace(small_engine(), saving=options)
     manifest = Manifest(reports_folder(out))
     (job,) = jobs_of(tmp_path / "in", out)
     job = replace(job, target=out / f"art.{format}")
-    (outcome,) = cloak_portfolio([job], replace(studio, format=format), manifest)
+    (outcome,) = cloak_portfolio([job], engine, manifest)
     assert outcome.report is not None, outcome.error
     data = job.target.read_bytes()
     kind = f"image/{format}"
@@ -61,10 +62,10 @@ def test_a_signed_file_is_valid_and_says_only_what_was_asked(
     assert told["validation_state"] == "Valid"
     assert "thumbnail" not in read.json()
     assert ("cawg.training-mining" in read.json()) == asked
-    for word in ("glaze", "cloak", studio.target.style.name):
+    for word in ("glaze", "cloak", engine.target.style.name):
         assert word.lower() not in read.json().lower()
         assert word.encode() not in data
-    again = list(cloak_portfolio([job], replace(studio, format=format), manifest, resume=True))
+    again = list(cloak_portfolio([job], engine, manifest, resume=True))
     assert again[0].report is None
     assert again[0].error is None
     assert torch.isfinite(load_artwork(job.target).pixels).all()

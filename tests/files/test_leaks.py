@@ -20,11 +20,12 @@ from PIL.PngImagePlugin import PngInfo
 
 from comfy_glaze.files.artwork import load_artwork
 from comfy_glaze.files.formats import FORMATS
+from comfy_glaze.files.options import SaveOptions
 from comfy_glaze.portfolio.manifest import Manifest
 from comfy_glaze.portfolio.outputs import reports_folder
 from comfy_glaze.portfolio.run import cloak_portfolio
 
-from ..portfolio.runs import jobs_of, small_studio
+from ..portfolio.runs import jobs_of, small_engine
 from .test_hostile_files import chunk
 
 RNG = np.random.default_rng(11)
@@ -202,16 +203,17 @@ def test_no_file_holds_what_its_source_hid(tmp_path: Path, source: str) -> None:
     for format in FORMATS:
         out = tmp_path / f"out-{format}"
         reports_folder(out).mkdir(parents=True)
-        studio = small_studio()
-        settings = replace(studio.settings, seed=SEED)
-        studio = replace(studio, format=format, settings=settings, style_seed=SEED)
+        engine = small_engine()
+        settings = replace(engine.settings, seed=SEED)
+        target = replace(engine.target, seed=SEED)
+        engine = replace(engine, saving=SaveOptions(format), settings=settings, target=target)
         manifest = Manifest(reports_folder(out))
         jobs = [job for job in jobs_of(tmp_path / "in", out) if job.source.stem == format]
         if format != "same":
             jobs = [replace(job, target=out / f"art.{format}") for job in jobs]
-        (outcome,) = cloak_portfolio(jobs, studio, manifest)
+        (outcome,) = cloak_portfolio(jobs, engine, manifest)
         assert outcome.report is not None, outcome.error
-        secrets = SECRETS | {"style": studio.target.style.name.encode(), "name": b"glaze"}
+        secrets = SECRETS | {"style": engine.target.style.name.encode(), "name": b"glaze"}
         inside = all_that_is_in(out / f"art.{format}")
         for name, secret in secrets.items():
             assert secret not in inside, (name, source, format)
@@ -238,10 +240,10 @@ def test_transparent_and_masked_pixels_stay_bit_for_bit(
     mask.paste(255, (0, 0, 20, 64))
     mask.save(tmp_path / "mask.png")
     out = tmp_path / "out"
-    studio = replace(small_studio(), format=format, quality=quality)
+    engine = replace(small_engine(), saving=SaveOptions(format, quality))
     manifest = Manifest(reports_folder(out))
     jobs = jobs_of(tmp_path / "in", out)
-    (outcome,) = cloak_portfolio(jobs, studio, manifest, mask=tmp_path / "mask.png")
+    (outcome,) = cloak_portfolio(jobs, engine, manifest, mask=tmp_path / "mask.png")
     assert outcome.report is not None, outcome.error
     with Image.open(out / "art.png") as saved:
         after = np.array(saved)
@@ -259,7 +261,7 @@ def test_sixteen_bit_pixels_under_a_mask_stay_bit_for_bit(tmp_path: Path) -> Non
     vips.Image.new_from_array(values, interpretation="rgb16").pngsave(str(tmp_path / "in/art.png"))
     out = tmp_path / "out"
     jobs = jobs_of(tmp_path / "in", out)
-    (outcome,) = cloak_portfolio(jobs, small_studio(), Manifest(reports_folder(out)))
+    (outcome,) = cloak_portfolio(jobs, small_engine(), Manifest(reports_folder(out)))
     assert outcome.report is not None, outcome.error
     assert outcome.report["output"]["bits"] == 16
     after = vips.Image.new_from_file(str(out / "art.png")).numpy().astype(np.int64)

@@ -15,6 +15,7 @@ from PIL import ExifTags, Image, ImageCms
 
 from comfy_glaze.files.artwork import Artwork, load_artwork, save_artwork
 from comfy_glaze.files.formats import FORMATS
+from comfy_glaze.files.options import SaveOptions
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 RGB = np.random.default_rng(5).integers(0, 256, (40, 48, 3), dtype=np.uint8)
@@ -67,7 +68,9 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, dic
         artwork = load_artwork(top / "in" / f"art.{source}")
         for format in FORMATS:
             target = top / "out" / f"{source}-{format}.{format}"
-            save_artwork(artwork.pixels, artwork, target, format=format, no_ai_training=False)
+            save_artwork(
+                artwork.pixels, artwork, target, SaveOptions(format=format, no_ai_training=False)
+            )
     return top, tags_of(top / "out")
 
 
@@ -111,7 +114,7 @@ def test_libvips_finds_profile_resolution_and_metadata(tmp_path: Path, format: s
     held = {"exif": exif.tobytes(), "xmp": packet, "icc_profile": SRGB, "dpi": (300, 300)}
     Image.fromarray(RGB).save(tmp_path / "art.jpg", "JPEG", **held)
     artwork = load_artwork(tmp_path / "art.jpg")
-    save_artwork(artwork.pixels, artwork, tmp_path / "saved", format=format)
+    save_artwork(artwork.pixels, artwork, tmp_path / "saved", SaveOptions(format=format))
     read = vips().Image.new_from_file(str(tmp_path / "saved"))
     assert read.get("icc-profile-data") == SRGB
     assert b"Delft" in read.get("xmp-data")
@@ -134,7 +137,9 @@ def test_pixels_and_alpha_are_exact_for_another_reader(
     levels[:9, :, 3] = 0
     Image.fromarray(levels).save(tmp_path / "art.png")
     artwork = load_artwork(tmp_path / "art.png")
-    save_artwork(artwork.pixels, artwork, tmp_path / "saved", format=format, quality=quality)
+    save_artwork(
+        artwork.pixels, artwork, tmp_path / "saved", SaveOptions(format=format, quality=quality)
+    )
     read = vips().Image.new_from_file(str(tmp_path / "saved"))
     assert np.array_equal(read.numpy(), levels)
     assert ("icc-profile-data" in read.get_fields()) is False
@@ -146,7 +151,9 @@ def test_alpha_of_lossy_formats_stays_close(tmp_path: Path, format: str) -> None
     levels[..., 3] = np.arange(0, 240, 5, dtype=np.uint8)[None]
     Image.fromarray(levels).save(tmp_path / "art.png")
     artwork = load_artwork(tmp_path / "art.png")
-    save_artwork(artwork.pixels, artwork, tmp_path / "saved", format=format, quality=95)
+    save_artwork(
+        artwork.pixels, artwork, tmp_path / "saved", SaveOptions(format=format, quality=95)
+    )
     read = vips().Image.new_from_file(str(tmp_path / "saved")).numpy()
     assert np.abs(read[..., 3].astype(int) - levels[..., 3]).max() <= (0 if format == "webp" else 8)
 
@@ -170,7 +177,7 @@ def test_sixteen_bits_are_exact(tmp_path: Path, source: str, format: str, channe
     cloaked = artwork.pixels.clone()
     step = torch.where(cloaked[..., 10:20, :] < 0.5, 3 / 255, -3 / 255)
     cloaked[..., 10:20, :] += step
-    save_artwork(cloaked, artwork, tmp_path / "saved", format=format)
+    save_artwork(cloaked, artwork, tmp_path / "saved", SaveOptions(format=format))
     read = vips().Image.new_from_file(str(tmp_path / "saved")).numpy()
     assert read.dtype == np.uint16
     moved = rgb.astype(np.int64)
@@ -185,7 +192,9 @@ def test_sixteen_bits_become_eight_where_the_format_holds_no_more(tmp_path: Path
     values = np.random.default_rng(8).integers(0, 65536, (40, 48, 3), dtype=np.uint16)
     vips().Image.new_from_array(values, interpretation="rgb16").pngsave(str(tmp_path / "art.png"))
     artwork = load_artwork(tmp_path / "art.png")
-    save_artwork(artwork.pixels, artwork, tmp_path / "saved.webp", format="webp", quality=100)
+    save_artwork(
+        artwork.pixels, artwork, tmp_path / "saved.webp", SaveOptions(format="webp", quality=100)
+    )
     again = load_artwork(tmp_path / "saved.webp")
     assert again.bits == 8
     assert torch.equal(again.pixels, artwork.pixels)
@@ -198,7 +207,7 @@ def test_avif_of_twelve_bits_keeps_them(tmp_path: Path) -> None:
     image.heifsave(str(tmp_path / "art.avif"), compression="av1", bitdepth=12, lossless=True)
     artwork = load_artwork(tmp_path / "art.avif")
     assert artwork.bits == 16
-    save_artwork(artwork.pixels, artwork, tmp_path / "saved.avif", quality=100)
+    save_artwork(artwork.pixels, artwork, tmp_path / "saved.avif", SaveOptions(quality=100))
     read = vips().Image.new_from_file(str(tmp_path / "saved.avif"))
     assert read.get("bits-per-sample") == 12
     assert np.abs(read.numpy().astype(int) - values).max() <= 257
@@ -239,7 +248,9 @@ def test_orientation_is_reset_in_exif_and_xmp(
     exiftool("-q", "-overwrite_original", *words, path)
     artwork = load_artwork(path)
     (tmp_path / "out").mkdir()
-    save_artwork(artwork.pixels, artwork, tmp_path / "out" / f"saved.{format}", format=format)
+    save_artwork(
+        artwork.pixels, artwork, tmp_path / "out" / f"saved.{format}", SaveOptions(format=format)
+    )
     (found,) = tags_of(tmp_path / "out").values()
     for tag in ("IFD0:Orientation", "XMP-tiff:Orientation"):
         assert found.get(tag, "Horizontal (normal)") == "Horizontal (normal)"
@@ -254,7 +265,7 @@ def test_the_statement_is_there_on_request_and_only_then(tmp_path: Path) -> None
     for format in FORMATS:
         for asked in (True, False):
             path = tmp_path / f"{asked}.{format}"
-            save_artwork(pixels, artwork, path, format=format, no_ai_training=asked)
+            save_artwork(pixels, artwork, path, SaveOptions(format=format, no_ai_training=asked))
     for name, found in tags_of(tmp_path).items():
         stated = found.get("XMP-plus:DataMining"), found.get("XMP-tdm:Reservation")
         asked = name.startswith("True")

@@ -36,18 +36,18 @@ from comfy_glaze.poison.selection import (
     select_samples,
     with_similarities,
 )
-from comfy_glaze.portfolio import picture as workbench
-from comfy_glaze.portfolio import report as report_module
-from comfy_glaze.portfolio.engine import Studio
+from comfy_glaze.portfolio import saving as saving_module
+from comfy_glaze.portfolio import sheet as sheet_module
+from comfy_glaze.portfolio.engine import Engine
 from comfy_glaze.portfolio.manifest import Manifest
-from comfy_glaze.portfolio.outputs import poison_jobs, reports_folder
+from comfy_glaze.portfolio.outputs import Job, plan_outputs, reports_folder
 from comfy_glaze.portfolio.page import write_page
 from comfy_glaze.portfolio.run import Outcome, cloak_portfolio
 from comfy_glaze.styles.target import TargetStyle
 from comfy_glaze.styles.transfer import TextToImage
 
 from ..conftest import Run, smooth_picture
-from ..portfolio.runs import small_studio, tree_of
+from ..portfolio.runs import small_engine, tree_of
 
 
 def saved(path: Path, seed: int, caption: str | None = None, size: int = 64) -> Path:
@@ -80,11 +80,20 @@ def by_brightness(
     return lambda images: images.mean(dim=(1, 2, 3))[:, None].expand(-1, len(sentences))
 
 
-def studio_for(poison: Poison) -> Studio:
+def jobs_for(
+    samples: Sequence[Sample], out: Path, format: str, manifest: Manifest | None = None
+) -> tuple[list[Job], list[str]]:
+    """As the command plans them."""
+    found = [(sample.source, sample.relative) for sample in samples]
+    captions = {sample.source: sample.caption for sample in samples}
+    return plan_outputs(found, out, format, manifest, captions)
+
+
+def engine_for(poison: Poison) -> Engine:
     return replace(
-        small_studio(),
+        small_engine(),
         style_transfer=poison.omega(),
-        target=TargetStyle(poison.destination, None, None),
+        target=TargetStyle(poison.destination),
         poison=poison,
     )
 
@@ -96,10 +105,10 @@ def poisoned(
     reports_folder(out).mkdir(parents=True, exist_ok=True)
     manifest = Manifest(reports_folder(out))
     manifest.begin({"poison": ["dog", "cat"]})
-    jobs, refused = poison_jobs(selection.samples, out, "same", manifest)
+    jobs, refused = jobs_for(selection.samples, out, "same", manifest)
     assert not refused
     poison = with_similarities(Poison("dog", "cat", "object", tuple(cats)), selection.samples)
-    return list(cloak_portfolio(jobs, studio_for(poison), manifest, **options)), manifest
+    return list(cloak_portfolio(jobs, engine_for(poison), manifest, **options)), manifest
 
 
 # --- selection -----------------------------------------------------------------------------------
@@ -262,13 +271,13 @@ def test_the_report_names_concepts_and_no_style(
     photos: Path, cats: tuple[Path, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown: list[str] = []
-    compose = report_module._compose
+    compose = sheet_module._compose
 
     def listen(rows: Any, lines: Sequence[str]) -> Any:
         shown.extend([*(label for row in rows for label, _ in row), *lines])
         return compose(rows, lines)
 
-    monkeypatch.setattr(report_module, "_compose", listen)
+    monkeypatch.setattr(sheet_module, "_compose", listen)
     outcomes, manifest = poisoned(photos, cats, tmp_path / "out")
     reports = reports_folder(tmp_path / "out")
     for outcome in outcomes:
@@ -324,7 +333,7 @@ def test_a_run_that_dies_between_caption_and_picture_goes_on(
     photos: Path, cats: tuple[Path, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
-    place = workbench.Staged.place
+    place = saving_module.StagedFiles.place
 
     def die(staged: Any) -> None:
         staged.files, rest = staged.files[:-1], staged.files[-1:]
@@ -332,11 +341,11 @@ def test_a_run_that_dies_between_caption_and_picture_goes_on(
         staged.files += rest
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(workbench.Staged, "place", die)
+    monkeypatch.setattr(saving_module.StagedFiles, "place", die)
     with pytest.raises(KeyboardInterrupt):
         poisoned(photos, cats, out)
     assert [path.name for path in out.iterdir()] == ["0.txt"], "the caption stood before it"
-    monkeypatch.setattr(workbench.Staged, "place", place)
+    monkeypatch.setattr(saving_module.StagedFiles, "place", place)
     again, _ = poisoned(photos, cats, out, resume=True)
     assert len([o for o in again if o.report]) == 3
     poisoned(photos, cats, tmp_path / "whole")
@@ -348,7 +357,7 @@ def test_a_strangers_text_is_never_overwritten(photos: Path, tmp_path: Path) -> 
     out.mkdir()
     (out / "0.txt").write_text("my diary", encoding="utf-8")
     selection = select_samples(find_artworks([photos]), "dog")
-    jobs, (refused,) = poison_jobs(selection.samples, out, "same")
+    jobs, (refused,) = jobs_for(selection.samples, out, "same")
     assert "0.txt is there already and no caption of ours" in refused
     assert [job.name for job in jobs] == ["1.png", "3.png"]
 
@@ -357,7 +366,7 @@ def test_two_pictures_cannot_share_a_caption(tmp_path: Path) -> None:
     saved(tmp_path / "in/art.jpg", 1)
     saved(tmp_path / "in/art.png", 2, "a dog")
     selection: Selection = select_samples(find_artworks([tmp_path / "in"]), "dog")
-    jobs, (refused,) = poison_jobs(selection.samples, tmp_path / "out", "same")
+    jobs, (refused,) = jobs_for(selection.samples, tmp_path / "out", "same")
     assert [job.name for job in jobs] == ["art.jpg"]
     assert "already taken by art.jpg" in refused.replace(str(tmp_path / "in") + "/", "")
 
@@ -369,10 +378,10 @@ def test_the_budget_holds_on_the_files(
     selection = select_samples(find_artworks([photos]), "dog")
     poison = Poison("dog", "cat", "object", cats)
     metric = load_metric("st-lpips-alex", torch.device("cpu"))
-    studio = replace(studio_for(poison), encoder=block_encoder, budget=NIGHTSHADE, metric=metric)
-    jobs, _ = poison_jobs(selection.samples[:1], tmp_path / "out", "png")
+    engine = replace(engine_for(poison), encoder=block_encoder, budget=NIGHTSHADE, metric=metric)
+    jobs, _ = jobs_for(selection.samples[:1], tmp_path / "out", "png")
     reports_folder(tmp_path / "out").mkdir()
-    (outcome,) = cloak_portfolio(jobs, studio, Manifest(reports_folder(tmp_path / "out")))
+    (outcome,) = cloak_portfolio(jobs, engine, Manifest(reports_folder(tmp_path / "out")))
     assert outcome.report is not None, outcome.error
     before, after = (load_artwork(p).pixels for p in (jobs[0].source, jobs[0].target))
     assert NIGHTSHADE.linf is not None

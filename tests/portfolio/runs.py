@@ -1,11 +1,11 @@
 """Portfolio runs in processes that may be killed, for the tests; each is a fork of this one.
 
-``python -m tests.portfolio_runs FOLDER PICTURES KILLS`` makes pictures, cloaks them once
+``python -m tests.portfolio.runs FOLDER PICTURES KILLS`` makes pictures, cloaks them once
 undisturbed and once killed again and again, and prints what the two left, as JSON.
-``python -m tests.portfolio_runs FOLDER PICTURES cluster`` cloaks them once alone, and once on a
+``python -m tests.portfolio.runs FOLDER PICTURES cluster`` cloaks them once alone, and once on a
 local cluster of two workers of which one is killed.
-``python -m tests.portfolio_runs FOLDER PICTURES throughput`` does so with neither killed.
-``python -m tests.portfolio_runs FOLDER PICTURES batches`` cloaks them with the embedded encoder one
+``python -m tests.portfolio.runs FOLDER PICTURES throughput`` does so with neither killed.
+``python -m tests.portfolio.runs FOLDER PICTURES batches`` cloaks them with the embedded encoder one
 by one, then four together.
 """
 
@@ -18,7 +18,7 @@ import random
 import signal
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,23 +31,23 @@ from comfy_glaze.cloaking.cloak import CloakSettings
 from comfy_glaze.files.artwork import find_artworks
 from comfy_glaze.files.atomic import remove_leftovers
 from comfy_glaze.networks.encoders import Encoder
-from comfy_glaze.portfolio.cluster import Recipe, cloak_on_cluster, connect
-from comfy_glaze.portfolio.engine import Studio, open_studio
+from comfy_glaze.portfolio.cluster import cloak_on_cluster, connect
+from comfy_glaze.portfolio.engine import CloakRequest, Engine, ModelNames, StyleChoice, open_engine
 from comfy_glaze.portfolio.manifest import Manifest
-from comfy_glaze.portfolio.outputs import Job, job_of, plan_outputs, reports_folder
+from comfy_glaze.portfolio.outputs import Job, plan_outputs, reports_folder
 from comfy_glaze.portfolio.run import cloak_portfolio
 from comfy_glaze.styles.bank import builtin_styles
 from comfy_glaze.styles.target import TargetStyle
 from comfy_glaze.styles.transfer import StyleTransfer
 
 
-def small_studio(steps: int = 3) -> Studio:
+def small_engine(steps: int = 3) -> Engine:
     """Block means for an encoder, the negative for a style: milliseconds for a picture."""
     encoder = Encoder("blocks", "0" * 16, lambda x: F.avg_pool2d(x, 8) * 8, 8, torch.device("cpu"))
     transfer = StyleTransfer("negative", lambda image, style, seed: 1 - image, lambda style: True)
-    target = TargetStyle(builtin_styles()[0], None, None)
+    target = TargetStyle(builtin_styles()[0], seed=0)
     budget = Budget(limit=0.05, linf=6 / 255, metric="none", alpha=20.0)
-    return Studio(encoder, transfer, None, target, 0, budget, CloakSettings(steps=steps))
+    return Engine(encoder, transfer, None, target, budget, CloakSettings(steps=steps))
 
 
 def make_pictures(folder: Path, count: int, size: int = 64) -> None:
@@ -62,20 +62,20 @@ def make_pictures(folder: Path, count: int, size: int = 64) -> None:
 
 
 def jobs_of(folder: Path, out: Path, manifest: Manifest | None = None) -> list[Job]:
-    plan = plan_outputs(find_artworks([folder]), out, "same", manifest)
-    refused = [target for _, target in plan if isinstance(target, Exception)]
+    jobs, refused = plan_outputs(find_artworks([folder]), out, "same", manifest)
     assert not refused, refused
-    return [job_of(source, target, out) for source, target in plan if isinstance(target, Path)]
+    return jobs
 
 
-def run(folder: Path, out: Path, memory: Path | None = None, steps: int = 3) -> None:
+def run(folder: Path, out: Path, memory: Path | None = None, engine: Engine | None = None) -> None:
     """One resumed run over a folder, as the command line does it."""
+    engine = engine or small_engine()
     for place in (out, reports_folder(out)):
         place.mkdir(parents=True, exist_ok=True)
         remove_leftovers(place)
     manifest = Manifest(reports_folder(out))
     jobs = jobs_of(folder, out, manifest)
-    for outcome in cloak_portfolio(jobs, small_studio(steps), manifest, resume=True):
+    for outcome in cloak_portfolio(jobs, engine, manifest, resume=True):
         assert outcome.error is None, outcome.error
         if memory:
             with memory.open("a") as file:
@@ -108,34 +108,27 @@ def tree_of(top: Path) -> dict[str, str]:
     return {str(p.relative_to(top)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 
-@dataclass(frozen=True)
-class SmallRecipe(Recipe):
-    """Opens the small studio in a worker, after which any worker may be killed."""
-
-    def open(self, device: str) -> Studio:
-        return small_studio(self.settings.steps)
-
-
 def on_cluster(top: Path, steps: int, kill: bool) -> dict[str, object]:
     """One run alone, one on two workers; with ``kill``, one of them dies in the middle."""
 
-    took = {}
-    started = time.monotonic()
-    run(top / "in", top / "alone", steps=steps)
-    took["alone"] = time.monotonic() - started
-    client, studio = connect("local:2"), small_studio(steps)
-    target = studio.target.style.name
-    recipe = SmallRecipe(
-        *(studio.budget, studio.settings, "embedded", "embedded", target, None, None, 0, None),
-        *("same", 95, 0.9, False, None, "cpu", 1),
+    request = CloakRequest(
+        replace(PRESETS["default"], metric="none"),
+        CloakSettings(steps=steps),
+        ModelNames(device="cpu"),
+        StyleChoice("Heavy outlines"),
     )
+    engine, took = open_engine(request), {}
+    started = time.monotonic()
+    run(top / "in", top / "alone", engine=engine)
+    took["alone"] = time.monotonic() - started
+    client = connect("local:2")
     (top / "shared-reports").mkdir()
     manifest, done = Manifest(top / "shared-reports"), []
     jobs = jobs_of(top / "in", top / "shared")
-    list(client.run(lambda: small_studio(1)).values())  # the workers have imported everything
+    list(client.run(lambda: open_engine(request) and 0).values())  # everything is imported
     started = time.monotonic()
     workers = list(client.run(os.getpid).values())
-    for outcome in cloak_on_cluster(jobs, recipe, studio, manifest, client):
+    for outcome in cloak_on_cluster(jobs, request, engine, manifest, client):
         assert outcome.error is None, outcome.error
         done.append(outcome.job.name)
         took["shared"] = time.monotonic() - started
@@ -154,14 +147,14 @@ def on_cluster(top: Path, steps: int, kill: bool) -> dict[str, object]:
 
 def in_batches(top: Path, together: int) -> dict[str, object]:
     """How far the measures differ when pictures are cloaked together, and what it saves."""
-    studio = open_studio([], PRESETS["default"], CloakSettings(), style="Heavy outlines")
+    engine = open_engine(CloakRequest(PRESETS["default"], style=StyleChoice("Heavy outlines")))
     found: dict[int, list[dict[str, Any]]] = {}
     took = {}
     for batch in (1, together):
         out = top / f"batches of {batch}"
         manifest = Manifest(reports_folder(out))
         cpu, wall = time.process_time(), time.monotonic()
-        outcomes = list(cloak_portfolio(jobs_of(top / "in", out), studio, manifest, batch=batch))
+        outcomes = list(cloak_portfolio(jobs_of(top / "in", out), engine, manifest, batch=batch))
         took[batch] = {"cpu": time.process_time() - cpu, "wall": time.monotonic() - wall}
         outcomes.sort(key=lambda outcome: outcome.job.name)
         found[batch] = [outcome.report for outcome in outcomes if outcome.report]

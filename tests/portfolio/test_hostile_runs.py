@@ -26,12 +26,13 @@ from comfy_glaze.cli import app
 from comfy_glaze.files.artwork import load_artwork, save_artwork
 from comfy_glaze.files.exif import clean, page_kinds, read_fields, write_block
 from comfy_glaze.files.formats import ArtworkError
+from comfy_glaze.files.options import SaveOptions
 from comfy_glaze.files.xmp import clean_iptc, clean_xmp, iptc_of_resources, with_training_statement
-from comfy_glaze.portfolio import run as portfolio
+from comfy_glaze.portfolio.engine import CloakRequest, Engine
 
 from ..files.test_hostile_files import REFUSED, RGB, RGBA, chunk, encoded, png
 from ..files.test_leaks import IPTC, RESOURCES, XMP, exif_block, ifd
-from .runs import small_studio, tree_of
+from .runs import small_engine, tree_of
 
 PIXELS = bytes(121 * 40)
 
@@ -150,11 +151,10 @@ def cloak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
 
-    def small(*_: object, **options: Any) -> Any:
-        chosen = ("format", "quality", "keep_shift", "no_ai_training")
-        return replace(small_studio(steps=1), **{key: options[key] for key in chosen})
+    def small(request: CloakRequest, *_: object) -> Engine:
+        return replace(small_engine(steps=1), saving=request.saving)
 
-    monkeypatch.setattr(portfolio, "open_studio", small)
+    monkeypatch.setattr("comfy_glaze.portfolio.engine.open_engine", small)
 
     def run(*words: object) -> Result:
         command = ["cloak", "in", "--out", "out", *map(str, words)]
@@ -256,10 +256,10 @@ def test_an_encoder_that_gives_no_numbers_is_named(
         return images * (torch.nan if calls[0] > 3 else 1)
 
     def broken(*_: object, **__: object) -> Any:
-        studio = small_studio(steps=1)
-        return replace(studio, encoder=replace(studio.encoder, features=latents))
+        engine = small_engine(steps=1)
+        return replace(engine, encoder=replace(engine.encoder, features=latents))
 
-    monkeypatch.setattr(portfolio, "open_studio", broken)
+    monkeypatch.setattr("comfy_glaze.portfolio.engine.open_engine", broken)
     result = cloak()
     check(result, {"a.png", "b.png"})
     assert list((tmp_path / "out").iterdir()) == []
@@ -329,7 +329,7 @@ def test_a_damaged_file_is_a_picture_or_one_sentence(
             assert sentence.isprintable()
             return
         assert 0 <= artwork.pixels.min() <= artwork.pixels.max() <= 1
-        save_artwork(artwork.pixels, artwork, folder / "saved.png", format="png")
+        save_artwork(artwork.pixels, artwork, folder / "saved.png", SaveOptions(format="png"))
         again = load_artwork(folder / "saved.png")
     assert torch.equal(again.pixels, artwork.pixels)
 

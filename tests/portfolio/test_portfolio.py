@@ -17,11 +17,11 @@ from typer.testing import CliRunner
 
 from comfy_glaze.cli import app
 from comfy_glaze.files.atomic import remove_leftovers, temporary_beside
-from comfy_glaze.files.formats import ArtworkError
-from comfy_glaze.portfolio import picture as workbench
+from comfy_glaze.files.options import SaveOptions
+from comfy_glaze.portfolio import picture as picture_module
 from comfy_glaze.portfolio import run as portfolio
 from comfy_glaze.portfolio.cluster import ClusterError, connect
-from comfy_glaze.portfolio.engine import Studio
+from comfy_glaze.portfolio.engine import CloakRequest, Engine
 from comfy_glaze.portfolio.manifest import Manifest
 from comfy_glaze.portfolio.outputs import plan_outputs, reports_folder
 from comfy_glaze.portfolio.page import write_page
@@ -29,7 +29,7 @@ from comfy_glaze.portfolio.run import Outcome, cloak_portfolio, in_shard
 from comfy_glaze.styles.bank import builtin_styles
 from comfy_glaze.styles.target import TargetStyle
 
-from .runs import jobs_of, make_pictures, small_studio, tree_of
+from .runs import jobs_of, make_pictures, small_engine, tree_of
 
 
 @pytest.fixture
@@ -39,13 +39,13 @@ def works(tmp_path: Path) -> Path:
 
 
 def cloaked(
-    works: Path, out: Path, studio: Studio | None = None, **options: Any
+    works: Path, out: Path, engine: Engine | None = None, **options: Any
 ) -> tuple[list[Outcome], Manifest]:
     """One run over a folder, with what it said."""
     reports_folder(out).mkdir(parents=True, exist_ok=True)
     manifest = Manifest(reports_folder(out))
     jobs = jobs_of(works, out, manifest)
-    return list(cloak_portfolio(jobs, studio or small_studio(), manifest, **options)), manifest
+    return list(cloak_portfolio(jobs, engine or small_engine(), manifest, **options)), manifest
 
 
 def made(outcomes: list[Outcome]) -> list[str]:
@@ -90,10 +90,10 @@ def test_other_settings_make_everything_new(
     works: Path, tmp_path: Path, changes: dict[str, Any]
 ) -> None:
     cloaked(works, tmp_path / "out", resume=True)
-    studio = replace(small_studio(), **changes)
+    engine = replace(small_engine(), saving=SaveOptions(**changes))
     manifest = Manifest(tmp_path / "out-reports")
     jobs = jobs_of(works, tmp_path / "out", manifest)
-    assert len(made(list(cloak_portfolio(jobs, studio, manifest, resume=True)))) == 6
+    assert len(made(list(cloak_portfolio(jobs, engine, manifest, resume=True)))) == 6
 
 
 def test_a_mask_is_part_of_the_settings(works: Path, tmp_path: Path) -> None:
@@ -139,14 +139,14 @@ def test_batches_agree_with_single_pictures(works: Path, tmp_path: Path) -> None
 def test_a_batch_that_outgrows_the_memory_is_done_one_by_one(
     works: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for_real = workbench.optimize_cloak
+    for_real = picture_module.optimize_cloak
 
     def small_memory(images: torch.Tensor, *arguments: Any, **options: Any) -> Any:
         if len(images) > 1:
             raise MemoryError
         return for_real(images, *arguments, **options)
 
-    monkeypatch.setattr(workbench, "optimize_cloak", small_memory)
+    monkeypatch.setattr(picture_module, "optimize_cloak", small_memory)
     assert len(made(cloaked(works, tmp_path / "out", batch=3)[0])) == 6
 
 
@@ -156,7 +156,7 @@ def test_shards_share_the_work_and_nothing_is_left_over(works: Path, tmp_path: P
     for part in (1, 2, 3):
         manifest = Manifest(reports_folder(out), (part, 3))
         jobs = [job for job in jobs_of(works, out, manifest) if in_shard(job, (part, 3))]
-        parts += made(list(cloak_portfolio(jobs, small_studio(), manifest, resume=True)))
+        parts += made(list(cloak_portfolio(jobs, small_engine(), manifest, resume=True)))
     assert sorted(parts) == sorted(job.name for job in jobs_of(works, out))
     whole = Manifest(reports_folder(out))
     assert len(whole.entries) == 6
@@ -176,7 +176,7 @@ def test_an_end_between_any_two_steps_of_publishing_is_made_good(
     for path in sorted(works.rglob("*.*"))[2:]:
         path.unlink()
     cloaked(works, out)
-    other = replace(small_studio(), settings=replace(small_studio().settings, seed=5))
+    other = replace(small_engine(), settings=replace(small_engine().settings, seed=5))
     undisturbed = tmp_path / "undisturbed"
     cloaked(works, undisturbed, other)
 
@@ -267,19 +267,19 @@ def test_the_next_picture_is_read_while_one_is_cloaked(
     works: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     events: list[str] = []
-    load, prepare = portfolio.load_artwork, portfolio.prepare
+    load, cloak = portfolio.load_artwork, portfolio.cloak_and_stage
 
     def reading(path: Path) -> Any:
         events.append(f"read {path.name}")
         return load(path)
 
-    def cloaking(jobs: Any, *arguments: Any, **options: Any) -> Any:
-        done = prepare(jobs, *arguments, **options)
-        events.append(f"cloaked {jobs[0].source.name}")
+    def cloaking(pictures: Any, *arguments: Any) -> Any:
+        done = cloak(pictures, *arguments)
+        events.append(f"cloaked {pictures[0][0].source.name}")
         return done
 
     monkeypatch.setattr(portfolio, "load_artwork", reading)
-    monkeypatch.setattr(portfolio, "prepare", cloaking)
+    monkeypatch.setattr(portfolio, "cloak_and_stage", cloaking)
     cloaked(works, tmp_path / "out")
     names = [job.source.name for job in jobs_of(works, tmp_path / "other")]
     for now, following, afterwards in zip(names, names[1:], names[2:], strict=False):
@@ -328,11 +328,11 @@ def test_a_folder_in_the_output_that_leads_outside_is_refused(works: Path, tmp_p
     out.mkdir()
     outside.mkdir()
     (out / "year 0").symlink_to(outside)
-    plan = plan_outputs(
-        [(p, p.relative_to(works)) for p in sorted(works.rglob("*.png"))], out, "same"
-    )
-    assert all(isinstance(target, ArtworkError) for _, target in plan)
-    assert "outside the output folder." in str(plan[0][1])
+    found = [(p, p.relative_to(works)) for p in sorted(works.rglob("*.png"))]
+    jobs, refused = plan_outputs(found, out, "same")
+    assert not jobs
+    assert len(refused) == len(found) > 0
+    assert "outside the output folder." in refused[0]
 
 
 @pytest.mark.parametrize(
@@ -349,15 +349,16 @@ def test_a_folder_in_the_output_that_leads_outside_is_refused(works: Path, tmp_p
     ],
 )
 def test_names_of_outputs(tmp_path: Path, name: str, format: str, target: str) -> None:
-    ((_, planned),) = plan_outputs([(Path("/in") / name, Path(name))], tmp_path / "out", format)
-    assert planned == tmp_path / "out" / target
+    (job,), _ = plan_outputs([(Path("/in") / name, Path(name))], tmp_path / "out", format)
+    assert job.target == tmp_path / "out" / target
 
 
 def test_lossy_quality_is_raised_until_the_shift_survives(works: Path, tmp_path: Path) -> None:
-    studio = replace(small_studio(steps=8), format="jpeg", quality=20)
-    loose, _ = cloaked(works, tmp_path / "loose", replace(studio, keep_shift=0.0))
-    tight, _ = cloaked(works, tmp_path / "tight", replace(studio, keep_shift=0.9))
-    beyond, _ = cloaked(works, tmp_path / "beyond", replace(studio, keep_shift=1.0))
+    def kept(out: str, share: float) -> list[Outcome]:
+        engine = replace(small_engine(steps=8), saving=SaveOptions("jpeg", 20, share))
+        return cloaked(works, tmp_path / out, engine)[0]
+
+    loose, tight, beyond = kept("loose", 0.0), kept("tight", 0.9), kept("beyond", 1.0)
     for one, other, most in zip(loose, tight, beyond, strict=True):
         assert one.report is not None
         assert other.report is not None
@@ -380,17 +381,14 @@ def test_a_resumed_command_keeps_the_style_and_says_what_is_unchanged(
     monkeypatch.chdir(tmp_path)
     asked: list[str] = []
 
-    def opened(*_: object, style: str, **options: Any) -> Studio:
+    def opened(request: CloakRequest, *_: object) -> Engine:
+        style, seed = request.style.style, request.style.seed
         asked.append(style)
-        drawn = TargetStyle(builtin_styles()[3], 1.5, 60.0)
-        named = TargetStyle(builtin_styles()[3], None, None)
-        chosen = {
-            "target": drawn if style == "auto" else named,
-            "style_seed": options["style_seed"],
-        }
-        return replace(small_studio(), **chosen)
+        drawn = TargetStyle(builtin_styles()[3], 1.5, 60.0, seed)
+        named = TargetStyle(builtin_styles()[3], seed=seed)
+        return replace(small_engine(), target=drawn if style == "auto" else named)
 
-    monkeypatch.setattr(portfolio, "open_studio", opened)
+    monkeypatch.setattr("comfy_glaze.portfolio.engine.open_engine", opened)
 
     def run(*words: str) -> str:
         result = CliRunner().invoke(app, ["cloak", "in", "--out", "out", "--resume", *words])
@@ -412,7 +410,7 @@ def test_a_resumed_command_keeps_the_style_and_says_what_is_unchanged(
 
 
 def run_and_kill(folder: Path, pictures: int, kills: object) -> dict[str, Any]:
-    words = [sys.executable, "-m", "tests.portfolio_runs", str(folder), str(pictures), str(kills)]
+    words = [sys.executable, "-m", "tests.portfolio.runs", str(folder), str(pictures), str(kills)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     root = Path(__file__).parents[2]
     done = subprocess.run(words, capture_output=True, text=True, cwd=root, env=environment)
@@ -457,18 +455,18 @@ def test_a_clusters_worker_that_dies_costs_no_picture(tmp_path: Path) -> None:
     assert found["manifest"] == found["done"] == sorted(found["alone"])
 
 
-def test_a_cluster_gets_the_recipe_of_the_studio_that_was_opened(
+def test_a_cluster_gets_the_request_that_the_engine_was_opened_for(
     works: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    recipes = []
+    requests: list[CloakRequest] = []
 
-    def shared(jobs: Any, recipe: Any, studio: Any, manifest: Any, client: str, **how: Any) -> Any:
-        recipes.append(recipe)
+    def shared(jobs: Any, request: Any, engine: Any, manifest: Any, client: str, **how: Any) -> Any:
+        requests.append(request)
         assert client == "the client of tcp://here:1"
-        return cloak_portfolio(jobs, studio, manifest, **how)
+        return cloak_portfolio(jobs, engine, manifest, **how)
 
-    monkeypatch.setattr(portfolio, "open_studio", lambda *_, **__: small_studio())
+    monkeypatch.setattr("comfy_glaze.portfolio.engine.open_engine", lambda *_: small_engine())
     monkeypatch.setattr(
         "comfy_glaze.portfolio.cluster.connect", lambda address: f"the client of {address}"
     )
@@ -476,10 +474,9 @@ def test_a_cluster_gets_the_recipe_of_the_studio_that_was_opened(
     words = "cloak in --out out --cluster tcp://here:1 --quality 91 --no-ai-training --seed 4"
     result = CliRunner().invoke(app, words.split())
     assert result.exit_code == 0, result.output
-    (recipe,) = recipes
-    assert (recipe.quality, recipe.no_ai_training, recipe.settings.seed) == (91, True, 4)
-    assert recipe.style == small_studio().target.style.name
-    assert recipe.threads == torch.get_num_threads()
+    (request,) = requests
+    assert (request.saving.quality, request.saving.no_ai_training) == (91, True)
+    assert request.settings.seed == 4
     assert len(tree_of(tmp_path / "out")) == 6
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,10 @@ from comfy_glaze.cloaking.budget import Budget
 from comfy_glaze.cloaking.cloak import CloakSettings, optimize_cloak
 from comfy_glaze.files.artwork import Artwork, save_artwork
 from comfy_glaze.files.atomic import write_json
+from comfy_glaze.files.options import SaveOptions
 from comfy_glaze.networks.encoders import Encoder
+from comfy_glaze.portfolio.picture import CloakedPicture
+from comfy_glaze.portfolio.picture_file import PictureFile
 from comfy_glaze.portfolio.report import build_report
 from comfy_glaze.portfolio.sheet import write_sheet
 from comfy_glaze.styles.bank import Style
@@ -20,14 +24,14 @@ from comfy_glaze.styles.target import TargetStyle
 
 from ..conftest import smooth_picture
 
-TARGET = TargetStyle(Style("Dusk", "Fauvism", "Nobody", "dusk", 3), 1.5, 62.5)
+TARGET = TargetStyle(Style("Dusk", "Fauvism", "Nobody", "dusk", 3), 1.5, 62.5, seed=7)
 
 KEYS = {
     "schema": int,
     "version": str,
     "rehearsal": bool,
     "source": {"file": str, "sha256": str},
-    "output": {"file": str, "sha256": str},
+    "output": {"file": str, "sha256": str, "format": str, "bits": int, "quality": int},
     "target_style": {
         "name": str,
         "genre": str,
@@ -47,6 +51,7 @@ KEYS = {
         "metric": str,
         "alpha": float,
         "robustness": str,
+        "objective": str,
     },
     "perceptual": {"metric": str, "limit": float, "value": float},
     "linf": float,
@@ -86,22 +91,18 @@ def test_report_has_the_documented_keys(
 ) -> None:
     original, styled = smooth_picture(64, 80), smooth_picture(64, 80, seed=5)
     cloak = optimize_cloak(
-        original, styled, block_encoder, Budget(metric=metric), CloakSettings(steps=3)
+        original,
+        styled,
+        block_encoder,
+        Budget(limit=0.05, linf=6 / 255, metric=metric),
+        CloakSettings(steps=3),
     )
     (tmp_path / "art.png").write_bytes(b"source")
     artwork = Artwork(original, source=tmp_path / "art.png", sha256="a" * 64)
     save_artwork(cloak.images, artwork, tmp_path / "out.png")
-    report = build_report(
-        artwork,
-        "out.png",
-        "b" * 64,
-        TARGET,
-        block_encoder,
-        cloak,
-        style_seed=7,
-        encoded=cloak.measures[0],
-        seconds=1.5,
-    )
+    picture = CloakedPicture(artwork, original, styled, cloak, TARGET)
+    saved = PictureFile(cloak, SaveOptions("png"), 8, cloak.measures[0])
+    report = build_report(picture, saved, block_encoder, "out.png", "b" * 64, 1.5)
     write_json(report, tmp_path / "out.json")
     read = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
     encoded = read.pop("encoded")
@@ -110,6 +111,7 @@ def test_report_has_the_documented_keys(
         assert read["settings"]["limit"] is None
     else:
         check_types(read, KEYS)
+    assert (encoded.pop("keep_shift"), encoded.pop("survived")) == (0.9, True)
     assert encoded == {key: read[key] for key in encoded}
     assert not read["rehearsal"]
     assert read["settings"]["steps"] == 3
@@ -130,15 +132,18 @@ def test_report_has_the_documented_keys(
 def test_quality_compares_with_what_was_cloaked(block_encoder: Encoder) -> None:
     """In a graph without a wired artwork, the carrier holds the cloaked pixels."""
     original, styled = smooth_picture(64, 80), smooth_picture(64, 80, seed=5)
-    budget = Budget(metric="none")
+    budget = Budget(limit=0.05, linf=6 / 255, metric="none")
     cloak = optimize_cloak(original, styled, block_encoder, budget, CloakSettings(steps=3))
-    carrier = Artwork(cloak.images)
-    common = ("out.png", "b" * 64, TARGET, block_encoder, cloak)
-    kept = {"style_seed": 7, "encoded": None, "seconds": 1.0}
-    report = build_report(carrier, *common, **kept, original=original)
-    expected = build_report(Artwork(original), *common, **kept)
-    assert report["quality"] == expected["quality"]
-    assert report["quality"]["flip"] > 0
+    saved = PictureFile(cloak, SaveOptions("png"), 8)
+
+    def quality(carrier: Artwork) -> dict[str, Any]:
+        picture = CloakedPicture(carrier, original, styled, cloak, TARGET)
+        report = build_report(picture, saved, block_encoder, "out.png", "b" * 64, 1.0)
+        found: dict[str, Any] = report["quality"]
+        return found
+
+    assert quality(Artwork(cloak.images)) == quality(Artwork(original))
+    assert quality(Artwork(original))["flip"] > 0
 
 
 def test_difference_on_the_sheet_is_amplified_by_the_printed_factor() -> None:

@@ -36,6 +36,7 @@ from world import (
 
 from comfy_glaze.files.artwork import Artwork, load_artwork, save_artwork
 from comfy_glaze.files.atomic import write_json
+from comfy_glaze.files.options import SaveOptions
 from comfy_glaze.images import resize
 from comfy_glaze.styles.bank import Style, builtin_styles
 from comfy_glaze.styles.transfer import StyleTransfer, load_style_transfer
@@ -128,7 +129,7 @@ def draw(folder: Path, world: World) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             content = folder / "contents" / row["file"]
             drawn = drawn_in(styles.get(row["style"]), content, engine, world.side)
-            save_artwork(drawn, Artwork(drawn), target, format=ending, quality=92)
+            save_artwork(drawn, Artwork(drawn), target, SaveOptions(format=ending, quality=92))
         rows.append(row | {"file": target.relative_to(folder).as_posix()})
         if len(rows) % 200 == 0:
             print(f"{len(rows)} pictures", flush=True)

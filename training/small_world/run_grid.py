@@ -16,7 +16,6 @@ from typing import Any
 import torch
 from world import ARTISTS, UNSTYLED, WORLDS, World, arguments, caption, folder_of, read_grid
 
-from comfy_glaze.cloaking.budget import Budget
 from comfy_glaze.cloaking.cloak import CloakSettings
 from comfy_glaze.countermeasures.tools import Tools
 from comfy_glaze.devices import choose_device
@@ -63,7 +62,7 @@ def open_world(folder: Path, world: World, device: torch.device, place: str) -> 
         generator=str(folder / "generator"),
         encoder=load_encoder("embedded", device),
         style_transfer=load_style_transfer("embedded", device),
-        metric=load_metric(Budget().metric, device),
+        metric=load_metric("auto", device),
         extractor=load_features(TEXTURE, device),
         texture=texture,
         classifier=classifier,

@@ -150,7 +150,7 @@ def poison_all(swap: Swap, rows: Sequence[dict[str, str]]) -> dict[str, dict[str
     anchors = draw_anchors(swap)
     encoder = load_encoder("embedded", swap.device)
     metric = load_metric(swap.budget.metric, swap.device)
-    settings = CloakSettings(preset="nightshade")
+    settings = CloakSettings()
     for number, row in enumerate(missing):
         choices = anchors[row[swap.other]]
         anchor = choices[len(done) % len(choices)]
