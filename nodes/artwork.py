@@ -18,8 +18,8 @@ from ..comfy_glaze.files.options import SaveOptions
 from ..comfy_glaze.images import resize, to_grid
 from ..comfy_glaze.networks.encoders import Encoder
 from ..comfy_glaze.networks.perceptual import PerceptualMetric
+from ..comfy_glaze.portfolio.cloaked import CloakedPicture
 from ..comfy_glaze.portfolio.outputs import Job
-from ..comfy_glaze.portfolio.picture import CloakedPicture
 from ..comfy_glaze.portfolio.saving import save_cloaked
 from .host.encoders import hosted_encoder, with_encoder
 from .host.files import next_output, output_folder, picture_sources, source_path, temp_folder

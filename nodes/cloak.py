@@ -19,7 +19,7 @@ from ..comfy_glaze.images import LEVELS, to_grid
 from ..comfy_glaze.networks.encoder_files import load_encoder
 from ..comfy_glaze.networks.encoders import Encoder
 from ..comfy_glaze.networks.perceptual import PERCEPTUAL_METRICS, PerceptualMetric
-from ..comfy_glaze.portfolio.picture import CloakedPicture
+from ..comfy_glaze.portfolio.cloaked import CloakedPicture
 from ..comfy_glaze.styles.target import TargetStyle
 from .host.encoders import load_vae, with_encoder
 from .host.files import vae_names

@@ -40,14 +40,7 @@ from .cloak import (
 from .host.clip import towers_of
 from .host.files import judge_names, judge_path
 from .host.running import LiveRun
-from .sockets import (
-    CATEGORY,
-    BudgetSocket,
-    CloakedBatch,
-    each,
-    encoder_input,
-    to_images,
-)
+from .sockets import CATEGORY, BudgetSocket, CloakedBatch, each, encoder_input, to_images
 
 WIRED = "the wired CLIP"
 TOP = 3  # genres of a picture that count, as in the paper

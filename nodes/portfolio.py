@@ -25,9 +25,14 @@ from ..comfy_glaze.files.formats import ArtworkError
 from ..comfy_glaze.files.hashing import file_sha256
 from ..comfy_glaze.files.options import SaveOptions
 from ..comfy_glaze.portfolio.manifest import Manifest
-from ..comfy_glaze.portfolio.outputs import Job, plan_outputs, prepare_output_folder, reports_folder
+from ..comfy_glaze.portfolio.outputs import (
+    Job,
+    plan_outputs,
+    prepare_output_folder,
+    reports_folder,
+    unchanged,
+)
 from ..comfy_glaze.portfolio.page import write_page
-from ..comfy_glaze.portfolio.run import unchanged
 from ..comfy_glaze.styles.memory import remembered_choice
 from ..comfy_glaze.styles.target import TargetStyle
 from ..comfy_glaze.styles.works import small_works, works_for_centroid

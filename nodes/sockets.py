@@ -9,7 +9,7 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..comfy_glaze.portfolio.picture import CloakedPicture
+from ..comfy_glaze.portfolio.cloaked import CloakedPicture
 
 CATEGORY = "Glaze"
 

@@ -25,14 +25,7 @@ from .atomic import atomic_write
 from .colour import carry, matrix_profile, view_of
 from .credentials import load_credentials
 from .exif import clean, read_fields, write_block
-from .formats import (
-    DEEP,
-    SUFFIXES,
-    ArtworkError,
-    is_same_file,
-    named,
-    read_file,
-)
+from .formats import DEEP, SUFFIXES, ArtworkError, is_same_file, named, read_file
 from .options import SaveOptions
 from .reading import decode
 from .writing import Carried, encode

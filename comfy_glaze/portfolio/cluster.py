@@ -22,8 +22,8 @@ from ..files.artwork import load_artwork
 from ..files.atomic import remove_leftovers
 from .engine import CloakRequest, Engine, open_engine
 from .manifest import Manifest
-from .outputs import Job
-from .run import Outcome, cloak_and_stage, sentence_of, unchanged
+from .outputs import Job, unchanged
+from .run import Outcome, cloak_and_stage, sentence_of
 from .saving import StagedFiles
 
 RETRIES = 2  # of a picture whose worker failed

@@ -186,3 +186,20 @@ def caption_bytes(caption: str) -> bytes:
 def with_ending(stem: Path, ending: str) -> Path:
     """A file among a picture's reports."""
     return stem.with_name(stem.name + ending)
+
+
+def unchanged(job: Job, manifest: Manifest, settings: str) -> bool:
+    """Whether an earlier run made this picture from this very source with these settings."""
+    if not with_ending(job.report_stem, ".glaze.json").exists():
+        return False
+    if job.caption is not None and _text_of(job.caption_file) != caption_bytes(job.caption):
+        return False
+    made = file_sha256(job.target)
+    return made is not None and manifest.is_done(job.name, file_sha256(job.source), settings, made)
+
+
+def _text_of(file: Path) -> bytes | None:
+    try:
+        return file.read_bytes()
+    except OSError:
+        return None

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,31 +15,8 @@ from ..cloaking.methods import OnStep
 from ..files.artwork import Artwork, load_artwork
 from ..files.formats import ArtworkError, named
 from ..images import resize, together
-from ..styles.target import TargetStyle
+from .cloaked import CloakedPicture
 from .engine import Engine
-
-
-@dataclass(frozen=True, eq=False)
-class CloakedPicture:
-    """One cloaked picture, in memory.
-
-    Attributes:
-        artwork: what is saved along with the pixels.
-        original, styled: what the cloak was made from, images (1, 3, H, W) in [0, 1].
-        cloak: of this one picture, with its measures.
-        target: T, where it is known.
-        poison: what the report says of concept poison (see
-            :func:`comfy_glaze.poison.anchors.poison_words`); None for a cloak.
-        seconds: wall time so far, loading apart.
-    """
-
-    artwork: Artwork
-    original: Tensor
-    styled: Tensor
-    cloak: Cloak
-    target: TargetStyle | None
-    poison: Mapping[str, Any] | None = None
-    seconds: float = 0.0
 
 
 def cloak_artworks(

@@ -9,7 +9,7 @@ from .. import __version__
 from ..cloaking.measures import Measures
 from ..cloaking.quality import measure_quality
 from ..networks.encoders import Encoder
-from .picture import CloakedPicture
+from .cloaked import CloakedPicture
 from .picture_file import PictureFile
 
 SCHEMA = 1

@@ -12,10 +12,9 @@ from typing import Any
 from ..cloaking.methods import OnStep
 from ..files.artwork import Artwork, check_saving, load_artwork
 from ..files.formats import named
-from ..files.hashing import file_sha256
 from .engine import Engine
 from .manifest import Manifest
-from .outputs import Job, caption_bytes, with_ending
+from .outputs import Job, unchanged
 from .picture import cloak_artworks
 from .saving import StagedFiles, stage
 
@@ -77,23 +76,6 @@ def remember_target(manifest: Manifest, engine: Engine, encoder: str, resumed: b
         }
     )
     return engine
-
-
-def unchanged(job: Job, manifest: Manifest, settings: str) -> bool:
-    """Whether an earlier run made this picture from this very source with these settings."""
-    if not with_ending(job.report_stem, ".glaze.json").exists():
-        return False
-    if job.caption is not None and _text_of(job.caption_file) != caption_bytes(job.caption):
-        return False
-    made = file_sha256(job.target)
-    return made is not None and manifest.is_done(job.name, file_sha256(job.source), settings, made)
-
-
-def _text_of(file: Path) -> bytes | None:
-    try:
-        return file.read_bytes()
-    except OSError:
-        return None
 
 
 def cloak_portfolio(

@@ -22,9 +22,9 @@ from ..files.hashing import file_sha256
 from ..files.options import SaveOptions
 from ..networks.encoders import Encoder
 from ..networks.perceptual import PerceptualMetric
+from .cloaked import CloakedPicture
 from .manifest import Manifest
 from .outputs import Job, caption_bytes, caption_file, check_caption, with_ending
-from .picture import CloakedPicture
 from .picture_file import write_picture
 from .report import build_report
 from .sheet import write_sheet

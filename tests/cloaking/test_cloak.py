@@ -346,7 +346,7 @@ def test_half_precision_reaches_the_same_shift(monkeypatch: pytest.MonkeyPatch) 
     encoder, settings = load_encoder("embedded"), CloakSettings(steps=6)
     images, styled = smooth_picture(64, 64), smooth_picture(64, 64, seed=5)
     single = optimize_cloak(images, styled, encoder, NO_METRIC, settings)
-    monkeypatch.setattr("comfy_glaze.devices.fast_dtype", lambda device: torch.bfloat16)
+    monkeypatch.setattr("comfy_glaze.cloaking.methods.fast_dtype", lambda device: torch.bfloat16)
     half = optimize_cloak(images, styled, encoder, NO_METRIC, settings)
     assert not torch.equal(half.images, single.images)
     shift = single.measures[0].shift_512
@@ -365,7 +365,7 @@ def test_overflow_in_half_precision_falls_back_to_float32(
     encoder = Encoder("overflows", "0" * 16, features, 8, torch.device("cpu"))
     images, styled = smooth_picture(32, 32), smooth_picture(32, 32, seed=5)
     single = optimize_cloak(images, styled, encoder, NO_METRIC, CloakSettings(steps=4))
-    monkeypatch.setattr("comfy_glaze.devices.fast_dtype", lambda device: torch.float16)
+    monkeypatch.setattr("comfy_glaze.cloaking.methods.fast_dtype", lambda device: torch.float16)
     half = optimize_cloak(images, styled, encoder, NO_METRIC, CloakSettings(steps=4))
     assert torch.equal(half.images, single.images)
     assert half.passes == 2 * single.passes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -41,7 +41,7 @@ def test_a_vae_of_the_host_leads_a_cloak_and_stays_as_it_was(pack: Pack) -> None
     vae = host_vae()
     before = state(vae)
     image, batch = cloak(pack, vae).args
-    measures = batch.cloaks[0].measures[0]
+    measures = batch.pictures[0].cloak.measures[0]
     assert measures.shift_512 > 0
     assert 0 < measures.linf <= PRESETS["default"].linf + 1e-6
     assert measures.perceptual <= 0.05
@@ -182,7 +182,7 @@ def test_a_list_of_mixed_sizes_is_counted_through(pack: Pack) -> None:
     styled = [host_picture(seed=1), host_picture(72, 64, seed=1, batch=2), host_picture(64, 80, 1)]
     images, batches = cloak(pack, host_vae(), image=pictures, styled=styled).args
     assert [image.shape for image in images] == [picture.shape for picture in pictures]
-    assert [len(batch.cloaks) for batch in batches] == [1, 2, 1]
+    assert [len(batch.pictures) for batch in batches] == [1, 2, 1]
     events = [data for event, data, _ in pack.server.sent if event == "comfy_glaze.step"]
     assert {event["pictures"] for event in events} == {4}
     assert list(dict.fromkeys(event["picture"] for event in events)) == [1, 2, 3, 4]
@@ -206,7 +206,7 @@ def test_pictures_between_grey_levels_are_cloaked_as_files_will_hold_them(pack: 
         between = host_picture() * 0.9 + 0.0123
     image, batch = cloak(pack, host_vae(), image=between).args
     assert torch.equal(image, (image * 255).round() / 255)
-    assert batch.cloaks[0].measures[0].linf <= PRESETS["default"].linf + 1e-6
+    assert batch.pictures[0].cloak.measures[0].linf <= PRESETS["default"].linf + 1e-6
 
 
 def test_another_size_of_styled_is_named(pack: Pack) -> None:
@@ -218,11 +218,15 @@ def test_presets_and_custom_budgets(pack: Pack) -> None:
     for name, preset in PRESETS.items():
         (budget,) = pack.run("GlazeLPIPSBudget", preset=name, limit=0.9, linf=99.0).args
         assert asdict(budget) == asdict(preset)
+        (even,) = pack.run("GlazeLPIPSBudget", preset=name, uniform=True).args
+        assert asdict(even) == asdict(replace(preset, sight=None))
+    even = pack.run("GlazeLPIPSBudget", preset="custom", linf=8.0, uniform=True).args[0]
+    assert (even.linf, even.sight, even.preset) == (8 / 255, None, "custom")
     custom = pack.run("GlazeLPIPSBudget", preset="custom", limit=0.2, linf=0.0, metric="none")
     assert (custom.args[0].limit, custom.args[0].linf) == (0.2, None)
     _, batch = cloak(pack, host_vae(), budget=custom.args[0]).args
-    assert batch.cloaks[0].settings.preset == "custom"
-    assert batch.cloaks[0].measures[0].perceptual is None
+    assert batch.pictures[0].cloak.budget.preset == "custom"
+    assert batch.pictures[0].cloak.measures[0].perceptual is None
 
 
 def test_combined_encoders_are_led_together(pack: Pack) -> None:
@@ -231,7 +235,7 @@ def test_combined_encoders_are_led_together(pack: Pack) -> None:
         "GlazeCombineEncoders", encoder_1=first, encoder_3=second, weight_3=0.5
     ).args
     _, batch = cloak(pack, combined).args
-    assert batch.cloaks[0].measures[0].shift_512 > 0
+    assert batch.pictures[0].cloak.measures[0].shift_512 > 0
     (only,) = pack.run("GlazeCombineEncoders", encoder_1=first, encoder_2=second, weight_2=0.0).args
     assert len(only.members) == 1
     with pytest.raises(ValueError, match="weight above 0"):

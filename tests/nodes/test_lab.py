@@ -43,7 +43,7 @@ def test_each_system_cloaks_inside_the_budget_and_says_which_it_was(
     pack: Pack, system: str
 ) -> None:
     image, batch = cloak(pack, system, **GOALS[system])
-    (made,) = batch.cloaks
+    (made,) = (picture.cloak for picture in batch.pictures)
     assert made.measures[0].shift_512 > 0
     assert 0 < made.measures[0].linf <= made.budget.linf + 1e-6
     if system != "sign-linf":
@@ -68,13 +68,13 @@ def test_a_jpeg_is_measured_on_the_systems_own_objective(pack: Pack, system: str
     )
     (row,) = saved.ui["glaze"]
     before, after = row["measures"]["shift"]["512"], row["measures"]["encoded"]["shift"]["512"]
-    assert before == pytest.approx(batch.cloaks[0].measures[0].shift_512)
+    assert before == pytest.approx(batch.pictures[0].cloak.measures[0].shift_512)
     assert after == pytest.approx(before, abs=0.5 * abs(before) + 0.02)
 
 
 def test_a_changed_picture_is_measured_anew_on_the_systems_own_objective(pack: Pack) -> None:
     _, batch = cloak(pack, "photoguard")
-    original = batch.originals.movedim(1, -1)
+    original = batch.pictures[0].original.movedim(1, -1)
     saved = pack.run("GlazeSaveCloaked", images=original, cloak=batch, filename_prefix="lab/x")
     (row,) = saved.ui["glaze"]
     assert row["note"]
@@ -102,7 +102,7 @@ def test_masks_are_left_alone_and_the_strangers_style_is_not_the_target(pack: Pa
     )
     assert torch.equal(after[:, :, :32], (before[:, :, :32] * 255).round() / 255)
     assert not torch.equal(after[:, :, 32:], (before[:, :, 32:] * 255).round() / 255)
-    assert batch.chosen is None
+    assert batch.pictures[0].target is None
 
 
 def test_stop_ends_it_within_a_step(pack: Pack) -> None:

@@ -160,7 +160,7 @@ def test_the_measures_are_those_of_saving(pack: Pack) -> None:
         metric="st-lpips-alex",
     )
     (report,) = run.ui["glaze_measured"]
-    measures = batch.cloaks[0].measures[0]
+    measures = batch.pictures[0].cloak.measures[0]
     assert report["shift"]["512"] == pytest.approx(measures.shift_512, abs=1e-6)
     assert report["perceptual"]["value"] == pytest.approx(measures.perceptual, abs=1e-6)
     assert report["linf"] == measures.linf

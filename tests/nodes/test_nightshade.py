@@ -26,34 +26,36 @@ def poison(pack: Pack, hidden: Any = None, **inputs: Any) -> Any:
 
 def test_a_picture_is_led_to_an_anchor_of_any_shape_in_nightshades_budget(pack: Pack) -> None:
     image, batch = poison(pack).args
-    (cloak,) = batch.cloaks
+    (cloak,) = (picture.cloak for picture in batch.pictures)
     assert image.shape == (1, 64, 64, 3)
-    assert batch.styled.shape == (1, 3, 64, 64)
+    assert batch.pictures[0].styled.shape == (1, 3, 64, 64)
     assert cloak.measures[0].shift_512 > 0
     assert 0 < cloak.measures[0].linf <= NIGHTSHADE.linf + 1e-6
     assert cloak.measures[0].perceptual <= NIGHTSHADE.limit
-    assert cloak.settings.preset == "nightshade"
+    assert cloak.budget.preset == "nightshade"
 
 
 def test_a_wired_budget_counts(pack: Pack) -> None:
     budget = pack.run("GlazeLPIPSBudget", preset="custom", linf=2.0, limit=0.05).args[0]
     _, batch = poison(pack, budget=budget).args
-    assert batch.cloaks[0].measures[0].linf <= 2 / 255 + 1e-6
-    assert batch.cloaks[0].settings.preset == "custom"
+    assert batch.pictures[0].cloak.measures[0].linf <= 2 / 255 + 1e-6
+    assert batch.pictures[0].cloak.budget.preset == "custom"
 
 
 def test_each_picture_gets_its_own_of_as_many_anchors(pack: Pack) -> None:
     anchors = host_picture(64, 64, seed=7, batch=2)
     _, batch = poison(pack, image=host_picture(batch=2), anchor=anchors).args
-    assert torch.equal(batch.styled, (anchors.movedim(-1, 1) * 255).round() / 255)
+    styled = torch.cat([picture.styled for picture in batch.pictures])
+    assert torch.equal(styled, (anchors.movedim(-1, 1) * 255).round() / 255)
 
 
 def test_of_other_numbers_of_anchors_one_is_drawn_and_stays(pack: Pack) -> None:
     image, anchors = host_picture(batch=2), host_picture(seed=7, batch=3)
     _, two = poison(pack, image=image, anchor=anchors).args
     _, one = poison(pack, image=image[1:], anchor=anchors).args
-    assert torch.equal(two.styled[1:], one.styled)
-    assert two.poison[1] == one.poison[0]
+    second, alone = two.pictures[1], one.pictures[0]
+    assert torch.equal(second.styled, alone.styled)
+    assert second.poison == alone.poison
 
 
 def test_masks_are_left_alone(pack: Pack) -> None:

@@ -65,6 +65,7 @@ WIDGETS: dict[str, list[tuple[str, Any]]] = {
         ("linf", 6.0),
         ("metric", "auto"),
         ("alpha", 20.0),
+        ("uniform", False),
     ],
     "GlazeCloakOptimize": [("method", "fast"), ("steps", 0), ("robustness", "none"), ("seed", 0)],
     "GlazeNightshadePoison": [
@@ -161,9 +162,10 @@ def test_a_seed_stays_until_the_user_changes_it(pack: Pack) -> None:
 
 def test_graphs_from_before_a_widget_was_added_still_run(pack: Pack) -> None:
     """A host leaves out an output whose required widgets a saved graph does not name."""
-    inputs = {one.id: one for one in pack.nodes["GlazeSaveCloaked"].define_schema().inputs}
-    for added in ("resume", "no_ai_training"):
-        assert inputs[added].options["optional"] is True
+    later = {"GlazeSaveCloaked": ("resume", "no_ai_training"), "GlazeLPIPSBudget": ("uniform",)}
+    for node, added in later.items():
+        inputs = {one.id: one for one in pack.nodes[node].define_schema().inputs}
+        assert all(inputs[name].options["optional"] is True for name in added)
 
 
 def test_the_root_imports_nothing_by_itself(pack: Pack) -> None:
@@ -182,7 +184,7 @@ def test_a_missing_package_costs_only_what_needs_it(
     pack: Pack, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     entry = pack.module("nodes.entry")
-    monkeypatch.setitem(sys.modules, f"{NAME}.comfy_glaze.builtin_bank", None)
+    monkeypatch.setitem(sys.modules, f"{NAME}.comfy_glaze.styles.builtin_bank", None)
     monkeypatch.delitem(sys.modules, f"{NAME}.nodes.style", raising=False)
     with caplog.at_level(logging.WARNING):
         handed = asyncio.run(entry.GlazeExtension().get_node_list())

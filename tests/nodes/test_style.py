@@ -27,7 +27,7 @@ def test_one_style_is_chosen_for_all_works(pack: Pack) -> None:
     rows = run.ui["glaze_ranking"]
     distances = [row["distance"] for row in rows]
     assert distances == sorted(distances)
-    chosen = run.args[0].target
+    chosen = run.args[0]
     assert run.ui["glaze_chosen"] == [chosen.style.name]
     (row,) = [row for row in rows if row["name"] == chosen.style.name]
     assert row["in_band"]
@@ -38,11 +38,11 @@ def test_one_style_is_chosen_for_all_works(pack: Pack) -> None:
 def test_a_style_can_be_named(pack: Pack) -> None:
     name = choose(pack).ui["glaze_ranking"][0]["name"]
     run = choose(pack, style=[name.upper()])
-    assert run.args[0].target.style.name == name
-    assert run.args[0].target.percentile == 0
+    assert run.args[0].style.name == name
+    assert run.args[0].percentile == 0
     with pytest.raises(ValueError, match="no style called"):
         choose(pack, style=["Nobody"])
-    elsewhere = choose(pack, style=["Vincent van Gogh"]).args[0].target
+    elsewhere = choose(pack, style=["Vincent van Gogh"]).args[0]
     assert elsewhere.style.artist == "Vincent van Gogh"
     assert elsewhere.percentile is None, "it lies in no place of this bank"
 
@@ -59,7 +59,7 @@ def test_the_choice_is_remembered_for_an_artist(pack: Pack) -> None:
     choose(pack, artist=["Ada"], style=[named])
     assert choose(pack, artist=["Ada"]).ui["glaze_chosen"] == [named]
     pack.module("comfy_glaze.styles.memory").remember_choice(
-        "Ada", choose(pack, style=first).args[0].target
+        "Ada", choose(pack, style=first).args[0]
     )
     memory = pack.module("comfy_glaze.styles.memory").memory_file()
     memory.write_text(memory.read_text("utf-8").replace(first[0], named), encoding="utf-8")
@@ -67,7 +67,7 @@ def test_the_choice_is_remembered_for_an_artist(pack: Pack) -> None:
 
 
 def test_another_seed_draws_another_style(pack: Pack) -> None:
-    drawn = {choose(pack, style_seed=[seed]).args[0].target.style.name for seed in range(4)}
+    drawn = {choose(pack, style_seed=[seed]).args[0].style.name for seed in range(4)}
     assert len(drawn) > 1
 
 

@@ -15,7 +15,7 @@ from comfy_glaze.files.artwork import Artwork, save_artwork
 from comfy_glaze.files.atomic import write_json
 from comfy_glaze.files.options import SaveOptions
 from comfy_glaze.networks.encoders import Encoder
-from comfy_glaze.portfolio.picture import CloakedPicture
+from comfy_glaze.portfolio.cloaked import CloakedPicture
 from comfy_glaze.portfolio.picture_file import PictureFile
 from comfy_glaze.portfolio.report import build_report
 from comfy_glaze.portfolio.sheet import write_sheet
