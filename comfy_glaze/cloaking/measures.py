@@ -1,10 +1,10 @@
 """What a cloak achieves and costs, measured on pixels that a file holds.
 
-All measures are per image.  The feature distance d(a, b) is the mean over feature elements of
-(a − b)².  The shift is s = 1 − d(Φ(cloaked), Φ(styled)) / d(Φ(original), Φ(styled)): 0 for an
-untouched picture, 1 when the features are the styled picture's.  Both are measured on the views of
+Words (all per image): the feature distance d(a, b) is the mean over feature elements of (a − b)²;
+the shift is s = 1 − d(Φ(cloaked), Φ(styled)) / d(Φ(original), Φ(styled)), 0 for an untouched
+picture and 1 when the features are the styled picture's.  Both are taken on the views of
 :func:`measured_views`, one after another, so that a large picture needs no more memory than one
-view.
+view does.
 """
 
 from __future__ import annotations
@@ -30,10 +30,9 @@ class Measures:
     """The measures of one cloaked picture.
 
     Attributes:
-        shift_512: shift of the whole picture with its short side at 512 px; smaller pictures are
-            measured as they are.
-        shift_native: mean shift over the measured native 512 px tiles; equal to ``shift_512`` for
-            small pictures.
+        shift_512: shift of the whole picture, its short side at 512 px (smaller ones as they are).
+        shift_native: mean shift over the measured native 512 px tiles; the same number as
+            ``shift_512`` for small pictures.
         perceptual: the metric's worst value over the measured views; None without a metric.
         linf: largest change of a pixel value, in [0, 1] units (8/255 means eight grey levels).
         psnr: peak signal-to-noise ratio in dB; None when nothing changed.
@@ -131,7 +130,7 @@ class ViewTarget:
     reference: Reference | None
 
     def value(self, features: Tensor) -> Tensor:
-        """J of features of this view, (B,): 1 for the original's features, less for a cloak's."""
+        """J of features of this view, (B,): 1 for the untouched original's, less for a cloak's."""
         return self.objective.value(feature_distance(features, self.goal) / self.before)
 
 
