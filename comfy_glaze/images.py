@@ -1,4 +1,4 @@
-"""Image tensors: their one convention, the 8-bit grid, resizing, and a mimic's views of them."""
+"""Image tensors: the library's convention, the 8-bit grid, resizing, and a mimic's views."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 
 Levels = npt.NDArray[np.integer]
-"""(H, W, C) levels of a file, uint8 or uint16."""
+"""Levels of a file, (H, W, C), uint8 or uint16."""
 
 LEVELS = 255
 """Steps of the 8-bit grid that published files hold."""
 
 VIEW_SIZE = 512
-"""Pixels: the short side of the whole picture as a view, and the side of a native tile."""
+"""Pixels: the short side of the view of the whole picture, and the side of a native tile."""
 
 
 def check_images(images: Tensor, name: str = "images") -> None:
@@ -44,14 +44,14 @@ def to_grid(images: Tensor) -> Tensor:
 
 
 def together(images: Sequence[Tensor]) -> Tensor:
-    """Images (1, C, H, W) of one size as a batch; a single one as it is, without a copy."""
+    """Images (1, C, H, W) of one size as one batch; a single image is returned without a copy."""
     return images[0] if len(images) == 1 else torch.cat(list(images))
 
 
 def to_levels(image: Tensor, bits: int = 8) -> Levels:
     """(1, C, H, W) in [0, 1] as (H, W, C) levels of 8 or 16 bits, rounded to the nearest.
 
-    Made channel by channel: a large picture must not lie in memory several times.
+    Converted channel by channel, so that a large picture is not in memory several times.
     """
     dtype = np.uint16 if bits == 16 else np.uint8
     top = float(np.iinfo(dtype).max)
@@ -72,7 +72,8 @@ def from_levels(levels: Levels) -> Tensor:
 def _matrix(size_in: int, size_out: int, device: torch.device, soft: bool = False) -> Tensor:
     """The resampling of one axis as a matrix (size_out, size_in), each row summing to 1.
 
-    Only what is not zero is kept from call to call: a large picture's matrices are 50 MB each.
+    Between calls only the non-zero entries are kept, because a large picture's matrices are 50 MB
+    each.
     """
     places, weights = _taps(size_in, size_out, device, soft)
     return weights.new_zeros(size_out, size_in).scatter_(1, places, weights)
@@ -81,7 +82,7 @@ def _matrix(size_in: int, size_out: int, device: torch.device, soft: bool = Fals
 @lru_cache(maxsize=16)
 @torch.inference_mode(False)  # what is cached must serve later calls that need gradients
 def _taps(size_in: int, size_out: int, device: torch.device, soft: bool) -> tuple[Tensor, Tensor]:
-    """Which pixels of an axis each new one is made of, and their shares, (size_out, taps) each."""
+    """Which pixels of an axis make up each new one, and their weights, (size_out, taps) each."""
     scale = size_in / size_out
     width = max(scale, 1.0)  # when shrinking, the kernel widens: this is the antialiasing
     reach = math.ceil((1 if soft else 3) * width)
@@ -102,8 +103,8 @@ def resize(images: Tensor, height: int, width: int, soft: bool = False) -> Tenso
     """Lanczos resampling with antialiasing, (B, C, H, W) to (B, C, height, width).
 
     It agrees with Pillow's ``LANCZOS`` on floats (``BILINEAR`` where ``soft``) and is
-    differentiable on every device.  It is linear, so nothing is clamped: values may overshoot
-    [0, 1] a little.
+    differentiable on every device.  Nothing is clamped, so that it stays linear: values may
+    overshoot [0, 1] a little.
     """
     if images.shape[-2] != height:
         images = _matrix(images.shape[-2], height, images.device, soft) @ images
@@ -115,7 +116,8 @@ def resize(images: Tensor, height: int, width: int, soft: bool = False) -> Tenso
 def enlarged(images: Tensor, height: int, width: int, window: View) -> Tensor:
     """A window of (B, C, H, W) resampled to (B, C, height, width), Lanczos.
 
-    The same numbers as :func:`resize` followed by a cut, without the memory of the whole.
+    The result equals that of :func:`resize` followed by a cut, without the memory for the whole
+    picture.
     """
     if images.shape[-2:] == (height, width):
         return window.cut(images)
@@ -127,9 +129,9 @@ def enlarged(images: Tensor, height: int, width: int, window: View) -> Tensor:
 
 
 def as_scaled_back(images: Tensor, height: int, width: int) -> Tensor:
-    """What (B, C, h, w) becomes when it is enlarged to (height, width), Lanczos, and scaled back.
+    """Images (B, C, h, w) enlarged to (height, width) by Lanczos and scaled back to (h, w).
 
-    By the softer bilinear kernel.  Differentiable.
+    Scaling back uses the softer bilinear kernel.  Differentiable.
     """
     down = _there_and_back(images.shape[-2], height, images.device)
     across = _there_and_back(images.shape[-1], width, images.device)
@@ -143,15 +145,16 @@ def _there_and_back(small: int, large: int, device: torch.device) -> Tensor:
 
 
 def size_with_short_side(height: int, width: int, short: int) -> tuple[int, int]:
-    """The size (height, width) scaled so that its short side is ``short``; never enlarged."""
+    """The size (height, width) scaled so that its short side is ``short`` px; never enlarged."""
     scale = min(1.0, short / min(height, width))
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
 def size_to_optimise(height: int, width: int, views: int) -> tuple[int, int]:
-    """The size at which δ is found: the picture's own up to that many views, beyond them one view.
+    """The (height, width) at which δ is optimised.
 
-    Both are taken of the short side.
+    If the short side is at most ``views`` times 512 px, that is the picture's own size; otherwise
+    the short side becomes 512 px.
     """
     if min(height, width) <= views * VIEW_SIZE:
         return height, width
@@ -159,7 +162,7 @@ def size_to_optimise(height: int, width: int, views: int) -> tuple[int, int]:
 
 
 def shrink(images: Tensor, short: int) -> Tensor:
-    """Scale (B, C, H, W) so that the short side is at most ``short``; never enlarge."""
+    """Scale (B, C, H, W) so that the short side is at most ``short`` px; never enlarge."""
     height, width = images.shape[-2:]
     return resize(images, *size_with_short_side(height, width, short))
 
@@ -168,7 +171,8 @@ def shrink(images: Tensor, short: int) -> Tensor:
 class View:
     """One way a mimic's training sees a picture: a window of it, at ``height`` × ``width`` pixels.
 
-    ``native`` tells a full-resolution tile from the whole picture scaled down.
+    ``native`` is true if the window is seen at its own resolution, and false for the whole picture
+    scaled down.
     """
 
     top: int
@@ -182,7 +186,7 @@ class View:
     def of(self, images: Tensor, soft: bool = False) -> Tensor:
         """Cut and scale, (B, C, H, W) to (B, C, height, width); differentiable.
 
-        Scaled by Lanczos, or by the softer bilinear kernel.
+        Scaling uses Lanczos, or the softer bilinear kernel if ``soft``.
         """
         return resize(self.cut(images), self.height, self.width, soft)
 
@@ -196,12 +200,12 @@ class View:
 
     @property
     def passes(self) -> float:
-        """Cost of encoding this view, in units of one 512 × 512 picture."""
+        """The cost of encoding this view, in units of one 512 × 512 picture."""
         return self.height * self.width / VIEW_SIZE**2
 
 
 def _tile_starts(size: int) -> list[int]:
-    """Starts of the fewest 512 px tiles that cover an axis, evenly spread."""
+    """Start positions of the fewest 512 px tiles that cover an axis, evenly spread."""
     count = math.ceil(size / VIEW_SIZE)
     if count == 1:
         return [0]
@@ -211,8 +215,8 @@ def _tile_starts(size: int) -> list[int]:
 def views_of(height: int, width: int) -> list[View]:
     """The views on which a cloak is optimised and measured.
 
-    First the whole picture with its short side at 512 px (smaller pictures as they are); then, for
-    larger pictures, native 512 px tiles that cover it.
+    The first is the whole picture with its short side at 512 px (smaller pictures as they are).
+    Larger pictures also have native 512 px tiles that cover them.
     """
     small_height, small_width = size_with_short_side(height, width, VIEW_SIZE)
     shrunk = (small_height, small_width) != (height, width)
@@ -227,7 +231,7 @@ def views_of(height: int, width: int) -> list[View]:
 
 
 def bands(height: int, width: int, rows: int = 256) -> list[View]:
-    """Windows of full width that cover a picture, for work that must not hold it several times."""
+    """Windows of full width that together cover a picture, for work that must save memory."""
     return [
         View(top, 0, min(rows, height - top), width, min(rows, height - top), width, native=True)
         for top in range(0, height, rows)

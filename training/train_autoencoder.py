@@ -2,13 +2,15 @@
 
     python training/train_autoencoder.py --data training/data --run training/run --minutes 90
 
-Reads what ``collect_artwork.py`` wrote. The learning rate reaches zero at the time limit. Given
-again, the command goes on from the checkpoint in ``--run``. The averaged weights are exported.
+It reads what ``collect_artwork.py`` wrote. The learning rate reaches zero at the time limit. If the
+command is given again, it goes on from the checkpoint in ``--run``. It exports the averaged
+weights.
 
-The network is trained in an equal but cheaper layout. ``AutoencoderTiny`` begins with two
-convolutions at full resolution that have no activation in between, and ends with two more: each
-pair is one linear map. Here the first pair is one 5 x 5 convolution with stride 2, the last pair
-one 5 x 5 kernel applied at half resolution; ``TrainingLayout.standard`` writes them back exactly.
+The network is trained in an equivalent but cheaper layout. ``AutoencoderTiny`` begins with two
+convolutions at full resolution that have no activation in between, and ends with two more, so each
+pair is one linear map. Here the first pair is one 5 x 5 convolution with stride 2, and the last
+pair is one 5 x 5 kernel applied at half resolution. ``TrainingLayout.standard`` converts them back
+exactly.
 """
 
 from __future__ import annotations

@@ -1,14 +1,16 @@
-"""Instant mode, a trial: a small network that predicts δ in one pass, and what a few steps add.
+"""Train and measure a small network that predicts δ in one pass: a trial of an instant mode.
 
     python training/train_instant.py --contents FOLDER --out training/instant --minutes 15
 
-Trains on pictures of the folder, drawn in all but four of the built-in styles, for the embedded
-encoder and a uniform cap of 8/255.  Then it cloaks the bundled artworks, which it has never seen,
-towards the four styles that it has never seen either, by one pass alone and with some steps of
-`fast` from there, and compares the shift with that of `fast` from noise in the same number of
-steps, and in all of its own.  ``instant.json`` has every row, ``instant.safetensors`` the weights.
+The network trains on pictures of the folder, drawn in all but four of the built-in styles, for the
+embedded encoder and a uniform cap of 8/255.  Then it cloaks the bundled artworks, which it has
+never seen, towards the four styles that it has never seen either: by one pass alone, and with some
+steps of `fast` from there.  The shift is compared with that of `fast` from noise, in the same
+number of steps and in all of its own.  ``instant.json`` has every row, ``instant.safetensors`` the
+weights.
 
-Nothing in the package uses the network: it would have to reach four fifths of the full shift.
+Nothing in the package uses the network.  To be used it would have to reach four fifths of the full
+shift in one pass.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from ..networks.perceptual import PerceptualMetric, Reference
 from .objectives import OBJECTIVES, Objective
 
 MEASURED_TILES = 9
-"""The most native tiles that are measured; a picture of at most 1536 × 1536 px has no more."""
+"""At most this many native tiles are measured; pictures up to 1536 × 1536 px have no more."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,8 @@ class Measures:
         perceptual: the metric's worst value over the measured views; None without a metric.
         linf: largest change of a pixel value, in [0, 1] units (8/255 means eight grey levels).
         psnr: peak signal-to-noise ratio in dB; None when nothing changed.
-        distance_before, distance_after: feature distances to the styled picture, whole picture.
+        distance_before, distance_after: feature distances to the styled picture, of the whole
+            picture without and with the cloak.
         tiles, tiles_measured: how many native tiles cover the picture (0 for a small one), and how
             many of them were measured.
     """
@@ -55,14 +56,14 @@ class Measures:
 def feature_distance(features: Tensor, others: Tensor) -> Tensor:
     """d(a, b), (B,): the mean over all feature elements of (a − b)².
 
-    Differs: Eq. 2 writes the squared L2 norm; the mean is the same up to a constant per picture and
-    makes sizes comparable.
+    Differs: Eq. 2 has the squared L2 norm.  The mean differs from it only by a factor that depends
+    on the picture's size, and makes pictures of different sizes comparable.
     """
     return (features - others).square().flatten(1).mean(dim=1)
 
 
 def pixel_change(original: Tensor, cloaked: Tensor) -> tuple[list[float], list[float | None]]:
-    """L∞ in [0, 1] units and PSNR in dB of each image; no PSNR where nothing changed."""
+    """L∞ in [0, 1] units and PSNR in dB of each image; the PSNR is None where nothing changed."""
     powers = torch.zeros(len(original), dtype=torch.float64)
     linf = torch.zeros(len(original))
     for band in bands(*original.shape[-2:]):
@@ -78,8 +79,9 @@ def pixel_change(original: Tensor, cloaked: Tensor) -> tuple[list[float], list[f
 def measured_views(original: Tensor) -> tuple[View, ...]:
     """The views on which pictures (B, 3, H, W) are measured, the whole picture first.
 
-    Up to :data:`MEASURED_TILES` native tiles all count.  Of more tiles, two thirds of that number
-    are taken evenly spread, and one third is the flattest of the rest, where a cloak shows first.
+    Up to :data:`MEASURED_TILES` native tiles are all measured.  If there are more, two thirds of
+    that number are evenly spread, and one third are the flattest of the rest, where a cloak shows
+    first.
     """
     whole, *tiles = views_of(*original.shape[-2:])
     if len(tiles) <= MEASURED_TILES:
@@ -134,12 +136,12 @@ class ViewTarget:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """An original and its styled picture, ready to be compared with many cloaked ones.
+    """An original and its styled picture, prepared for comparison with many cloaked ones.
 
     Attributes:
         original, styled: images (B, 3, H, W) in [0, 1].
-        encoder, metric: what measures; the metric may be None.
-        views: where it measures, the whole picture first.
+        encoder, metric: Φ and the perceptual metric, which may be None.
+        views: the views that are measured, the whole picture first.
         objective: a key of :data:`comfy_glaze.cloaking.objectives.OBJECTIVES`.
     """
 
@@ -161,11 +163,11 @@ class Comparison:
         metric: PerceptualMetric | None,
         objective: str = "towards",
     ) -> Comparison:
-        """Compute what is needed again and again: the whole picture's target.
+        """Check the pictures, and compute the whole picture's target, which every comparison needs.
 
         Raises:
-            ValueError: wrong range or shape, sizes that differ, or a styled picture whose features
-                are those of the original, so that there is nowhere to move.
+            ValueError: wrong range or shape, sizes that differ, or a styled picture with the same
+                features as the original, so that there is no direction to move in.
         """
         check_images(original, "images")
         check_images(styled, "styled")
@@ -185,7 +187,7 @@ class Comparison:
         return comparison
 
     def keep(self, views: Sequence[View]) -> tuple[ViewTarget, ...]:
-        """Compute and hold the targets of views, for as long as this comparison lives."""
+        """Compute the targets of views, and keep them for as long as this comparison exists."""
         for view in views:
             if view not in self._kept:
                 self._kept[view] = replace(self.target(view), reference=self.reference(view))
@@ -193,7 +195,7 @@ class Comparison:
 
     @torch.no_grad()
     def target(self, view: View) -> ViewTarget:
-        """What a view is compared with: as kept, or computed anew, without the reference."""
+        """A view's target as kept, or computed anew without the metric's reference."""
         if view in self._kept:
             return self._kept[view]
         objective = OBJECTIVES[self.objective]
@@ -206,7 +208,7 @@ class Comparison:
 
     @torch.no_grad()
     def reference(self, view: View) -> Reference | None:
-        """The metric's features of the original in a view, as kept or anew; None without metric."""
+        """The metric's features of the original in a view, kept or new; None without a metric."""
         if view in self._kept:
             return self._kept[view].reference
         return self.metric.reference(view.of(self.original)) if self.metric else None
@@ -226,7 +228,7 @@ class Comparison:
         """Measure cloaked pictures (B, 3, H, W) in [0, 1], one result per image.
 
         Args:
-            perceptual: the metric's worst value for these very pixels, (B,), if it is known.
+            perceptual: the metric's worst value for exactly these pixels, (B,), if already known.
         """
         before, after, values = [], [], []
         for view in self.views:

@@ -1,7 +1,8 @@
-"""Where a cloak leads the features: towards others, away from its own, or to nothing.
+"""Where a cloak leads the features: towards others, away from the original's, or to zero.
 
-An objective J is 1 for the untouched picture and is minimised, so that the shift 1 − J means the
-same for all: 0 for an untouched picture, 1 when the goal is reached (``away`` has none to reach).
+An objective J is minimised, and is 1 for the untouched picture.  The shift 1 − J therefore means
+the same for all of them: 0 for an untouched picture, 1 when the goal is reached.  (``away`` has no
+goal to reach.)
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ class Objective:
     """J(φ), a function of d(φ, goal) / d(Φ(x), unit).
 
     Attributes:
-        goal, unit: features (B, C, h, w), from Φ(x) and Φ(styled).
-        value: from the ratio of the two distances to J.
+        goal, unit: functions that give features (B, C, h, w) from Φ(x) and Φ(styled).
+        value: the function that gives J from the ratio of the two distances.
     """
 
     goal: Callable[[Tensor, Tensor], Tensor]
@@ -44,4 +45,4 @@ OBJECTIVES: dict[str, Objective] = {
     "away": Objective(_own, _nothing, lambda ratio: 1 - ratio),
     "to-zero": Objective(_nothing, _nothing, lambda ratio: ratio),
 }
-"""Objectives by name: that of Glaze, Fawkes and Nightshade, that of LowKey, that of PhotoGuard."""
+"""Objectives by name: of Glaze, Fawkes and Nightshade; of LowKey; and of PhotoGuard."""

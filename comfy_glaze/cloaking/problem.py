@@ -1,4 +1,4 @@
-"""What the methods solve: Eq. 2 on the views of pictures, inside the room that δ has."""
+"""The optimisation problem that every method solves: Eq. 2 on a picture's views, δ bounded."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from .room import Room
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """One optimisation: Eq. 2 on every view, and the set that δ must stay in.
+    """One optimisation: Eq. 2 on every view, and the bounds that δ must stay in.
 
     Attributes:
         comparison: the pictures at the size at which δ is optimised.
         targets: one per view, the whole picture first.
         budget: limit, α and the cap where it is one number.
         cap: the L∞ cap in [0, 1] units, for all pixels or (B or 1, 3 or 1, h, w).
-        below, above: per pixel, how far δ may go down and up.
-        enlarged_to: (H, W) of the file where δ is found on a smaller copy; else None.
+        below, above: how far δ may go down and up at each pixel.
+        enlarged_to: (H, W) of the file, if δ is optimised on a smaller copy of it; else None.
     """
 
     comparison: Comparison
@@ -36,10 +36,12 @@ class Problem:
 
     @classmethod
     def of(cls, comparison: Comparison, room: Room, budget: Budget, views: int | None) -> Problem:
-        """The problem on pictures whose short side is at most ``views`` views, or any.
+        """The problem for pictures, scaled down first if they are large.
 
-        Larger ones are scaled down to one view: their δ is optimised there, and enlarged when it is
-        done.
+        Args:
+            views: the short side, in views of 512 px, up to which pictures are optimised at their
+                own size; None for no limit.  The δ of larger ones is optimised on a copy of the
+                size of one view, and enlarged at the end.
         """
         height, width = room.images.shape[-2:]
         if views is not None:
@@ -62,15 +64,16 @@ class Problem:
 
     @property
     def weights(self) -> list[float]:
-        """Of the views: the whole picture counts as much as all native tiles together."""
+        """Weights of the views: the whole picture counts as much as all native tiles together."""
         tiles = len(self.targets) - 1
         return [0.5] + tiles * [0.5 / tiles] if tiles else [1.0]
 
     def seen(self, delta: Tensor, target: ViewTarget, soft: bool = False) -> Tensor:
-        """A view of x + δ, (B, 3, h, w), scaled by Lanczos or by the softer bilinear kernel.
+        """A view of x + δ, (B, 3, h, w), scaled by Lanczos, or if ``soft`` by the bilinear kernel.
 
-        Of a smaller copy always what the softer one leaves of the enlarged δ: what survives that
-        survives every kernel.
+        If δ is optimised on a smaller copy, it is first enlarged to the file's size and scaled back
+        by the bilinear kernel, whatever ``soft`` says.  That kernel leaves less of δ than other
+        kernels do, so what survives it survives them as well.
         """
         if self.enlarged_to is not None:
             delta = as_scaled_back(delta, *self.enlarged_to)
@@ -79,11 +82,11 @@ class Problem:
     def distance(
         self, seen: Tensor, target: ViewTarget, dtype: torch.dtype | None = None
     ) -> Tensor:
-        """J of a view of x + δ, (B,): d / d₀, the first half of Eq. 2, for ``towards``.
+        """J of a view of x + δ, (B,).  For ``towards`` it is d / d₀, the first half of Eq. 2.
 
         Args:
-            seen: the view as it is, (B, 3, h, w); a mimic's changes would come before Φ here.
-            dtype: what Φ computes in; None for float32.
+            seen: what Φ is shown, (B, 3, h, w): the view, or the view after a random change.
+            dtype: the type that Φ computes in; None for float32.
         """
         encoder = self.comparison.encoder
         with torch.autocast(encoder.device.type, dtype, enabled=dtype is not None):
@@ -91,7 +94,7 @@ class Problem:
         return target.value(features)
 
     def perceptual(self, seen: Tensor, target: ViewTarget) -> Tensor:
-        """The metric's value of a view of x + δ, (B,): what the second half of Eq. 2 limits."""
+        """The perceptual metric of a view of x + δ, (B,), which the second half of Eq. 2 limits."""
         metric, reference = self.comparison.metric, target.reference
         if reference is None:
             reference = self.comparison.reference(target.view)

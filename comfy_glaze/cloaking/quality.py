@@ -1,8 +1,8 @@
 """How visible a change is, by measures that no cloak is optimised for.
 
-A perceptual metric that is part of an objective can be gamed by it; these stand beside it in every
-report.  They come from packages (``pip install "comfy-glaze[quality]"``); what is not installed is
-None.
+An optimiser can game the perceptual metric in its objective, so every report has these measures as
+well.  They come from packages (``pip install "comfy-glaze[quality]"``).  The measure of a package
+that is not installed is None.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from ..devices import give_back_memory
 from ..images import LEVELS, bands
 
 WINDOW = 1024
-"""Pixels: larger pictures are measured in the square of this side that changed most visibly."""
+"""Pixels: larger pictures are measured only in the most visibly changed square of this side."""
 
 FLAT_SIDE, FLAT_DEVIATION = 9, 2 / LEVELS
-"""A pixel is flat when the luma around it, in a square of this side, deviates less than this."""
+"""A pixel is flat if luma in the square of this side around it deviates by less than this."""
 
 CAST_SIGMA = 8.0
-"""Pixels: the blur under which a mean colour difference counts as a colour cast."""
+"""Pixels: sigma of the blur after which a mean colour difference counts as a colour cast."""
 
 _LUMA = (0.299, 0.587, 0.114)
 
@@ -41,11 +41,11 @@ class Quality:
         ssimulacra2: 100 for equal pictures, 90 visually lossless, 70 high, 50 medium quality.
         flip: mean of NVIDIA's FLIP at 67 pixels per degree; 0 for equal pictures.
         ms_ssim: multi-scale SSIM; 1 for equal pictures; None below 161 px.
-        flat_share: how much of the picture is flat, 0 to 1.
+        flat_share: the share of the picture that is flat, 0 to 1.
         flat_delta_e: 95th percentile of ΔE2000 over flat pixels; None where nothing is flat.
-        colour_cast: mean ΔE2000 between the two pictures, both blurred.
-        window: (top, left, height, width) in pixels of what was measured.
-        worst: (top, left, height, width) of the place that changed most visibly.
+        colour_cast: mean ΔE2000 between the two pictures after both are blurred.
+        window: (top, left, height, width) in pixels of the measured part.
+        worst: (top, left, height, width) in pixels of the most visibly changed place.
     """
 
     ssimulacra2: float | None
@@ -81,9 +81,10 @@ def flat_regions(images: Tensor) -> Tensor:
 
 
 def _visible_change(original: Tensor, cloaked: Tensor, cell: int) -> Tensor:
-    """The change over the contrast around it, which masks it: the mean over square cells.
+    """The squared change divided by the contrast around it, which masks it; the mean of each cell.
 
-    Made band by band: a large picture must not fill the memory.  Rests at the edges are left out.
+    Computed band by band, so that a large picture does not fill the memory.  Incomplete cells at
+    the edges are left out.
     """
     rows = []
     height, width = original.shape[-2:]
@@ -100,7 +101,7 @@ def _visible_change(original: Tensor, cloaked: Tensor, cell: int) -> Tensor:
 
 
 def worst_place(original: Tensor, cloaked: Tensor, side: int) -> tuple[int, int, int, int]:
-    """(top, left, height, width) of the square of a side that changed most visibly."""
+    """(top, left, height, width) of the most visibly changed square with that side, in pixels."""
     height, width = original.shape[-2:]
     tall, wide = min(side, height), min(side, width)
     cell = min(16, tall, wide)
@@ -114,7 +115,7 @@ def worst_place(original: Tensor, cloaked: Tensor, side: int) -> tuple[int, int,
 def measure_quality(original: Tensor, cloaked: Tensor, crop: int = 300) -> Quality:
     """Measure one cloaked picture against its original, (1, 3, H, W) in [0, 1] each.
 
-    Pictures with a side above :data:`WINDOW` are measured at their worst place, at full size.
+    Pictures with a side above :data:`WINDOW` are measured only at their worst place, at full size.
     """
     original, cloaked = original.cpu().float(), cloaked.cpu().float()
     window = worst_place(original, cloaked, WINDOW)

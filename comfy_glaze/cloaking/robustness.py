@@ -1,8 +1,9 @@
-"""What a picture goes through on the web, differentiable: the expectation inside the optimiser.
+"""Differentiable versions of what the web does to a picture, for optimising a robust cloak.
 
-Expectation over transformation (Athalye et al., ICML 2018): each step shows Φ the picture after
-one random change, so that δ moves into what survives them all.  These are stand-ins; what a cloak
-keeps is measured with real encoders, see :mod:`comfy_glaze.countermeasures`.
+The method is expectation over transformation (Athalye et al., ICML 2018): each step shows Φ the
+picture after one random change, so that δ comes to survive all of them.  The changes here are
+approximations.  What a cloak keeps is measured with real file formats, see
+:mod:`comfy_glaze.countermeasures`.
 """
 
 from __future__ import annotations
@@ -15,19 +16,19 @@ import torch.nn.functional as F
 from torch import Tensor
 
 Uniform = Callable[[float, float], float]
-"""Draws a number from a range."""
+"""Draws a number between two bounds, evenly."""
 
 
 @dataclass(frozen=True)
 class Robustness:
-    """What to be robust against.
+    """The random changes that a cloak is made robust against.
 
     Attributes:
-        jpeg: lowest and highest quality.
-        scale: smallest and largest size on the way, and back.
-        sigma: smallest and largest blur, in pixels.
-        shares: how often JPEG, resizing and blurring come; the rest of the steps sees the picture
-            as it is.
+        jpeg: lowest and highest JPEG quality.
+        scale: smallest and largest scale to which a picture is resized before it is resized back.
+        sigma: smallest and largest standard deviation of the blur, in pixels.
+        shares: how often JPEG, resizing and blurring are drawn, 0 to 1; the remaining steps see the
+            picture as it is.
     """
 
     jpeg: tuple[float, float]
@@ -41,17 +42,17 @@ ROBUSTNESS: dict[str, Robustness | None] = {
     "web": Robustness((40, 90), (0.35, 0.75), (0.5, 1.0), (0.5, 0.5, 0.0)),
     "strong": Robustness((10, 75), (0.25, 0.6), (0.8, 2.2), (0.35, 0.35, 0.3)),
 }
-"""Levels of robustness by name; docs/robustness.md has the trials that chose them."""
+"""Levels of robustness by name; ``docs/robustness.md`` has the trials that chose them."""
 
 STEPS = 2
-"""How many times as many steps a robust cloak takes."""
+"""A robust cloak takes this many times as many steps as a plain one."""
 
 
 def seen_by_a_mimic(images: Tensor, robustness: Robustness, seed: int, step: int) -> Tensor:
-    """One random change of images (B, 3, H, W) in [0, 1], differentiable; the same for a batch.
+    """Images (B, 3, H, W) in [0, 1] after one random change, the same for all; differentiable.
 
     Args:
-        seed, step: decide what is drawn.
+        seed, step: together they decide which change is drawn.
     """
     generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
 
@@ -70,7 +71,7 @@ def seen_by_a_mimic(images: Tensor, robustness: Robustness, seed: int, step: int
 
 
 def _jpeg(images: Tensor, quality: float) -> Tensor:
-    """JPEG with halved chroma, whose rounding has a smooth stand-in."""
+    """JPEG with halved chroma, with a smooth approximation of its rounding."""
     from kornia.enhance import jpeg_codec_differentiable
 
     coded: Tensor = jpeg_codec_differentiable(
@@ -80,7 +81,7 @@ def _jpeg(images: Tensor, quality: float) -> Tensor:
 
 
 def _there_and_back(images: Tensor, scale: float, sharp: bool) -> Tensor:
-    """Scaled down and up again, with antialiasing."""
+    """Images scaled to ``scale`` and back, with antialiasing."""
     mode = "bicubic" if sharp else "bilinear"
     height, width = images.shape[-2:]
     small = (max(1, round(height * scale)), max(1, round(width * scale)))

@@ -1,4 +1,4 @@
-"""How far pixels may go: the cap around the originals, and the largest δ inside the limit."""
+"""How far pixels may change: the cap around the originals, and the largest δ inside the limit."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .measures import Comparison
 from .visibility import cap_map
 
 TOLERANCE = 1e-4
-"""Of a grey level: float32 noise around exact values of the grid."""
+"""In grey levels: how far float32 rounding may move an exact value of the grid."""
 
 
 def room_for(
@@ -27,8 +27,8 @@ def room_for(
     Args:
         linf: the cap in [0, 1] units, for all pixels or (B or 1, 3 or 1, H, W); None for no cap.
         keep_clear: (B or 1, 1, H, W), above 0.5 where pixels must not change.
-        on_grid: let both ends lie on the 8-bit grid, so that rounding x + δ to it cannot leave the
-            cap.
+        on_grid: whether both bounds lie on the 8-bit grid, so that rounding x + δ to the grid
+            cannot exceed the cap.
     """
     cap = 1.0 if linf is None else linf
     low, high = (images - cap) * LEVELS - TOLERANCE, (images + cap) * LEVELS + TOLERANCE
@@ -43,12 +43,12 @@ def room_for(
 
 @dataclass(frozen=True, eq=False)
 class Room:
-    """Originals, and how far their pixels may go.
+    """Originals, and how far their pixels may change.
 
     Attributes:
         images: (B, 3, H, W) in [0, 1].
-        cap: as ``linf`` of :func:`room_for`, or in grey levels as bytes.
-        keep_clear: as there.
+        cap: as ``linf`` of :func:`room_for`, or whole grey levels as uint8.
+        keep_clear: as in :func:`room_for`.
     """
 
     images: Tensor
@@ -57,7 +57,7 @@ class Room:
 
     @classmethod
     def of(cls, images: Tensor, budget: Budget, keep_clear: Tensor | None) -> Room:
-        """The room that a budget gives: its cap, spread over the picture if it says so."""
+        """The room that a budget gives: its cap, which its sight, if any, lowers pixel by pixel."""
         if budget.sight is None:
             return cls(images, budget.linf, keep_clear)
         linf = 1.0 if budget.linf is None else budget.linf
@@ -96,7 +96,8 @@ class Room:
     def scaled_to(self, height: int, width: int) -> tuple[Room, Tensor, Tensor]:
         """The room of the pictures at another size, and how far each pixel may go there.
 
-        There pixels are means of others: only the cap is kept to whole grey levels.
+        At another size each pixel is a mean of several, so the bounds need not lie on the 8-bit
+        grid; only the cap is rounded down to whole grey levels.
         """
         cap = _in_units(self.cap)
         if (height, width) == self.images.shape[-2:]:
@@ -112,8 +113,8 @@ class Room:
     def cloaked(self, delta: Tensor, scale: Tensor, window: View) -> Tensor:
         """A window of x + s·δ, on the 8-bit grid; pixels that may not change stay unrounded.
 
-        Where s < 1 the rounding is dithered: most of δ lies at the cap, and without that all of it
-        would give up its last grey level at once.
+        Where s < 1 the rounding is dithered.  Most of δ lies at the cap, and plain rounding would
+        take a whole grey level from all of it at once.
 
         Args:
             delta: δ, (B, 3, h, w), at the pictures' size or a smaller one.
@@ -132,7 +133,7 @@ class Room:
         return torch.where(above > below, rounded, images)
 
     def cloaked_whole(self, delta: Tensor, scale: Tensor) -> Tensor:
-        """The whole of x + s·δ, as :meth:`cloaked`, made band by band."""
+        """The whole of x + s·δ, as :meth:`cloaked` gives it, computed band by band."""
         cloaked = torch.empty_like(self.images)
         for band in bands(*self.images.shape[-2:]):
             band.cut(cloaked).copy_(self.cloaked(delta, scale, band))
@@ -140,9 +141,10 @@ class Room:
 
 
 def _dither(window: View) -> Tensor:
-    """Thresholds (h, w) in (0, 1) that look even everywhere and belong to a pixel's place.
+    """Thresholds (h, w) in (0, 1) for dithering, which depend only on a pixel's position.
 
-    Interleaved gradient noise (J. Jimenez, SIGGRAPH 2014), kept off 0 and 1 by float32's noise.
+    Interleaved gradient noise (J. Jimenez, SIGGRAPH 2014), evenly distributed and kept away from 0
+    and 1 so that float32 rounding cannot cross them.
     """
     rows = torch.arange(window.top, window.top + window.window_height, dtype=torch.float64)
     columns = torch.arange(window.left, window.left + window.window_width, dtype=torch.float64)
@@ -155,7 +157,7 @@ def _whole_levels(cap: Tensor) -> Tensor:
 
 
 def _in_units(cap: float | Tensor | None) -> float | Tensor | None:
-    """A cap in [0, 1] units, also where it was in grey levels as bytes."""
+    """A cap in [0, 1] units, converted if it was in whole grey levels (uint8)."""
     if isinstance(cap, Tensor) and cap.dtype == torch.uint8:
         return cap.float() / LEVELS
     return cap
@@ -164,14 +166,14 @@ def _in_units(cap: float | Tensor | None) -> float | Tensor | None:
 def largest_inside(
     comparison: Comparison, room: Room, delta: Tensor, limit: float, tries: int = 8
 ) -> tuple[Tensor, Tensor]:
-    """x + s·δ on the 8-bit grid, with nearly the largest s ≤ 1 whose value is in the limit.
+    """x + s·δ on the 8-bit grid, with nearly the largest s ≤ 1 that stays inside the limit.
 
-    s is found per image on the rounded pixels, by false position in the view that exceeds the
-    limit; s = 0, the original, always passes.
+    s is found for each image on the rounded pixels, by false position in a view that exceeds the
+    limit.  s = 0 is the original and always passes.
 
     Args:
         comparison: measures the perceptual value.
-        room: the originals, and where δ is clamped to.
+        room: the originals, and the bounds to which δ is clamped.
         delta: δ, (B, 3, h, w), at the pictures' size or a smaller one.
         limit: p, on the scale of the comparison's metric.
 
@@ -209,9 +211,10 @@ def _scale_inside(
 ) -> Tensor:
     """The largest scale found, (B,), at most ``scale``, whose perceptual value is in the limit.
 
-    The value grows faster than its scale and slower than the scale's square, as a rule: the first
-    guess takes it to be linear, which fits, and each further one its root.  It need not even grow
-    with the scale, so until something fits, a guess at least halves the last one.
+    The value usually grows faster than the scale and slower than its square.  The first guess
+    takes it to be linear in the scale, which then usually fits.  Each further guess takes its root
+    to be linear.  The value is not certain to grow with the scale, so until a guess fits, each is
+    at most half of the previous one.
     """
     inside = value <= limit
     fits, fails = torch.where(inside, scale, 0), scale

@@ -1,13 +1,17 @@
-"""Where the eye does not look: how far each pixel may go, and where colour may change.
+"""How far each pixel may change, and where colour may change, so that the eye notices little.
 
-Three facts about sight shape a cloak.  The eye tells lightness steps apart by the step in L*, not
-in grey levels (luminance adaptation; CIE 142-2001 weighs them by S_L).  Texture hides changes of
-its own size (contrast masking; Legge & Foley, JOSA 1980, and the just-noticeable-difference models
-after Yang et al., Signal Processing: Image Communication 2005).  And on even ground nothing hides
-a change, least of all one of colour.  So even ground gets a cap of its own, in ΔE, and only grey
-changes; the cap grows with the contrast of the calmest neighbourhood a pixel belongs to, so that
-the ground beside a line stays as clean as the rest of it, and falls again where the contrast is
-that of drawn lines, because an edge hides less than texture (Yang et al. tell the two apart, too).
+Three facts about sight decide this:
+
+- The eye tells lightness steps apart by their size in L*, not in grey levels (luminance adaptation;
+  CIE 142-2001 weighs them by S_L).
+- Texture hides changes of its own size (contrast masking; Legge & Foley, JOSA 1980, and the
+  just-noticeable-difference models after Yang et al., Signal Processing: Image Communication 2005).
+- On even ground nothing hides a change, least of all a change of colour.
+
+Even ground therefore has a cap of its own, in ΔE, and only its grey changes.  The cap grows with
+the contrast of the calmest neighbourhood that a pixel belongs to, so that the ground beside a line
+stays as clean as the rest of it.  It falls again where the contrast is that of drawn lines, because
+an edge hides less than texture (Yang et al. distinguish the two as well).
 """
 
 from __future__ import annotations
@@ -22,35 +26,38 @@ from ..images import LEVELS, bands
 from .quality import local_deviation, luma
 
 PATCH = 5
-"""Pixels: the side of the four squares that meet in a pixel, of which the calmest counts."""
+"""Pixels: side of the four squares that have a pixel in a corner; the calmest of them counts."""
 
 SURROUND = 9
-"""Pixels: the side of the square around a pixel whose contrast counts as well."""
+"""Pixels: side of the square centred on a pixel, whose contrast counts as well."""
 
 COLOUR_FROM, COLOUR_FULL = 1.0, 2.0
-"""Grey levels of contrast from which colour may change a little, and fully."""
+"""Grey levels of contrast: colour may change above the first, and fully from the second."""
 
 LIGHTNESS = 0.9
-"""The share of a change of lightness that stays, at each step, where colour may change: fine
-detail is seen far better in lightness than in colour (Mullen, J. Physiol. 359, 1985).  Less of it
-looks better still, and is gone after any JPEG with halved chroma (``docs/robustness.md``)."""
+"""The share of a change of lightness that is kept at each step where colour may change.
+
+It is below 1 because fine detail is seen far better in lightness than in colour (Mullen, J.
+Physiol. 359, 1985).  With a smaller share the picture looks better still, but JPEG with halved
+chroma then removes more of the cloak (``docs/robustness.md``).
+"""
 
 EDGE = 16.0
-"""Grey levels of contrast above which it is drawn lines more than texture, and hides less."""
+"""Grey levels: above this the contrast is taken for drawn lines, which hide less than texture."""
 
 CAST = 8
-"""Pixels: changes that are even over squares of this side are a cast, and are left out."""
+"""Pixels: a change that is even over squares of this side is a colour cast, and is removed."""
 
 _MARGIN = PATCH + SURROUND  # rows beside a band that its map depends on
 
 
 @dataclass(frozen=True)
 class Sight:
-    """How a preset spends its L∞ cap.
+    """How a preset distributes its L∞ cap over the picture.
 
     Attributes:
-        flat_delta_e: ΔE2000, roughly, that a pixel of even ground may change by.
-        masking: grey levels that the cap grows by for each grey level of contrast.
+        flat_delta_e: how far a pixel of even ground may change, roughly, in ΔE2000.
+        masking: how many grey levels the cap grows by for each grey level of contrast.
     """
 
     flat_delta_e: float
@@ -64,18 +71,18 @@ class Sight:
             )
 
     def for_coarse_changes(self) -> Sight:
-        """The same for a robust δ: even ground and texture get half as much.
+        """The sight for a robust δ: even ground and texture may change half as much.
 
-        What survives JPEG and resizing is coarser than grain, and there the eye sees more (its
-        contrast sensitivity peaks at a few cycles per degree; Campbell & Robson, 1968).
+        A δ that survives JPEG and resizing is coarser than grain, and the eye sees coarse changes
+        better (its contrast sensitivity peaks at a few cycles per degree; Campbell & Robson, 1968).
         """
         return Sight(self.flat_delta_e / 2, self.masking / 2)
 
 
 def delta_e_per_level(grey: Tensor) -> Tensor:
-    """ΔE2000 of one grey level's change of a grey in [0, 1], same shape.
+    """ΔE2000 of a change by one grey level, for greys in [0, 1]; same shape as ``grey``.
 
-    dL*/dlevel over CIEDE2000's lightness weight S_L; chroma has no part in it.
+    It is dL*/dlevel divided by CIEDE2000's lightness weight S_L.  Chroma has no part in it.
     """
     dark = grey <= 0.04045
     base = ((grey + 0.055) / 1.055).clamp_min(1e-6)
@@ -92,8 +99,8 @@ def delta_e_per_level(grey: Tensor) -> Tensor:
 def contrast(images: Tensor) -> Tensor:
     """How much each pixel's surroundings can hide, (B, 1, H, W) in grey levels.
 
-    The geometric mean of the luma deviations around it and in the calmest of the four squares that
-    have it in a corner.
+    This is the geometric mean of two standard deviations of luma: in the square around the pixel,
+    and in the calmest of the four squares that have it in a corner.
     """
     grey = luma(images)
     around = local_deviation(grey, SURROUND)
@@ -143,12 +150,13 @@ def colour_map(images: Tensor) -> Tensor:
 def less_visible(change: Tensor, colour: Tensor, lightness: float = LIGHTNESS) -> Tensor:
     """A change (B, 3, H, W) with less of what the eye sees first.
 
-    That is casts, colour on even ground, and lightness where colour may take its place.  Linear,
-    and its own transpose up to the cast's interpolation, so that it serves a gradient, too.
+    It removes colour casts and colour on even ground, and reduces lightness where colour may
+    change.  The map is linear, and its own transpose up to the interpolation of the cast, so it can
+    be applied to a gradient as well.
 
     Args:
         colour: what :func:`colour_map` gave.
-        lightness: the share of a change of lightness that stays where colour may change.
+        lightness: the share of a change of lightness that is kept where colour may change.
     """
     height, width = change.shape[-2:]
     if min(height, width) >= 2 * CAST:

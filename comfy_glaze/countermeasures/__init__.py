@@ -1,8 +1,9 @@
 """What a mimic does to remove a cloak, as functions by name.
 
 Each one keeps a picture's size and range, gives the same pixels for the same seed, and returns
-8-bit values, as a saved file would hold them.  Encoders are real ones (Pillow); the differentiable
-stand-ins that a robust cloak is optimised against live in :mod:`comfy_glaze.cloaking.robustness`.
+8-bit values, as a saved file would hold them.  File formats are real ones (Pillow).  Their
+differentiable versions, for which a robust cloak is optimised, are in
+:mod:`comfy_glaze.cloaking.robustness`.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ COUNTERMEASURES: dict[str, Countermeasure] = {**CODECS, **FILTERS, **NETWORKS, *
 
 @dataclass(frozen=True)
 class Case:
-    """A countermeasure at one amount: a row of the table."""
+    """A countermeasure at one amount, which is one row of a table."""
 
     countermeasure: str
     amount: float
@@ -52,7 +53,7 @@ class Case:
 
     @property
     def words(self) -> str:
-        """The same for an artist: ``save as JPEG, quality 75``."""
+        """The label in an artist's words: ``save as JPEG, quality 75``."""
         said = AMOUNTS[COUNTERMEASURES[self.countermeasure].unit].format(self.amount)
         return f"{LABELS[self.countermeasure]}, {said}"
 
@@ -68,16 +69,16 @@ def apply_countermeasure(
 
     Args:
         name: a key of :data:`COUNTERMEASURES`.
-        images: (B, 3, H, W) in [0, 1]; each is changed as it would be alone.
+        images: (B, 3, H, W) in [0, 1]; each is changed by itself, whatever else is in the batch.
         amount: in the countermeasure's unit; None for its default.
-        seed: decides everything random.
+        seed: decides everything that is random.
         tools: networks and pipelines that some countermeasures need.
 
     Returns:
         (B, 3, H, W) on the 8-bit grid.
 
     Raises:
-        ValueError: images that are none.
+        ValueError: ``images`` does not follow the library's convention.
         CountermeasureError: an unknown name, an amount out of range, or a tool that is missing.
     """
     check_images(images)
@@ -102,7 +103,7 @@ def _find(name: str) -> Countermeasure:
 
 
 def available(name: str, tools: Tools) -> bool:
-    """Whether a countermeasure has what it needs on this machine."""
+    """Whether everything that a countermeasure needs is there."""
     chosen = _find(name)
     needs = chosen.needs
     if needs in ("", "avif"):

@@ -1,4 +1,4 @@
-"""Real encoders: what a file format, a platform or a repost does to a picture."""
+"""What a file format, a platform or a repost does to a picture, with Pillow's real codecs."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ PLATFORMS = {
     "instagram": (1080, 75),
     "x": (4096, 85),
 }
-"""Longest side in pixels and a usual JPEG quality, chroma halved.
+"""Longest side in pixels and a usual JPEG quality, with halved chroma.
 
-The sizes are those that phototaco.com's guide names; platforms publish no qualities, so these are
-estimates.  The colour profile goes, too, which changes no sRGB picture.
+The sizes are those in phototaco.com's guide.  Platforms publish no qualities, so these are
+estimates.  The colour profile is removed as well, which changes no sRGB picture.
 """
 
 
 def encoded(picture: Image.Image, format: str, **options: int) -> Image.Image:
-    """A picture through a file in memory."""
+    """A picture after it is written to a file in memory and read back, as RGB."""
     file = io.BytesIO()
     picture.save(file, format, **options)
     file.seek(0)
@@ -58,7 +58,7 @@ def _there_and_back(name: str, image: Tensor, amount: float, seed: int, tools: T
 
 
 def _with_long_side(picture: Image.Image, longest: int) -> Image.Image:
-    """Scaled down with Lanczos to a longest side; never enlarged."""
+    """The picture scaled down with Lanczos to a longest side in pixels; never enlarged."""
     short = longest * min(picture.size) // max(picture.size)
     height, width = size_with_short_side(picture.height, picture.width, max(1, short))
     return picture.resize((width, height), Image.Resampling.LANCZOS)
@@ -71,7 +71,7 @@ def _platform(name: str, image: Tensor, amount: float, seed: int, tools: Tools) 
 
 
 def _repost(image: Tensor, amount: float, seed: int, tools: Tools) -> Tensor:
-    """Published, saved from the screen at three quarters of its size, published again."""
+    """Published, saved from the screen at three quarters of its size, and published again."""
     picture = to_pillow(image)
     first = encoded(picture, "JPEG", quality=round(amount), subsampling=2)
     size = times(picture.size, 0.75)

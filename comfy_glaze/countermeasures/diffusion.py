@@ -1,4 +1,4 @@
-"""Purification by a diffusion model of the user's: the strongest countermeasures known.
+"""Purification by the user's own diffusion model: the strongest countermeasures known.
 
 No reviewed cloak reliably survives them (Hönig et al., 2024, "Adversarial Perturbations Cannot
 Reliably Protect Artists From Generative AI").
@@ -71,7 +71,7 @@ def _purify(image: Tensor, amount: float, seed: int, tools: Tools) -> Tensor:
 def _noisy_upscale(image: Tensor, amount: float, seed: int, tools: Tools) -> Tensor:
     """Noise, then Stable Diffusion's ×4 upscaler at noise level 320 (Hönig et al., 2024).
 
-    Differs: the prompt is empty where the authors caption the picture.
+    Differs: the prompt is empty; the authors caption the picture.
     """
     source = required(
         tools.upscaler, "noisy-upscale needs a ×4 upscaling pipeline: name one with --upscaler."

@@ -12,7 +12,7 @@ from .tools import Countermeasure, Tools, from_pillow, to_pillow
 
 
 def gaussian_noise(image: Tensor, sigma: float, seed: int) -> Tensor:
-    """White noise with a standard deviation in [0, 1] units."""
+    """The image plus white noise with standard deviation ``sigma``, in [0, 1] units."""
     generator = torch.Generator().manual_seed(seed)
     return image + sigma * torch.randn(image.shape, generator=generator).to(image)
 
@@ -47,7 +47,7 @@ def _crop(image: Tensor, amount: float, seed: int, tools: Tools) -> Tensor:
 def bilateral(image: Tensor, sigma_color: float, sigma_space: float) -> Tensor:
     """Bilateral smoothing (Tomasi & Manduchi, ICCV 1998) in a disc of 2 px.
 
-    As OpenCV has it: colours differ by the sum of their channels' absolute differences, borders
+    As in OpenCV, two colours differ by the sum of their channels' absolute differences, and borders
     are mirrored.  ``sigma_color`` is in [0, 1] units, ``sigma_space`` in pixels.
     """
     height, width = image.shape[-2:]

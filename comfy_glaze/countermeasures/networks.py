@@ -23,7 +23,7 @@ from .tools import Countermeasure, CountermeasureError, Tools, from_pillow, requ
 
 
 def package_file(package: str, *inside: str) -> Path:
-    """A file inside an installed package, which is not imported.
+    """A file inside an installed package.  The package is not imported.
 
     Raises:
         CountermeasureError: the package or its file is not there.
@@ -58,7 +58,10 @@ def _ffdnet() -> nn.Sequential:
 
 
 def denoise(image: Tensor, sigma: float) -> Tensor:
-    """FFDNet for noise of a standard deviation in [0, 1] units; on the CPU."""
+    """An image denoised by FFDNet for noise of standard deviation ``sigma``, on the CPU.
+
+    ``sigma`` is in [0, 1] units.
+    """
     height, width = image.shape[-2:]
     even = F.pad(image.cpu(), (0, width % 2, 0, height % 2), mode="replicate")
     packed = F.pixel_unshuffle(even, 2)
@@ -96,7 +99,7 @@ def _doubler() -> Callable[[Tensor], Tensor]:
 
 
 def _super_resolution(image: Tensor, amount: float, seed: int, tools: Tools) -> Tensor:
-    """Halved, JPEG at a quality, and redrawn at the old size by a network."""
+    """The image halved, saved as JPEG at a quality, and enlarged again by a network."""
     picture = to_pillow(image)
     half = picture.resize(((picture.width + 1) // 2, (picture.height + 1) // 2))
     small = from_pillow(encoded(half, "JPEG", quality=round(amount), subsampling=2))
@@ -128,10 +131,10 @@ def _impress_metric() -> PerceptualMetric:
 def _impress(image: Tensor, amount: float, seed: int, tools: Tools) -> Tensor:
     """IMPRESS (Cao et al., NeurIPS 2023): the nearby picture that its VAE reproduces best.
 
-    min over z of ‖D(E(z)) − z‖² + 0.1 · max(LPIPS(z, x) − 0.1, 0), on [-1, 1], by Adam at 0.01
-    from x with noise of 0.1; the published run takes 3000 steps.
+    It minimises ‖D(E(z)) − z‖² + 0.1 · max(LPIPS(z, x) − 0.1, 0) over z, on [-1, 1], by Adam with
+    learning rate 0.01, starting from x with noise of 0.1.  The published run takes 3000 steps.
 
-    Differs: LPIPS-VGG needs a download; without its trunk on disk ST-LPIPS-Alex stands in.
+    Differs: LPIPS-VGG needs a download.  Where its trunk is not on disk, ST-LPIPS-Alex is used.
     """
     trip, metric = _round_trip(tools), _impress_metric()
     if not tools.gradient:

@@ -39,7 +39,7 @@ AMOUNTS: dict[str, str] = {
     "steps": "{:g} steps",
     "strength": "strength {:g}",
 }
-"""How an amount is said, for each unit."""
+"""How an amount is written, for each unit."""
 
 SETS: dict[str, str] = {
     "web": "platform-facebook,platform-instagram,platform-x,repost,jpeg-420:85,jpeg-420:75,"
@@ -48,4 +48,4 @@ SETS: dict[str, str] = {
     "resize-bicubic:0.75,resize-bicubic:0.5,resize-bilinear:0.25,crop,noise:0.02,noise:0.05,"
     "blur:1,median",
 }
-"""What websites do, and with it what any picture editor does."""
+"""``web``: what websites do.  ``everyday``: what websites and picture editors do."""

@@ -1,8 +1,8 @@
-"""What survives: the shift that a cloak still has after a countermeasure.
+"""The shift that a cloak still has after a countermeasure.
 
-For a countermeasure c, s_c = 1 − d(Φ(c(cloaked)), Φ(styled)) / d(Φ(c(original)), Φ(styled)): both
-pictures go through c, so that what c itself does to the features does not count.  The retention
-is s_c / s.  Where c moves pixels, as cropping does, the styled picture moves along.
+For a countermeasure c it is s_c = 1 − d(Φ(c(cloaked)), Φ(styled)) / d(Φ(c(original)), Φ(styled)).
+Both pictures go through c, so that what c by itself does to the features does not count.  The
+retention is s_c / s.  If c moves pixels, as cropping does, the styled picture goes through c, too.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Retention:
 
     Attributes:
         case: the countermeasure and its amount.
-        shifts: s_c, one for each seed (a single one where nothing is random).
+        shifts: s_c, one for each seed (a single one if nothing is random).
         untouched: s, the shift without any countermeasure.
     """
 
@@ -36,12 +36,12 @@ class Retention:
 
     @property
     def shift(self) -> float:
-        """Mean over seeds."""
+        """s_c, the mean over seeds."""
         return sum(self.shifts) / len(self.shifts)
 
     @property
     def retention(self) -> float:
-        """s_c / s, mean over seeds; 0 where there is no shift to keep."""
+        """s_c / s, the mean over seeds; 0 if there was no shift to keep."""
         return self.shift / self.untouched if self.untouched > 0 else 0.0
 
     def as_json(self) -> dict[str, object]:
@@ -71,18 +71,18 @@ def measure_retention(
 ) -> list[list[Retention]]:
     """The shift that cloaks of one picture keep under each case, in the order of the cases.
 
-    The countermeasures work on the pictures at their full size; the shift is then taken as a mimic
-    would see them, with the short side at 512 px at most.
+    The countermeasures work on the pictures at their full size.  The shift is then measured with
+    the short side at 512 px at most, as a mimic would see the pictures.
 
     Args:
         original, styled: images (1, 3, H, W) in [0, 1].
         cloaks: (N, 3, H, W) in [0, 1], N cloaked versions of the original.
         cases: see :func:`comfy_glaze.countermeasures.parse_cases`.
-        seeds: for random countermeasures; the others run once.
+        seeds: for random countermeasures, one run each; the others run once.
         on_case: called before each case with its number, how many there are, and the case.
 
     Returns:
-        For each cloak a row for each case.
+        For each cloak, one row for each case.
 
     Raises:
         CountermeasureError: a case that cannot run here.
@@ -114,5 +114,5 @@ def measure_retention(
 
 
 def worst_first(rows: Sequence[Retention]) -> list[Retention]:
-    """Rows from the least shift that is left to the most."""
+    """Rows in the order of the shift that is left, the least first."""
     return sorted(rows, key=lambda row: row.shift)

@@ -1,4 +1,4 @@
-"""What a countermeasure is, and what some of them need beside the picture."""
+"""What a countermeasure is, and what some of them need in addition to the picture."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from ..images import from_levels, to_levels
 
 
 class CountermeasureError(ValueError):
-    """A countermeasure that cannot be had or cannot run, in one sentence."""
+    """A countermeasure is unknown or cannot run; the message says so in one sentence."""
 
 
 @dataclass(frozen=True, eq=False)
 class Tools:
-    """What some countermeasures need; all of it comes from the user's disk or from packages.
+    """What some countermeasures need.  All of it comes from the user's disk or from packages.
 
     Attributes:
         round_trip: images (B, 3, H, W) in [0, 1] through a VAE and back; see
@@ -36,21 +36,21 @@ class Tools:
 
 
 Apply = Callable[[Tensor, float, int, Tools], Tensor]
-"""(one image (1, 3, H, W) in [0, 1], amount, seed, tools) to an image of the same size."""
+"""A function of one image (1, 3, H, W) in [0, 1], amount, seed and tools; keeps the size."""
 
 
 @dataclass(frozen=True, eq=False)
 class Countermeasure:
-    """One way to get rid of a cloak.
+    """One way to remove a cloak.
 
     Attributes:
         apply: changes one image; the result may leave [0, 1] a little.
-        amounts: those that a table of all countermeasures shows; the first is the default.
-        unit: what the amount is, in words.
-        low, high: what the amount may be.
+        amounts: the amounts in a table of all countermeasures; the first is the default.
+        unit: the amount's unit, in words.
+        low, high: the smallest and the largest amount that is accepted.
         needs: a field of :class:`Tools` that must be set, or a package that must be installed.
         random: whether the seed matters.
-        moves: whether pixels change their place, so that the styled picture must follow.
+        moves: whether pixels change their place, so that the styled picture must be changed, too.
         needs_gradient: whether the round trip that it needs must be differentiable.
     """
 
@@ -82,10 +82,10 @@ def times(size: tuple[int, int], factor: float) -> tuple[int, int]:
 
 
 def required(tool: Any, sentence: str) -> Any:
-    """The tool, or the sentence about its absence.
+    """Return the tool, or raise with the sentence if there is none.
 
     Raises:
-        CountermeasureError: there is none.
+        CountermeasureError: ``tool`` is None.
     """
     if tool is None:
         raise CountermeasureError(sentence)

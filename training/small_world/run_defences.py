@@ -1,13 +1,16 @@
-"""Robust training and outlier detection in the small world, as in §7 of the paper.
+"""Run robust training and outlier detection in the small world, as in §7 of the paper.
 
     python training/small_world/run_defences.py --world cores --steps 50 200 800
 
-Outliers: a mimic with 20 originals of each artist tries to tell cloaked works from others.
-Robust training: the encoder is retrained on pairs of original and cloaked pictures of the world
-(``retrain``: Eq. 3 with its decoder, and the generator taught the new features; ``keep``: inside
-the old feature space), measured on the artists' works, and then used for mimicry.
-``defences.json`` and ``defences.md`` are written; everything lies under ``defences/`` and is never
-done twice.
+Outlier detection: a mimic with 20 originals of each artist tries to tell cloaked works from others.
+
+Robust training: the encoder is retrained on pairs of original and cloaked pictures of the world,
+measured on the artists' works, and then used for mimicry.  ``retrain`` is Eq. 3 with the encoder's
+decoder, after which the generator is taught the new features.  ``keep`` stays inside the old
+feature space.
+
+The script writes ``defences.json`` and ``defences.md``.  Everything is kept under ``defences/`` and
+never done twice.
 """
 
 from __future__ import annotations

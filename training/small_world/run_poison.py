@@ -1,13 +1,13 @@
-"""Poison a concept of the small world: what the generator draws, over the number of samples.
+"""Poison a concept of the small world, and see what the generator draws for each number of samples.
 
     python training/small_world/run_poison.py --world cores --seeds 3
 
 Pictures of one style (``--concept``), captioned as such and led to another (``--towards``), are
 mixed into further training of the world's generator.  Then the judge looks at what the generator
 draws when it is asked for the concept.  ``--kind content`` does the same to a content ("portrait",
-"landscape"), where the world's content judge is good enough.  The arm ``mislabelled`` trains on the
-anchors themselves under the concept's captions: what a swap could reach at most, and anyone would
-see.
+"landscape"), if the world's content judge is good enough.  The arm ``mislabelled`` trains on the
+anchors themselves under the concept's captions.  This is the most that a swap could reach, and
+anyone would see it.
 
 Everything is kept under ``poison/``; an interrupted run goes on where it was.  ``poison.json``,
 ``poison.md`` and ``poison.png`` are written after every model.

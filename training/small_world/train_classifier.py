@@ -3,8 +3,8 @@
     python training/small_world/train_classifier.py --world cores
 
 writes ``style.safetensors`` and ``content.safetensors`` (style probes of the library) and
-``judges.json``.  Every picture is seen twice, as it is and through the embedded autoencoder, for
-whatever a generator draws has come through the decoder; the accuracy is given for both.
+``judges.json``.  Every picture is seen twice, as it is and through the embedded autoencoder,
+because whatever a generator draws has come through the decoder.  The accuracy is given for both.
 """
 
 from __future__ import annotations

@@ -2,10 +2,12 @@
 
     python training/small_world/train_generator.py --world cores --minutes 120
 
-It learns captions such as "a portrait by sepia chalk" with the library's own fine-tuning loop, from
-random weights.  Given again, the command goes on where it stopped.  ``generator/`` is a diffusers
-Stable Diffusion pipeline; ``generator.json`` has its hash, the share of pictures that the judges
-find in the style and content that was asked for, and ``generator.png`` shows some.
+The model learns captions such as "a portrait by sepia chalk" with the library's own fine-tuning
+loop, from random weights.  If the command is given again, it goes on where it stopped.
+
+``generator/`` is a diffusers Stable Diffusion pipeline.  ``generator.json`` has its hash, and the
+share of pictures that the judges find in the style and content that were asked for.
+``generator.png`` shows some.
 """
 
 from __future__ import annotations
