@@ -253,7 +253,7 @@ def how_widgets(made: str) -> list[Any]:
             "method",
             options=list(METHODS),
             default="fast",
-            tooltip="fast reaches nearly the same in a tenth of the time; paper is the published "
+            tooltip="fast reaches about the same in a small part of the time; paper is the published "
             "one.",
         ),
         io.Int.Input(
