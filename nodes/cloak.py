@@ -253,8 +253,8 @@ def how_widgets(made: str) -> list[Any]:
             "method",
             options=list(METHODS),
             default="fast",
-            tooltip="fast reaches about the same in a small part of the time; paper is the published "
-            "one.",
+            tooltip="fast reaches about the same in a small part of the time; paper is the "
+            "published one.",
         ),
         io.Int.Input(
             "steps",

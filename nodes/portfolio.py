@@ -27,8 +27,8 @@ from ..comfy_glaze.files.options import SaveOptions
 from ..comfy_glaze.portfolio.manifest import Manifest
 from ..comfy_glaze.portfolio.outputs import (
     Job,
+    open_output_folder,
     plan_outputs,
-    prepare_output_folder,
     reports_folder,
     unchanged,
 )
@@ -175,8 +175,7 @@ def _state_of(
     """
     inputs = graph[saver]["inputs"]
     out, name = _out_of(inputs["filename_prefix"])
-    prepare_output_folder([source], out)
-    manifest = Manifest(reports_folder(out))
+    manifest = open_output_folder([source], out)
     renamed = [
         (path, relative.with_name(name.replace("%name%", relative.stem) + relative.suffix))
         for path, relative in found

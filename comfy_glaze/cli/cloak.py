@@ -169,8 +169,7 @@ def cloak(
     from ..files.options import SaveOptions
     from ..portfolio.cluster import connect
     from ..portfolio.engine import CloakRequest, ModelNames, StyleChoice
-    from ..portfolio.manifest import Manifest
-    from ..portfolio.outputs import plan_outputs, prepare_output_folder, reports_folder
+    from ..portfolio.outputs import open_output_folder, plan_outputs
     from ..portfolio.run import in_shard, remember_target, remembered_style
     from ..styles.memory import remembered_choice
 
@@ -191,8 +190,8 @@ def cloak(
         if keep_clear is not None:
             load_artwork(keep_clear)  # a bad mask is found now and not once per picture
         found = gather(sources, failures)
-        prepare_output_folder(sources, out)
-        manifest = Manifest(reports_folder(out), part)
+        manifest = open_output_folder(sources, out, part)
+        jobs, refused = plan_outputs(found, out, format, manifest)
         earlier = None
         if resume and style == "auto" and not artist:  # an artist's own choice is remembered
             earlier = remembered_style(manifest, phi, style_seed)
@@ -208,7 +207,6 @@ def cloak(
         _tell_memory(artist, before, engine)
     if style == "auto" and before is None and earlier is None:
         warn_of_few_works(len(found))
-    jobs, refused = plan_outputs(found, out, format, manifest)
     for sentence in refused:
         fail(failures, sentence)
     with one_sentence():

@@ -138,8 +138,7 @@ def nightshade(
     )
     from ..poison.selection import select_samples, with_similarities
     from ..portfolio.engine import CloakRequest, ModelNames, open_engine
-    from ..portfolio.manifest import Manifest
-    from ..portfolio.outputs import plan_outputs, prepare_output_folder, reports_folder
+    from ..portfolio.outputs import open_output_folder, plan_outputs, reports_folder
     from ..styles.transfer import load_text_to_image
 
     failures: list[str] = []
@@ -151,8 +150,7 @@ def nightshade(
             )
         on_device = choose_device(device)
         found = gather(sources, failures)
-        prepare_output_folder(sources, out)
-        manifest = Manifest(reports_folder(out))
+        manifest = open_output_folder(sources, out)
         selection = select_samples(
             found, concept, captions, kind=kind, keep=keep, clip=clip, device=on_device
         )

@@ -57,6 +57,7 @@ def gather(sources: Sequence[Path], failures: list[str]) -> list[tuple[Path, Pat
     from ..files.artwork import find_artworks
     from ..files.formats import ArtworkError
 
+    tell_passed_over(sources)
     found: list[tuple[Path, Path]] = []
     for source in sources:
         try:
@@ -65,7 +66,6 @@ def gather(sources: Sequence[Path], failures: list[str]) -> list[tuple[Path, Pat
             fail(failures, str(error))
     found = list({source.resolve(): (source, name) for source, name in found[::-1]}.values())
     found.reverse()  # a picture named twice is worked on once, where it was named first
-    tell_passed_over(sources)
     if not found:
         raise typer.Exit(1)
     return found

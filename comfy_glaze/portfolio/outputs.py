@@ -52,9 +52,13 @@ def reports_folder(out: Path) -> Path:
     return out.resolve().with_name(out.resolve().name + "-reports")
 
 
-def prepare_output_folder(sources: Sequence[Path], out: Path) -> None:
-    """Refuse an output folder that cannot be written to, or that is part of the input, now; and
-    clear away what a killed run left half-written in it.
+def open_output_folder(
+    sources: Sequence[Path], out: Path, shard: tuple[int, int] | None = None
+) -> Manifest:
+    """The manifest of an output folder, which is made where there is none.
+
+    A folder that cannot be written to, or that is part of the input, is refused now; what a killed
+    run left half-written in it is cleared away.
 
     Raises:
         ArtworkError: it is refused.
@@ -75,6 +79,7 @@ def prepare_output_folder(sources: Sequence[Path], out: Path) -> None:
                 f"{named(folder)} cannot be written to: {error.strerror}."
             ) from error
         remove_leftovers(folder)
+    return Manifest(reports_folder(out), shard)
 
 
 def job_of(source: Path, target: Path, out: Path, caption: str | None = None) -> Job:
