@@ -82,9 +82,9 @@ class CombineEncoders(io.ComfyNode):
     def define_schema(cls) -> Any:
         sockets = [
             encoder_input(
+                "A checkpoint's VAE, or an encoder from Load Encoder.",
                 f"encoder_{number}",
                 optional=number > 1,
-                tooltip="A checkpoint's VAE, or an encoder from Load Encoder.",
             )
             for number in range(1, 5)
         ]

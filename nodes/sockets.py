@@ -24,9 +24,10 @@ BUILT_IN = "built in"
 """The bank that is made for whatever encoder asks for it."""
 
 
-def encoder_input(id: str = "encoder", **options: Any) -> Any:
+def encoder_input(tooltip: str, id: str = "encoder", optional: bool = False) -> Any:
     """An input for Φ, which takes the checkpoint's own VAE as well."""
-    return io.MultiType.Input(id, types=[io.Vae, EncoderSocket], **options)
+    types = [io.Vae, EncoderSocket]
+    return io.MultiType.Input(id, types=types, optional=optional, tooltip=tooltip)
 
 
 def advanced(widget: Any) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,18 @@ from PIL import Image, ImageDraw
 
 Array = NDArray[np.float64]
 Points = Sequence[tuple[float, float]]
+
+
+class Strokes(NamedTuple):
+    """A layer of strokes: their width and length in pixels, how densely they lie, how far the scene
+    may change under one, how far it must differ for one, and how much their colours vary."""
+
+    size: float
+    length: float
+    density: float = 1.0
+    tol: float = 0.12
+    miss: float = 0.0
+    jitter: float = 0.03
 
 
 # --------------------------------------------------------------------------- helpers
@@ -165,12 +178,9 @@ class Painter:
         part += k[..., None] * (colour + (streak * (r - 0.6))[..., None] - part)
         top += k * (load * r - top)
 
-    def cover(
-        self, ref: Array, angle: Array, size: float, length: float, where: Array | None = None,
-        density: float = 1.0, tol: float = 0.12, miss: float = 0.0, jitter: float = 0.03,
-    ) -> None:  # fmt: skip
+    def cover(self, ref: Array, angle: Array, strokes: Strokes, where: Array | None = None) -> None:
         """Cover the canvas with strokes that follow ``angle`` and stop where ``ref`` changes."""
-        rng = self.rng
+        rng, (size, length, density, tol, miss, jitter) = self.rng, strokes
         want = blur(ref, size / 4)
         gap = size * 0.55 / math.sqrt(density)
         gx, gy = np.meshgrid(np.arange(gap / 2, self.w, gap), np.arange(gap / 2, self.h, gap))

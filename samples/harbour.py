@@ -12,6 +12,7 @@ from brush import (
     Painter,
     Points,
     Scene,
+    Strokes,
     at,
     blur,
     box,
@@ -227,12 +228,23 @@ def harbour() -> Image.Image:
     img, ang, fine = sc.fields()
     # paint it: broad to fine
     p = Painter(rng, w, h, "a8644a")
-    p.cover(img, ang, 60, 190, tol=0.4)
-    p.cover(img, ang, 38, 130, density=0.8, tol=0.14, miss=0.06, jitter=0.018)
-    p.cover(img, ang, 20, 76, np.clip(fine * 2 + 0.3, 0, 1), tol=0.12, miss=0.13, jitter=0.022)
-    p.cover(img, ang, 9.5, 36, np.clip(fine * 1.6, 0, 1), tol=0.10, miss=0.11, jitter=0.025)
-    p.cover(img, ang, 5.5, 20, np.clip(fine * 1.7 - 0.4, 0, 1), tol=0.09, miss=0.14, jitter=0.025)
-    p.cover(img, ang, 3, 10, np.clip(fine * 2.5 - 1.2, 0, 1), tol=0.09, miss=0.17, jitter=0.02)
+    p.cover(img, ang, Strokes(60, 190, tol=0.4))
+    p.cover(img, ang, Strokes(38, 130, density=0.8, tol=0.14, miss=0.06, jitter=0.018))
+    p.cover(
+        img, ang, Strokes(20, 76, tol=0.12, miss=0.13, jitter=0.022), np.clip(fine * 2 + 0.3, 0, 1)
+    )
+    p.cover(
+        img, ang, Strokes(9.5, 36, tol=0.10, miss=0.11, jitter=0.025), np.clip(fine * 1.6, 0, 1)
+    )
+    p.cover(
+        img,
+        ang,
+        Strokes(5.5, 20, tol=0.09, miss=0.14, jitter=0.025),
+        np.clip(fine * 1.7 - 0.4, 0, 1),
+    )
+    p.cover(
+        img, ang, Strokes(3, 10, tol=0.09, miss=0.17, jitter=0.02), np.clip(fine * 2.5 - 1.2, 0, 1)
+    )
     touches(p, rng, sx, sy)
     return p.finish()
 

@@ -168,7 +168,7 @@ def test_a_kind_without_features_is_refused_by_name(pack: ModuleType) -> None:
 def test_the_same_encoder_has_one_fingerprint_in_library_and_host(
     pack: ModuleType, tmp_path: Path
 ) -> None:
-    library = importlib.import_module(f"{NAME}.comfy_glaze.encoders")
+    library = importlib.import_module(f"{NAME}.comfy_glaze.networks.encoder_files")
     AutoencoderTiny().save_pretrained(tmp_path)
     own = library.load_encoder(str(tmp_path))
     weights = dict(AutoencoderTiny.from_pretrained(tmp_path).state_dict())

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from comfy_glaze.evaluation.generation import Generation
 from comfy_glaze.evaluation.mimicry import FineTuning
@@ -68,8 +67,8 @@ class World:
     generation: Generation
 
 
-def _training(**numbers: Any) -> FineTuning:
-    return FineTuning(caption_dropout=0.1, average=0.999, warm_up=200, **numbers)
+TRAINING = FineTuning(caption_dropout=0.1, average=0.999, warm_up=200)
+"""What all generators are trained with."""
 
 
 WORLDS: dict[str, World] = {
@@ -81,7 +80,7 @@ WORLDS: dict[str, World] = {
         1,
         24,
         "tiny",
-        _training(steps=40, batch=8, at_once=8, learning_rate=1e-3, resolution=64),
+        replace(TRAINING, steps=40, batch=8, at_once=8, learning_rate=1e-3, resolution=64),
         FineTuning(steps=8, batch=4, learning_rate=1e-3, resolution=64),
         Generation(steps=6, images_per_caption=2, resolution=64),
     ),
@@ -93,7 +92,7 @@ WORLDS: dict[str, World] = {
         3,
         30,
         "cores",
-        _training(steps=12000, batch=16, at_once=16, learning_rate=3e-4, resolution=64),
+        replace(TRAINING, steps=12000, batch=16, at_once=16, learning_rate=3e-4, resolution=64),
         FineTuning(steps=300, batch=8, learning_rate=2e-4, resolution=64),
         Generation(steps=25, guidance=3.0, images_per_caption=5, resolution=64, at_once=30),
     ),
@@ -105,7 +104,7 @@ WORLDS: dict[str, World] = {
         3,
         30,
         "gpu",
-        _training(steps=10000, batch=128, at_once=128, learning_rate=2e-4, resolution=128),
+        replace(TRAINING, steps=10000, batch=128, at_once=128, learning_rate=2e-4, resolution=128),
         FineTuning(steps=300, batch=16, at_once=16, learning_rate=5e-5, resolution=128),
         Generation(steps=50, guidance=3.0, images_per_caption=5, resolution=128, at_once=30),
     ),
