@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import subprocess
 import sys
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from comfy_glaze.cli import app
+from comfy_glaze.cloaking.budget import PRESETS
 from comfy_glaze.files.atomic import remove_leftovers, temporary_beside
 from comfy_glaze.files.options import SaveOptions
 from comfy_glaze.portfolio import picture as picture_module
@@ -139,15 +142,29 @@ def test_batches_agree_with_single_pictures(works: Path, tmp_path: Path) -> None
 def test_a_batch_that_outgrows_the_memory_is_done_one_by_one(
     works: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Nor does the failed batch keep its tensors while its pictures are done again."""
     for_real = picture_module.optimize_cloak
+    failed: list[weakref.ref[torch.Tensor]] = []
+    alive: list[bool] = []
 
     def small_memory(images: torch.Tensor, *arguments: Any, **options: Any) -> Any:
         if len(images) > 1:
+            activations = images.clone()
+            failed.append(weakref.ref(activations))
             raise MemoryError
+        alive.extend(made() is not None for made in failed)
         return for_real(images, *arguments, **options)
 
     monkeypatch.setattr(picture_module, "optimize_cloak", small_memory)
     assert len(made(cloaked(works, tmp_path / "out", batch=3)[0])) == 6
+    assert failed
+    assert not any(alive)
+
+
+def test_a_worker_keeps_its_engine_for_requests_that_were_sent_apart() -> None:
+    request = CloakRequest(PRESETS["default"], saving=SaveOptions("jpeg", 90))
+    sent = pickle.dumps(request)
+    assert {pickle.loads(sent), pickle.loads(sent)} == {request}
 
 
 def test_shards_share_the_work_and_nothing_is_left_over(works: Path, tmp_path: Path) -> None:
