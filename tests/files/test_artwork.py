@@ -422,9 +422,10 @@ def test_what_cannot_be_saved_is_refused_and_nothing_is_written(
     tmp_path: Path, changes: dict[str, Any], words: str
 ) -> None:
     artwork = artwork_of(levels(4))
-    arguments = {"pixels": artwork.pixels, **changes}
+    asked = dict(changes)
+    pixels = asked.pop("pixels", artwork.pixels)
     with pytest.raises(ValueError) as caught:  # noqa: PT011, the words are checked below
-        save_artwork(artwork=artwork, path=tmp_path / "saved", **arguments)
+        save_artwork(pixels, artwork, tmp_path / "saved", SaveOptions(**asked))
     check_sentence(caught.value, words)
     assert list(tmp_path.iterdir()) == []
 
