@@ -105,7 +105,7 @@ def compare_presets(
             if ledger.has(**row):
                 continue
             on_row(f"{subject.name}, {preset}, {robustness}")
-            settings = CloakSettings(robustness=robustness, preset=preset)
+            settings = CloakSettings(robustness=robustness)
             cloak = _cloak(subject, encoder, metric, budget, settings)
             (kept,) = measure_retention(
                 subject.original, cloak.images, subject.styled, encoder, EVERYDAY, seeds=(0, 1)

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..cloaking.budget import Budget
+from ..cloaking.budget import PRESETS
 from ..countermeasures import COUNTERMEASURES, Case, apply_countermeasure, available, parse_cases
 from ..countermeasures.tools import CountermeasureError, Tools
 from ..files.artwork import Artwork, find_artworks, save_artwork
@@ -91,7 +91,7 @@ def open_lab(request: LabRequest) -> tuple[Lab, list[Artist], dict[str, Any]]:
     named = "embedded" if _is_around_the_embedded_one(request.checkpoint) else request.checkpoint
     studio = open_studio(
         paths,
-        Budget(),
+        PRESETS["default"],
         cloaking,
         encoder=named,
         style_transfer=named,

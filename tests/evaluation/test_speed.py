@@ -26,7 +26,7 @@ Pairs = Sequence[tuple[TimedCloak, TimedCloak]]
 @pytest.fixture
 def pairs(block_encoder: Encoder) -> Pairs:
     pictures = {"soft": (smooth_picture(32, 48), smooth_picture(32, 48, seed=5))}
-    budget = Budget(linf=8 / 255, metric="none")
+    budget = Budget(limit=0.05, linf=8 / 255, metric="none")
     return list(compare_methods(pictures, block_encoder, None, budget, CloakSettings(steps=5), 10))
 
 
