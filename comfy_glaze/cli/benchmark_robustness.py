@@ -90,7 +90,7 @@ def countermeasures(
     from ..countermeasures import parse_cases
     from ..countermeasures.tools import Tools
     from ..devices import choose_device
-    from ..evaluation.comparisons import Ledger, compare_countermeasures, mean_by
+    from ..evaluation.comparisons import Ledger, Trials, compare_countermeasures, mean_by
     from ..evaluation.drawing import require_matplotlib
     from ..evaluation.retention_plot import write_bars
     from ..networks.encoder_files import load_round_trip
@@ -115,9 +115,7 @@ def countermeasures(
                 CloakSettings(method="paper") if name == "paper" else CloakSettings(robustness=name)
                 for name in names
             ],
-            parse_cases(countermeasures, tools),
-            tools,
-            range(seeds),
+            Trials(parse_cases(countermeasures, tools), tools, range(seeds)),
             ledger,
             on_row,
         )
