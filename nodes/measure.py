@@ -18,7 +18,6 @@ from ..comfy_glaze.countermeasures import COUNTERMEASURES, Case, apply_counterme
 from ..comfy_glaze.countermeasures.plain_words import LABELS, SETS
 from ..comfy_glaze.countermeasures.retention import Retention, measure_retention, worst_first
 from ..comfy_glaze.countermeasures.tools import Tools, from_pillow
-from ..comfy_glaze.evaluation.retention_plot import draw_bars
 from ..comfy_glaze.images import to_grid
 from ..comfy_glaze.networks.encoders import Encoder
 from ..comfy_glaze.networks.perceptual import PERCEPTUAL_METRICS, PerceptualMetric
@@ -36,8 +35,6 @@ IN_GRAPHS = {
 """Countermeasures by their words; the rest are graphs of the host's own nodes."""
 
 CHOICES = (*SETS, "all", "none", "custom")
-
-BARS = "Shift that is left after each change, worst first"
 
 
 class ApplyCountermeasure(io.ComfyNode):
@@ -169,7 +166,7 @@ class MeasureCloak(io.ComfyNode):
                 io.Image.Output(
                     "sheet",
                     display_name="sheet",
-                    tooltip="The most visible place at 100%, and what is left as bars.",
+                    tooltip="The most visible place at 100%, and a table of what is left.",
                 ),
             ],
             hidden=[io.Hidden.unique_id],
@@ -199,7 +196,7 @@ class MeasureCloak(io.ComfyNode):
             rows = _left(triple, encoder, cases, draws, tools, on_done)
             told = [row.as_json() | {"words": row.case.words} for row in rows]
             reports.append(measured | {"countermeasures": told})
-            sheets.append(_sheet(triple, measured, rows))
+            sheets.append(draw_measured(triple[0], triple[1], measured, rows))
         text = json.dumps({"pictures": reports}, indent=2, ensure_ascii=False)
         return io.NodeOutput(text, _together(sheets), ui={"glaze_measured": reports})
 
@@ -263,13 +260,6 @@ def _measured(triple: Triple, encoder: Any, metric: str) -> dict[str, Any]:
     height, width = original.shape[-2:]
     measured = with_encoder(encoder, metric, (height, width), measure)
     return measured | {"quality": asdict(measure_quality(original, cloaked))}
-
-
-def _sheet(triple: Triple, measured: dict[str, Any], rows: list[Retention]) -> Image.Image:
-    original, cloaked, _ = triple
-    bars = [("nothing", measured["shift"]["512"]), *((row.case.words, row.shift) for row in rows)]
-    drawn = draw_bars(BARS, [(label, {"shift left": value}) for label, value in bars])
-    return draw_measured(original, cloaked, measured, drawn)
 
 
 def _together(sheets: list[Image.Image]) -> Tensor:

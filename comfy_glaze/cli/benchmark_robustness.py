@@ -90,11 +90,13 @@ def countermeasures(
     from ..countermeasures import parse_cases
     from ..countermeasures.tools import Tools
     from ..devices import choose_device
-    from ..evaluation.comparisons import Ledger, compare_countermeasures, mean_by
+    from ..evaluation.comparisons import Ledger, Trials, compare_countermeasures, mean_by
+    from ..evaluation.drawing import require_matplotlib
     from ..evaluation.retention_plot import write_bars
     from ..networks.encoder_files import load_round_trip
 
     with one_sentence(), _working() as on_row:
+        require_matplotlib()
         subjects, phi, distance = _subjects(sources, size, style, encoder, metric, device)
         tools = Tools(
             load_round_trip(one_encoder(encoder), choose_device(device)), pipeline, upscaler
@@ -113,9 +115,7 @@ def countermeasures(
                 CloakSettings(method="paper") if name == "paper" else CloakSettings(robustness=name)
                 for name in names
             ],
-            parse_cases(countermeasures, tools),
-            tools,
-            range(seeds),
+            Trials(parse_cases(countermeasures, tools), tools, range(seeds)),
             ledger,
             on_row,
         )

@@ -48,6 +48,7 @@ def speed(
     from ..cloaking.cloak import CloakSettings
     from ..cloaking.methods import CloakStep
     from ..devices import choose_device
+    from ..evaluation.drawing import require_matplotlib
     from ..evaluation.speed import compare_methods, ratios, raw_speed
     from ..evaluation.speed_plot import write_plot
     from ..files.artwork import find_artworks, load_artwork
@@ -59,6 +60,7 @@ def speed(
     from ..styles.transfer import load_style_transfer
 
     with one_sentence():
+        require_matplotlib()
         on_device = choose_device(device)
         phi = load_encoder(one_encoder(encoder), on_device)
         distance = load_metric(metric, on_device)

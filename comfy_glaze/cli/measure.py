@@ -57,6 +57,10 @@ def measure(
     from ..portfolio.measuring import measure_files
 
     with one_sentence():
+        if plot is not None:
+            from ..evaluation.drawing import require_matplotlib
+
+            require_matplotlib()
         measures = measure_files(
             original,
             cloaked,

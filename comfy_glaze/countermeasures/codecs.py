@@ -31,23 +31,28 @@ estimates.  The colour profile is removed as well, which changes no sRGB picture
 """
 
 
-def encoded(picture: Image.Image, format: str, **options: int) -> Image.Image:
-    """A picture after it is written to a file in memory and read back, as RGB."""
+def encoded(
+    picture: Image.Image, format: str, quality: float, subsampling: int = SUBSAMPLING["420"]
+) -> Image.Image:
+    """A picture after it is written to a file in memory and read back, as RGB.
+
+    ``subsampling`` counts for JPEG alone.
+    """
     file = io.BytesIO()
-    picture.save(file, format, **options)
+    options = {"subsampling": subsampling} if format == "JPEG" else {}
+    picture.save(file, format, quality=round(quality), **options)
     file.seek(0)
     return Image.open(file).convert("RGB")
 
 
 def _jpeg(subsampling: int, image: Tensor, amount: float, seed: int, tools: Tools) -> Tensor:
-    picture = encoded(to_pillow(image), "JPEG", quality=round(amount), subsampling=subsampling)
-    return from_pillow(picture)
+    return from_pillow(encoded(to_pillow(image), "JPEG", amount, subsampling))
 
 
 def _other(format: str, image: Tensor, amount: float, seed: int, tools: Tools) -> Tensor:
     if not features.check(format.lower()):
         raise CountermeasureError(f"The Pillow that is installed here writes no {format} files.")
-    return from_pillow(encoded(to_pillow(image), format, quality=round(amount)))
+    return from_pillow(encoded(to_pillow(image), format, amount))
 
 
 def _there_and_back(name: str, image: Tensor, amount: float, seed: int, tools: Tools) -> Tensor:
@@ -66,18 +71,16 @@ def _with_long_side(picture: Image.Image, longest: int) -> Image.Image:
 
 def _platform(name: str, image: Tensor, amount: float, seed: int, tools: Tools) -> Tensor:
     picture, (longest, _) = to_pillow(image), PLATFORMS[name]
-    shown = encoded(_with_long_side(picture, longest), "JPEG", quality=round(amount), subsampling=2)
+    shown = encoded(_with_long_side(picture, longest), "JPEG", amount)
     return from_pillow(shown.resize(picture.size, Image.Resampling.LANCZOS))
 
 
 def _repost(image: Tensor, amount: float, seed: int, tools: Tools) -> Tensor:
     """Published, saved from the screen at three quarters of its size, and published again."""
     picture = to_pillow(image)
-    first = encoded(picture, "JPEG", quality=round(amount), subsampling=2)
+    first = encoded(picture, "JPEG", amount)
     size = times(picture.size, 0.75)
-    second = encoded(
-        first.resize(size, Image.Resampling.BICUBIC), "JPEG", quality=round(amount), subsampling=2
-    )
+    second = encoded(first.resize(size, Image.Resampling.BICUBIC), "JPEG", amount)
     return from_pillow(second.resize(picture.size, Image.Resampling.BICUBIC))
 
 

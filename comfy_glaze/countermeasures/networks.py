@@ -102,7 +102,7 @@ def _super_resolution(image: Tensor, amount: float, seed: int, tools: Tools) -> 
     """The image halved, saved as JPEG at a quality, and enlarged again by a network."""
     picture = to_pillow(image)
     half = picture.resize(((picture.width + 1) // 2, (picture.height + 1) // 2))
-    small = from_pillow(encoded(half, "JPEG", quality=round(amount), subsampling=2))
+    small = from_pillow(encoded(half, "JPEG", amount))
     return _doubler()(small)[..., : picture.height, : picture.width]
 
 

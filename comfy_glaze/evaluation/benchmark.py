@@ -13,6 +13,7 @@ from typing import Any
 from ..cloaking.cloak import CloakSettings
 from ..files.atomic import write_json
 from ..networks.captions import Work
+from .drawing import require_matplotlib
 from .experiment import pictures_of, run_cell
 from .figures import write_grid
 from .generation import Generation
@@ -94,9 +95,13 @@ def run_grid(
         about: for the head of the tables.
         minutes: stop after so many, at a checkpoint; a second call goes on there.
 
+    Raises:
+        ValueError: matplotlib is not installed.
+
     Returns:
         The finished cells, and how many are not finished.
     """
+    require_matplotlib()
     lab.folder.mkdir(parents=True, exist_ok=True)
     until = None if minutes is None else time.monotonic() + 60 * minutes
     planned = [(s, a, g) for s in range(seeds) for a in artists for g in grid]
@@ -142,7 +147,7 @@ def _draw_grid(
     lab: Lab, artist: Artist, grid: Sequence[Scenario], cells: Sequence[dict[str, Any]]
 ) -> None:
     """The artist's works above, below them what the first seed's models drew."""
-    columns = ("", "", "", "")
+    columns = 4
     rows: list[tuple[str, list[Path]]] = [
         (f"works of {artist.name}", [work.path for work in artist.works])
     ]
@@ -150,7 +155,7 @@ def _draw_grid(
         mine = [c for c in cells if c["name"] == scenario.name]
         if mine:
             files = list(pictures_of(lab, mine[0]))
-            every = max(1, len(files) // len(columns))
+            every = max(1, len(files) // columns)
             rows.append((scenario.name, files[::every]))
     write_grid(rows, columns, lab.folder / f"{artist.name}.png")
 

@@ -48,6 +48,21 @@ class Subject:
     styled: Tensor
 
 
+@dataclass(frozen=True, eq=False)
+class Trials:
+    """What is tried on every cloak.
+
+    Attributes:
+        cases: countermeasures with their amounts.
+        tools: what some of them need.
+        seeds: of those that are random; the others run once.
+    """
+
+    cases: Sequence[Case]
+    tools: Tools
+    seeds: Sequence[int]
+
+
 class Ledger:
     """Rows of a table in a file, each known by some of its values."""
 
@@ -56,7 +71,7 @@ class Ledger:
         text = path.read_text(encoding="utf-8") if path.is_file() else ""
         self.rows: list[dict[str, Any]] = [json.loads(line) for line in text.splitlines()]
 
-    def has(self, **values: Any) -> bool:
+    def has(self, values: Mapping[str, Any]) -> bool:
         return any(all(row[key] == values[key] for key in self.key) for row in self.rows)
 
     def add(self, row: Mapping[str, Any]) -> None:
@@ -102,7 +117,7 @@ def compare_presets(
     for subject in subjects:
         for preset, robustness, budget in presets_and_levels():
             row = {"picture": subject.name, "preset": preset, "robustness": robustness}
-            if ledger.has(**row):
+            if ledger.has(row):
                 continue
             on_row(f"{subject.name}, {preset}, {robustness}")
             settings = CloakSettings(robustness=robustness)
@@ -125,9 +140,7 @@ def compare_countermeasures(
     metric: PerceptualMetric,
     budget: Budget,
     levels: Sequence[CloakSettings],
-    cases: Sequence[Case],
-    tools: Tools,
-    seeds: Sequence[int],
+    trials: Trials,
     ledger: Ledger,
     on_row: Callable[[str], None],
 ) -> None:
@@ -141,9 +154,10 @@ def compare_countermeasures(
         columns = {column(settings): settings for settings in levels}
         missing = [
             case
-            for case in cases
+            for case in trials.cases
             if not all(
-                ledger.has(picture=subject.name, cloak=name, **asdict(case)) for name in columns
+                ledger.has({"picture": subject.name, "cloak": name} | asdict(case))
+                for name in columns
             )
         ]
         if not missing:
@@ -160,8 +174,8 @@ def compare_countermeasures(
                 subject.styled,
                 encoder,
                 [case],
-                seeds=seeds,
-                tools=tools,
+                seeds=trials.seeds,
+                tools=trials.tools,
             )
             for name, (row,) in zip(columns, rows, strict=True):
                 ledger.add(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import csv
-import html
 import io
 import json
 import random
@@ -19,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from PIL import Image
 
 from ..files.atomic import atomic_write, write_json
@@ -99,7 +99,7 @@ def make_kit(
     if not 1 <= per_rater <= len(attempts):
         raise ValueError(f"Expected 1 to {len(attempts)} attempts on a page, but got {per_rater}.")
     folder.mkdir(parents=True, exist_ok=True)
-    order = random.Random(seed)
+    order, template = random.Random(seed), _template()
     deck: list[int] = []
     key: dict[str, dict[str, Any]] = {}
     pages = []
@@ -114,12 +114,16 @@ def make_kit(
             deck.remove(pick)
             hand.append(pick)
         order.shuffle(hand)
-        sections = []
+        shown = []
         for number in hand:
             code, attempt = secrets.token_hex(6), attempts[number]
             originals = order.sample(attempt.originals, PICTURES)
             drawn = order.sample(attempt.drawn, PICTURES)
-            sections.append(_section(code, originals, drawn))
+            rows = (
+                ("By the artist", map(_embedded, originals)),
+                ("By a model that tries to mimic the artist", map(_embedded, drawn)),
+            )
+            shown.append({"code": code, "rows": rows})
             key[code] = {
                 "rater": rater,
                 "artist": attempt.artist,
@@ -128,8 +132,11 @@ def make_kit(
                 "drawn": [path.name for path in drawn],
             }
         page = folder / f"rater-{rater:02d}.html"
+        filled = template.stream(
+            rater=f"{rater:02d}", attempts=shown, levels=LEVELS, pictures=PICTURES
+        )
         with atomic_write(page) as temporary:
-            temporary.write_text(_page(rater, sections), encoding="utf-8")
+            filled.dump(str(temporary), "utf-8")
         pages.append(page)
     write_json(key, key_file(folder))
     return pages
@@ -191,9 +198,6 @@ def success_rates(answers: Sequence[Path], key: Path) -> list[Success]:
     ]
 
 
-# --- the page ------------------------------------------------------------------------------------
-
-
 def _embedded(path: Path) -> str:
     """A picture as data, re-encoded, so that no name and no metadata reach the rater."""
     with Image.open(path) as file:
@@ -204,57 +208,9 @@ def _embedded(path: Path) -> str:
     return f"data:image/png;base64,{base64.b64encode(data.getvalue()).decode()}"
 
 
-def _row(title: str, pictures: Sequence[Path]) -> str:
-    images = "".join(f'<img alt="" src="{_embedded(path)}">' for path in pictures)
-    return f"<h3>{html.escape(title)}</h3><div class=row>{images}</div>"
-
-
-def _section(code: str, originals: Sequence[Path], drawn: Sequence[Path]) -> str:
-    choices = "".join(
-        f'<label><input type=radio name="{code}" value={number}> {html.escape(level)}</label>'
-        for number, level in enumerate(LEVELS, start=1)
+def _template() -> Template:
+    folder = FileSystemLoader(Path(__file__).parent)
+    environment = Environment(
+        loader=folder, autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    return (
-        f"<section>{_row('By the artist', originals)}"
-        f"{_row('By a model that tries to mimic the artist', drawn)}"
-        "<p>A tool tried to keep the model from mimicking the artist's style. "
-        f"How successful was it?</p><fieldset>{choices}</fieldset></section>"
-    )
-
-
-def _page(rater: int, sections: Sequence[str]) -> str:
-    return f"""<!doctype html>
-<html lang=en><meta charset=utf-8><meta name=viewport content="width=device-width">
-<title>Rating {rater:02d}</title>
-<style>
-body {{ font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto }}
-body {{ max-width: 72rem; padding: 0 1rem }}
-section {{ border-top: 1px solid #ccc; margin: 2rem 0; padding-top: 1rem }}
-.row {{ display: grid; gap: 8px; grid-template-columns: repeat({PICTURES}, 1fr) }}
-img {{ width: 100%; aspect-ratio: 1; object-fit: contain; background: #f4f4f4 }}
-fieldset {{ border: 0; display: flex; flex-wrap: wrap; gap: 1rem; padding: 0 }}
-</style>
-<h1>Does the mimicry succeed?</h1>
-<p>Each part shows {PICTURES} pictures by an artist and {PICTURES} by a model that was trained to
-paint like that artist. Judge the style, and whether the model's pictures would pass for the
-artist's. Nothing leaves your computer until you save the file at the end and send it back.</p>
-{"".join(sections)}
-<p><button>Save my ratings</button> <span role=status></span></p>
-<script>
-document.querySelector("button").addEventListener("click", () => {{
-  const groups = [...document.querySelectorAll("fieldset")];
-  const chosen = groups.map((group) => group.querySelector("input:checked"));
-  const missing = chosen.filter((input) => !input).length;
-  if (missing) {{
-    document.querySelector("[role=status]").textContent = `${{missing}} are not rated yet.`;
-    return;
-  }}
-  const rows = chosen.map((input) => `${{input.name}},${{input.value}}`);
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([["attempt,rating", ...rows].join("\\n") + "\\n"]));
-  link.download = "rater-{rater:02d}.csv";
-  link.click();
-}});
-</script>
-</html>
-"""
+    return environment.get_template("rating.html.jinja")

@@ -129,7 +129,7 @@ def _crop(
 
 
 @dataclass(frozen=True)
-class Robustness:
+class Resistance:
     """What robust training bought, and what it cost, on pictures it has not seen.
 
     Attributes:
@@ -148,10 +148,10 @@ class Robustness:
 
 
 @torch.no_grad()
-def measure_robustness(
+def measure_resistance(
     model: nn.Module, original: nn.Module, pairs: Sequence[tuple[Tensor, Tensor]]
-) -> Robustness:
-    """Measure an autoencoder on pairs; the original one gives the row for K = 0."""
+) -> Resistance:
+    """How an autoencoder resists cloaks, on pairs; the original one gives the row for K = 0."""
     device = next(model.parameters()).device
     displacement, drift, errors = [], [], []
     for pair in pairs:
@@ -163,7 +163,7 @@ def measure_robustness(
         errors.append(float((decode(model, own).clamp(0, 1) - plain).square().mean()))
     count = len(pairs)
     psnr = sum(-10 * math.log10(max(error, 1e-10)) for error in errors) / count
-    return Robustness(sum(displacement) / count, sum(drift) / count, psnr)
+    return Resistance(sum(displacement) / count, sum(drift) / count, psnr)
 
 
 def _multiple_of_8(picture: Tensor) -> Tensor:

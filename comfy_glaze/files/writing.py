@@ -77,10 +77,10 @@ def encode(levels: Levels, carried: Carried, format: str, quality: int) -> bytes
         options |= {"quality": quality, "lossless": lossless, "exact": True}
     else:
         options |= {"quality": quality, "subsampling": "4:4:4"}
-    return _pillow(levels, format, **options)
+    return _pillow(levels, format, options)
 
 
-def _pillow(levels: Levels, format: str, **options: Any) -> bytes:
+def _pillow(levels: Levels, format: str, options: dict[str, Any]) -> bytes:
     buffer = BytesIO()
     Image.fromarray(levels).save(buffer, format.upper(), **options)
     return buffer.getvalue()
@@ -108,7 +108,7 @@ def _png(levels: Levels, carried: Carried) -> bytes:
     if levels.dtype == np.uint16:
         data = bytes(_vips_image(levels).pngsave_buffer(bitdepth=16, keep="none"))
     else:
-        data = _pillow(levels, "png")
+        data = _pillow(levels, "png", {})
     at, pixels, header = 8, b"", b""
     while at < len(data):
         end = at + 12 + int.from_bytes(data[at : at + 4], "big")
@@ -153,7 +153,7 @@ def _tiff(levels: Levels, carried: Carried) -> bytes:
         settings = {"compression": "deflate", "predictor": "horizontal", "keep": "none"}
         data = bytes(image.tiffsave_buffer(**settings))
     else:
-        data = _pillow(levels, "tiff", compression="tiff_adobe_deflate")
+        data = _pillow(levels, "tiff", {"compression": "tiff_adobe_deflate"})
     replaced = (X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT, ORIENTATION)
     first = [found for found in read_fields(data)[0] if found.tag not in replaced]
     first += carried.fields.get(0, [])

@@ -117,8 +117,8 @@ def kernel_distance(first: Tensor, second: Tensor, draws: int = 200, seed: int =
 
     Differs: KID names Inception features and draws subsets of 1,000; here the features are the
     caller's, so values compare only within a table.  Features are centred on ``first`` and divided
-    by its mean spread.  The interval comes from random halves of both sets, so it is wider than it
-    must be.
+    by its mean spread, which leaves a bias upwards where ``first`` is small.  The interval comes
+    from random halves of both sets, so it is wider than it must be.
 
     Raises:
         ValueError: fewer than four pictures in a set.
@@ -142,6 +142,7 @@ def kernel_distance(first: Tensor, second: Tensor, draws: int = 200, seed: int =
 
 
 def _mmd(kernel: Tensor, a: Any, b: Any) -> float:
+    # not torchmetrics' poly_mmd: it divides by the first set's size throughout, and ours differ
     def within(index: Any) -> float:
         part = kernel[index][:, index]
         return float((part.sum() - part.trace()) / (len(index) * (len(index) - 1)))

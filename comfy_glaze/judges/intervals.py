@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -84,13 +83,9 @@ def share_interval(
     interval = mean_interval([float(hit) for hit in hits], groups, seed)
     if 0 < interval.value < 1:
         return interval
-    low, high = _wilson(interval.value, interval.groups)
+    from scipy.stats import binomtest  # slow to import
+
+    hits_of_groups = round(interval.value * interval.groups)
+    wilson = binomtest(hits_of_groups, interval.groups).proportion_ci(LEVEL, "wilson")
+    low, high = float(wilson.low), float(wilson.high)
     return Interval(interval.value, low, high, interval.count, interval.groups)
-
-
-def _wilson(share: float, trials: int) -> tuple[float, float]:
-    z2 = 1.959963984540054**2
-    centre = (share + z2 / (2 * trials)) / (1 + z2 / trials)
-    spread = math.sqrt(z2 * (share * (1 - share) / trials + z2 / (4 * trials**2)))
-    spread /= 1 + z2 / trials
-    return max(0.0, centre - spread), min(1.0, centre + spread)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import base64
-import html
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
 from ..files.atomic import atomic_write
@@ -20,24 +19,8 @@ from .manifest import Manifest
 from .outputs import with_ending
 
 _WIDTH = 560  # px, of a row's picture
-_STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:72rem;padding:0 1rem;
-color:#202124;background:#faf9f7}
-table{border-collapse:collapse;width:100%}td,th{padding:.4rem .6rem;text-align:right;
-border-bottom:1px solid #dedbd5;vertical-align:top}td:first-child,th:first-child{text-align:left}
-img{display:block;max-width:100%}.name{overflow-wrap:anywhere}.bad{color:#a3341f}
-"""
-
-
-@dataclass(frozen=True)
-class _Words:
-    title: str
-    one: str
-    led_to: str
-
-
-_CLOAKS = _Words("Cloaked portfolio", "cloak", "the target style")
-_POISON = _Words("Poisoned pictures", "poison", "the anchors")
+_CLOAKS = {"title": "Cloaked portfolio", "made": "cloak", "led_to": "the target style"}
+_POISON = {"title": "Poisoned pictures", "made": "poison", "led_to": "the anchors"}
 
 
 def write_page(reports: Path, manifest: Manifest, failures: Sequence[str]) -> Path:
@@ -51,25 +34,21 @@ def write_page(reports: Path, manifest: Manifest, failures: Sequence[str]) -> Pa
     """
     page = reports / "index.html"
     found = sorted(_reports_of(reports, manifest), key=lambda pair: _final(pair[1])["shift"]["512"])
-    words = _POISON if any(report.get("poison") for _, report in found) else _CLOAKS
-    failed = "".join(f"<li>{_text(sentence)}</li>" for sentence in failures)
-    with atomic_write(page) as temporary, temporary.open("w", encoding="utf-8") as file:
-        file.write(
-            '<!doctype html><html lang="en"><meta charset="utf-8">'
-            '<meta name="viewport" content="width=device-width">'
-            f"<title>{words.title}</title><style>{_STYLE}</style>"
-            f"<h1>{words.title}</h1><p>{len(found)} pictures, the weakest {words.one} "
-            f"first. Keep this page to yourself: it shows the originals and {words.led_to}.</p>"
-        )
-        if failed:
-            file.write(f'<h2 class="bad">Failed</h2><ul class="bad">{failed}</ul>')
-        file.write(
-            "<table><tr><th>picture</th><th>shift</th><th>perceptual</th><th>largest change</th>"
-            "<th>PSNR</th></tr>"
-        )
-        for name, report in found:
-            file.write(_row(reports, name, report))
-        file.write("</table></html>\n")
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+    )
+    environment.filters["printable"] = _printable
+    shown = environment.get_template("page.html.jinja").stream(
+        **(_POISON if any(report.get("poison") for _, report in found) else _CLOAKS),
+        count=len(found),
+        failures=failures,
+        rows=(_row(reports, name, report) for name, report in found),
+    )
+    with atomic_write(page) as temporary:
+        shown.dump(str(temporary), "utf-8")
     return page
 
 
@@ -90,32 +69,28 @@ def _final(report: dict[str, Any]) -> dict[str, Any]:
     return final
 
 
-def _row(reports: Path, name: str, report: dict[str, Any]) -> str:
+def _row(reports: Path, name: str, report: dict[str, Any]) -> dict[str, Any]:
     final = _final(report)
     value, psnr = final["perceptual"]["value"], final["psnr"]
-    lost = not final.get("survived", True)
-    one = _POISON.one if report.get("poison") else _CLOAKS.one
-    cells = [
-        f"{final['shift']['512']:.3f}",
-        "–" if value is None else f"{value:.4f}",
-        f"{final['linf'] * LEVELS:.0f} levels",
-        "–" if psnr is None else f"{psnr:.1f} dB",
-    ]
     sheet = with_ending(reports / name, ".sheet.png")
-    link = quote(sheet.relative_to(reports).as_posix(), errors="surrogateescape")
-    note = f'<p class="bad">Too much of the {one} is lost in this format.</p>' if lost else ""
-    picture = f'<a href="{html.escape(link)}"><img alt="" src="{_thumbnail(sheet)}"></a>'
-    return (
-        f'<tr><td><span class="name">{_text(name)}</span>{picture}{note}</td>'
-        + "".join(f"<td>{cell}</td>" for cell in cells)
-        + "</tr>"
-    )
+    return {
+        "name": name,
+        "link": quote(sheet.relative_to(reports).as_posix(), errors="surrogateescape"),
+        "thumbnail": _thumbnail(sheet),
+        "lost": not final.get("survived", True),
+        "made": (_POISON if report.get("poison") else _CLOAKS)["made"],
+        "cells": (
+            f"{final['shift']['512']:.3f}",
+            "–" if value is None else f"{value:.4f}",
+            f"{final['linf'] * LEVELS:.0f} levels",
+            "–" if psnr is None else f"{psnr:.1f} dB",
+        ),
+    }
 
 
-def _text(text: str) -> str:
-    """Text for the page: nothing in it is markup, and bytes that are no text are shown as such."""
-    plain = text if text.isprintable() else ascii(text)[1:-1]
-    return html.escape(plain)
+def _printable(text: str) -> str:
+    """Text whose unprintable characters, and bytes that are no text, are shown as such."""
+    return text if text.isprintable() else ascii(text)[1:-1]
 
 
 def _thumbnail(sheet: Path) -> str:

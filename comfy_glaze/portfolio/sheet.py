@@ -10,6 +10,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from ..countermeasures.retention import Retention
 from ..files.atomic import atomic_write
 from ..images import LEVELS, shrink, to_levels
 
@@ -57,28 +58,53 @@ def write_sheet(
 
 
 def draw_measured(
-    original: Tensor, cloaked: Tensor, measured: dict[str, Any], bars: Image.Image
+    original: Tensor, cloaked: Tensor, measured: dict[str, Any], left: Sequence[Retention]
 ) -> Image.Image:
     """Where the cloak shows most, at 100%, its measures, and what countermeasures leave.
 
     Args:
         original, cloaked: images (1, 3, H, W) in [0, 1].
         measured: measures under the report's keys, with ``quality`` and ``rehearsal``.
-        bars: a drawing to stand below.
+        left: a row of the table each, in this order.
     """
-    perceptual = measured["perceptual"]
+    perceptual, shift = measured["perceptual"], measured["shift"]["512"]
     lines = [
-        f"shift {measured['shift']['512']:.3f}    {perceptual['metric']} "
+        f"shift {shift:.3f}    {perceptual['metric']} "
         f"{perceptual['value']:.4f}    {_pixel_words(measured, '')}",
         _quality_words(measured["quality"]),
         *([REHEARSAL] if measured["rehearsal"] else []),
     ]
     above = _compose([_closer(original, cloaked, measured["quality"])], lines)
-    size = (max(above.width, bars.width), above.height + bars.height)
-    sheet = Image.new("RGB", size, _PAPER)
+    if not left:
+        return above
+    rows = [
+        ("after", "shift left", "share kept"),
+        ("nothing", f"{shift:.3f}", f"{1:.0%}"),
+        *((row.case.words, f"{row.shift:.3f}", f"{row.retention:.0%}") for row in left),
+    ]
+    below = _table(rows)
+    sheet = Image.new("RGB", (max(above.width, below.width), above.height + below.height), _PAPER)
     sheet.paste(above, (0, 0))
-    sheet.paste(bars, (0, above.height))
+    sheet.paste(below, (0, above.height))
     return sheet
+
+
+def _table(rows: Sequence[Sequence[str]]) -> Image.Image:
+    """Rows of text below a heading, the first column aligned to the left, the others right."""
+    font, between, line = ImageFont.load_default(15), 2 * _MARGIN, 24
+    columns = zip(*rows, strict=True)
+    widths = [max(int(font.getlength(cell)) + 1 for cell in column) for column in columns]
+    width = sum(widths) + between * (len(widths) - 1) + 2 * _MARGIN
+    table = Image.new("RGB", (width, line * len(rows) + 2 * _MARGIN), _PAPER)
+    draw = ImageDraw.Draw(table)
+    for number, row in enumerate(rows):
+        top, right = line * number + _MARGIN // 2, _MARGIN - between
+        for column, (cell, wide) in enumerate(zip(row, widths, strict=True)):
+            right += wide + between
+            place, anchor = (right, "ra") if column else (_MARGIN, "la")
+            draw.text((place, top), cell, fill=_INK if number else _FAINT, font=font, anchor=anchor)
+    draw.line([(_MARGIN, line + 3), (width - _MARGIN, line + 3)], fill=_FAINT)
+    return table
 
 
 def _closer(

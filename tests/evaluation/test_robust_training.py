@@ -12,7 +12,7 @@ from torch import Tensor
 from comfy_glaze.evaluation.robust_training import (
     RobustTraining,
     encode,
-    measure_robustness,
+    measure_resistance,
     save_robust,
     train_robustly,
 )
@@ -45,8 +45,8 @@ def test_cloaks_move_a_robust_encoder_less(
     settings = RobustTraining(variant, steps=30, batch=2, crop=48, learning_rate=1e-3)
     losses: list[float] = []
     robust = train_robustly(model, pairs[:2], settings, lambda _, loss: losses.append(loss))
-    before = measure_robustness(model, model, pairs[2:])
-    after = measure_robustness(robust, model, pairs[2:])
+    before = measure_resistance(model, model, pairs[2:])
+    after = measure_resistance(robust, model, pairs[2:])
     assert after.displacement < 0.9 * before.displacement
     assert before.drift == 0
     assert after.drift > 0

@@ -313,7 +313,7 @@ def test_the_page_shows_everything_the_worst_first_and_escapes_names(
     page = write_page(tmp_path / "out-reports", manifest, ["<b>bold</b> failed."])
     text = page.read_text()
     assert "<img src=x" not in text
-    assert "&lt;img src=x onerror=&quot;alert(1)&quot;&gt;.png" in text
+    assert "&lt;img src=x onerror=&#34;alert(1)&#34;&gt;.png" in text
     assert "&lt;b&gt;bold&lt;/b&gt; failed." in text
     assert text.count("data:image/webp;base64,") == 6
     assert 'src="http' not in text

@@ -37,7 +37,7 @@ from comfy_glaze.evaluation.mimicry import fine_tune
 from comfy_glaze.evaluation.outliers import detect
 from comfy_glaze.evaluation.robust_training import (
     RobustTraining,
-    measure_robustness,
+    measure_resistance,
     save_robust,
     train_robustly,
 )
@@ -128,7 +128,7 @@ def main() -> None:
         for pair in cloaked_pairs(lab, [w.path for w in artist.works], artist.target, artist.name)
     ]
     original = embedded_autoencoder().float().to(lab.device)
-    first = measure_robustness(original, original, unseen).as_json()
+    first = measure_resistance(original, original, unseen).as_json()
     report["robust training"].append({"variant": "none", "steps": 0, **first})
     text = ""
     for variant in ("retrain", "keep"):
@@ -141,7 +141,7 @@ def main() -> None:
                 return
             trained = AutoencoderTiny.from_pretrained(generator / "vae").to(lab.device)
             row = {"variant": variant, "steps": steps}
-            row |= measure_robustness(trained, original, unseen).as_json()
+            row |= measure_resistance(trained, original, unseen).as_json()
             mimic = replace(lab, generator=str(generator), folder=lab.folder / generator.name)
             about = {"vae": f"{variant}, {steps} steps"}
             cells, _ = run_grid(mimic, artists, (PLAIN, GLAZE), options.seeds, about, tell)

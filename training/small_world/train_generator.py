@@ -72,7 +72,7 @@ def judge(pipeline: Any, folder: Path, world: World, device: Any) -> dict[str, A
         (prompt, [path for path, number in drawn if number == n])
         for n, prompt in enumerate(prompts)
     ]
-    write_grid(rows[::4], [""] * world.generation.images_per_caption, folder / "generator.png")
+    write_grid(rows[::4], world.generation.images_per_caption, folder / "generator.png")
     return report
 
 
