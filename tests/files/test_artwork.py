@@ -24,6 +24,8 @@ from comfy_glaze.files.atomic import atomic_write
 from comfy_glaze.files.exif import Field, write_block
 from comfy_glaze.files.formats import FORMATS, ArtworkError, is_lossless
 
+from ..conftest import posix_words
+
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
@@ -556,6 +558,7 @@ def test_a_file_that_outgrows_what_the_system_allows_leaves_nothing(tmp_path: Pa
     assert list(tmp_path.iterdir()) == []
 
 
+@posix_words
 @pytest.mark.parametrize(
     ("place", "words"),
     [
