@@ -14,10 +14,8 @@ from comfy_glaze.images import LEVELS, to_grid
 
 from ..conftest import smooth_picture
 
-pytest.importorskip("ssimulacra2")
-pytest.importorskip("flip_evaluator")
-pytest.importorskip("skimage")
-pytest.importorskip("piq")
+for package in ("ssimulacra2", "flip_evaluator", "skimage", "piq"):
+    pytest.importorskip(package, reason=f"needs {package} (extra quality)")
 
 
 def noisy(images: torch.Tensor, levels: float, seed: int = 0) -> torch.Tensor:

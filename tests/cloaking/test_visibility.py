@@ -32,7 +32,7 @@ def half_flat(height: int = 96, width: int = 96) -> torch.Tensor:
 
 
 def test_lightness_step_agrees_with_the_library() -> None:
-    color = pytest.importorskip("skimage.color")
+    color = pytest.importorskip("skimage.color", reason="needs scikit-image (extra quality)")
     levels = np.arange(4, 251, dtype=np.float64)
     greys = [np.repeat((levels + step)[:, None], 3, axis=1) / LEVELS for step in (-0.5, 0.5)]
     expected = color.deltaE_ciede2000(*(color.rgb2lab(grey) for grey in greys))
@@ -105,7 +105,7 @@ def test_casts_and_colour_on_even_ground_are_left_out() -> None:
 
 @pytest.mark.parametrize("preset", ["gallery", "default"])
 def test_presets_keep_even_ground_clean(preset: str, block_encoder: Encoder) -> None:
-    color = pytest.importorskip("skimage.color")
+    color = pytest.importorskip("skimage.color", reason="needs scikit-image (extra quality)")
     picture = half_flat()
     picture[:, 0] *= 0.9
     styled = resize(smooth_picture(96, 96, seed=7), 96, 96).clamp(0, 1)

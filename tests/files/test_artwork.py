@@ -25,6 +25,8 @@ from comfy_glaze.files.exif import Field, write_block
 from comfy_glaze.files.formats import FORMATS, ArtworkError, is_lossless
 from comfy_glaze.files.options import SaveOptions
 
+from ..conftest import posix_words
+
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
@@ -558,6 +560,7 @@ def test_a_file_that_outgrows_what_the_system_allows_leaves_nothing(tmp_path: Pa
     assert list(tmp_path.iterdir()) == []
 
 
+@posix_words
 @pytest.mark.parametrize(
     ("place", "words"),
     [

@@ -20,6 +20,8 @@ from comfy_glaze.files import formats as formats_module
 from comfy_glaze.files.artwork import find_artworks, load_artwork
 from comfy_glaze.files.formats import FORMATS, ArtworkError
 
+from ..conftest import names_of_any_bytes, posix_words
+
 RGBA = np.random.default_rng(0).integers(0, 256, (40, 48, 4), dtype=np.uint8)
 RGB = RGBA[..., :3].copy()
 
@@ -157,6 +159,7 @@ def make_loop(path: Path) -> None:
     path.symlink_to(path)
 
 
+@posix_words
 @pytest.mark.parametrize(
     ("make", "words"),
     [
@@ -185,6 +188,7 @@ def test_a_file_that_may_not_be_read_is_refused(
     assert "art.png cannot be read: Permission denied." in refusal(tmp_path / "art.png")
 
 
+@names_of_any_bytes
 @pytest.mark.parametrize("name", [b"two\nlines.png", b"\x1b[31mred.png", b"caf\xe9.png"])
 def test_a_name_of_any_bytes_stands_in_one_printable_line(tmp_path: Path, name: bytes) -> None:
     path = tmp_path / os.fsdecode(name)

@@ -36,10 +36,10 @@ def random_lpips(net: str) -> torch.nn.Module:
 
 
 def metric_named(name: str) -> PerceptualMetric:
-    """A metric whose trunk is real where its weights are in a package, random elsewhere."""
-    if name.startswith("st-"):
-        return load_metric(name)
-    return from_lpips(random_lpips(name.removeprefix("lpips-")), name, CPU)
+    """A metric as it is, but for those whose trunk must be fetched: they get a random one."""
+    if name.startswith("lpips-"):
+        return from_lpips(random_lpips(name.removeprefix("lpips-")), name, CPU)
+    return load_metric(name)
 
 
 def noisy(images: Tensor) -> Tensor:

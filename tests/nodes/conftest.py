@@ -59,11 +59,8 @@ class Pack:
 
     @property
     def nodes(self) -> dict[str, Any]:
-        modules = [
-            self.module(f"nodes.{name}")
-            for name in ("artwork", "style", "bank", "cloak", "nightshade", "measure", "lab")
-        ]
-        found = [node for one in modules for node in one.NODES]
+        names = self.module("nodes.entry").NODE_MODULES
+        found = [node for name in names for node in self.module(f"nodes.{name}").NODES]
         return {node.define_schema().node_id: node for node in found}
 
     @property

@@ -105,7 +105,9 @@ def forked(*arguments: object, kill_after: float | None = None) -> bool:
 def tree_of(top: Path) -> dict[str, str]:
     """Every file below a folder, with the hash of its bytes."""
     files = [path for path in sorted(top.rglob("*")) if path.is_file()]
-    return {str(p.relative_to(top)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+    return {
+        p.relative_to(top).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in files
+    }
 
 
 def on_cluster(top: Path, steps: int, kill: bool) -> dict[str, object]:

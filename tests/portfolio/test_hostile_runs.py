@@ -30,9 +30,14 @@ from comfy_glaze.files.options import SaveOptions
 from comfy_glaze.files.xmp import clean_iptc, clean_xmp, iptc_of_resources, with_training_statement
 from comfy_glaze.portfolio.engine import CloakRequest, Engine
 
+from ..conftest import names_of_any_bytes
 from ..files.test_hostile_files import REFUSED, RGB, RGBA, chunk, encoded, png
 from ..files.test_leaks import IPTC, RESOURCES, XMP, exif_block, ifd
 from .runs import small_engine, tree_of
+
+pytestmark = pytest.mark.skipif(
+    not hasattr(signal, "SIGPROF"), reason="needs a timer that counts the processor's time"
+)
 
 PIXELS = bytes(121 * 40)
 
@@ -176,6 +181,7 @@ def check(result: Result, failed: set[str]) -> None:
         assert line.rstrip().endswith(".")
 
 
+@names_of_any_bytes
 def test_a_hostile_folder_costs_only_its_hostile_files(cloak: Any, tmp_path: Path) -> None:
     folder, outside = tmp_path / "in", tmp_path / "outside"
     folder.mkdir()

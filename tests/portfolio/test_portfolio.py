@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import weakref
@@ -32,6 +33,7 @@ from comfy_glaze.portfolio.run import Outcome, cloak_portfolio, in_shard
 from comfy_glaze.styles.bank import builtin_styles
 from comfy_glaze.styles.target import TargetStyle
 
+from ..conftest import names_of_any_bytes
 from .runs import jobs_of, make_pictures, small_engine, tree_of
 
 
@@ -327,6 +329,7 @@ def test_the_page_shows_everything_the_worst_first_and_escapes_names(
     assert places == sorted(places)
 
 
+@names_of_any_bytes
 def test_a_name_that_is_not_utf8_goes_all_the_way(works: Path, tmp_path: Path) -> None:
     odd = works / os.fsdecode(b"caf\xe9.png")
     (works / "year 0/000.png").rename(odd)
@@ -444,7 +447,9 @@ def check_killed(found: dict[str, Any], pictures: int) -> None:
     assert found["done"] == sorted(found["done"])  # nothing is ever lost again
 
 
-forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that fork")
+forks = pytest.mark.skipif(
+    sys.platform != "linux", reason="forks, and reads the memory of processes from /proc"
+)
 
 
 @forks
@@ -463,6 +468,7 @@ def test_three_hundred_pictures_killed_ten_times(tmp_path: Path) -> None:
     assert last <= 1.05 * second
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs workers that can be killed")
 def test_a_clusters_worker_that_dies_costs_no_picture(tmp_path: Path) -> None:
     pytest.importorskip("distributed", reason="needs the extra cluster")
     found = run_and_kill(tmp_path, 12, "cluster")

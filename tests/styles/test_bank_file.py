@@ -20,7 +20,7 @@ from comfy_glaze.styles.bank_file import load_style_bank, save_style_bank, thumb
 from comfy_glaze.styles.candidates import wikiart_candidates
 from comfy_glaze.styles.target import rank_styles, select_target_style
 
-from ..conftest import smooth_picture
+from ..conftest import posix_words, smooth_picture
 
 STYLES = (
     Style("Flat", "Minimalism", None, "a flat picture", None),
@@ -206,7 +206,7 @@ F16_INF = torch.tensor([[0, 1], [2, float("inf")], [0, 0]]).half()
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda p: None, "No such file"),
+        pytest.param(lambda p: None, "No such file", marks=posix_words),
         (lambda p: p.write_text("no bank"), "Expected a style bank, but bank.safetensors"),
         (lambda p: p.write_bytes(b"\xff" * 64), "Expected a style bank, but bank.safetensors"),
         (lambda p: p.mkdir(), "Expected a style bank, but bank.safetensors"),
