@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +47,7 @@ class Artwork:
     xmp: bytes | None = None
     iptc: bytes | None = None
     levels: Levels | None = None  # (H, W, 3) of the file, where they are not 255 · pixels
+    texts: Mapping[str, str] = field(default_factory=dict)  # to write into a PNG; never read
 
     @property
     def keep_clear(self) -> Tensor | None:
@@ -193,6 +194,7 @@ def save_artwork(
         read_fields(artwork.exif or b""),
         with_training_statement(artwork.xmp) if options.no_ai_training else artwork.xmp,
         artwork.iptc,
+        artwork.texts,
     )
     try:
         data = encode(levels, carried, format, options.quality)

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from ..images import Levels
 from .exif import (
@@ -35,14 +37,15 @@ from .xmp import as_resource
 
 @dataclass(frozen=True, eq=False)
 class Carried:
-    """What travels with the pixels: all of it clean, see :mod:`comfy_glaze.files.exif` and
-    ``xmp``."""
+    """What is written with the pixels: all of it clean, see :mod:`comfy_glaze.files.exif` and
+    ``xmp``.  ``texts``, by keyword, go into PNG files only."""
 
     icc_profile: bytes | None = None
     dpi: tuple[float, float] | None = None
     fields: Fields = field(default_factory=dict)
     xmp: bytes | None = None
     iptc: bytes | None = None
+    texts: Mapping[str, str] = field(default_factory=dict)
 
 
 def encode(levels: Levels, carried: Carried, format: str, quality: int) -> bytes:
@@ -118,7 +121,11 @@ def _png(levels: Levels, carried: Carried) -> bytes:
             pixels = data[at:]
             break
         at = end
-    chunks = b""
+    chunks, texts = b"", PngInfo()
+    for keyword, text in carried.texts.items():
+        texts.add_text(keyword, text)  # tEXt, or iTXt where the text is not Latin-1
+    for name, body, *_ in texts.chunks:
+        chunks += _chunk(name, body)
     if carried.icc_profile:
         chunks += _chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(carried.icc_profile))
     if carried.dpi:

@@ -21,9 +21,12 @@ def graph_of(hidden: Any) -> dict[str, str]:
 
 
 def with_graph(artwork: Artwork, graph: dict[str, str], format: str) -> Artwork:
-    """An artwork whose EXIF carries the graph as the host reads it from a file other than PNG."""
-    if not graph or format == "png":
+    """An artwork that carries the graph where the host reads it: in the texts of a PNG, in the EXIF
+    of any other file."""
+    if not graph:
         return artwork
+    if format == "png":
+        return replace(artwork, texts=graph)
     exif = Image.Exif()
     exif.load(artwork.exif or b"")
     tags = (ExifTags.Base.Model, ExifTags.Base.Make, ExifTags.Base.ImageDescription)

@@ -345,6 +345,38 @@ def test_a_png_holds_the_picture_and_nothing_else(tmp_path: Path) -> None:
     assert chunks == [b"IHDR", b"IDAT", b"IEND"]
 
 
+TEXTS = {"prompt": '{"1": "a Zoë"}', "workflow": "花\n{}", "empty": ""}
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_texts_are_written_right_after_the_header_of_a_png(tmp_path: Path, bits: int) -> None:
+    values = levels(3)
+    fields: dict[str, Any] = {"icc_profile": SRGB, "dpi": (300.0, 300.0)}
+    if bits == 16:
+        pytest.importorskip("pyvips", reason="needs pyvips (extra io)")
+        fields["levels"] = values.astype(np.uint16) * 257
+    artwork = artwork_of(values, texts=TEXTS, **fields)
+    save_artwork(artwork.pixels, artwork, tmp_path / "art.png")
+    with Image.open(tmp_path / "art.png") as file:
+        file.load()
+        assert {name: file.info[name] for name in TEXTS} == TEXTS
+    data = (tmp_path / "art.png").read_bytes()
+    assert data[37:41] == b"tEXt"
+    assert data.count(b"iTXt") == 1  # only what Latin-1 does not hold
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_texts_go_into_no_other_format_and_are_never_read_back(tmp_path: Path, format: str) -> None:
+    artwork = artwork_of(levels(3), texts={"prompt": "the secret style"})
+    path = tmp_path / f"art.{format}"
+    save_artwork(artwork.pixels, artwork, path, SaveOptions(format))
+    assert (b"secret" in path.read_bytes()) is (format == "png")
+    again = load_artwork(path)
+    assert not again.texts
+    save_artwork(again.pixels, again, tmp_path / "again.png")
+    assert b"secret" not in (tmp_path / "again.png").read_bytes()
+
+
 def exif_with_thumbnail(thumbnail: bytes) -> bytes:
     """An EXIF block as cameras and editors write it: fields, then a thumbnail in a second IFD."""
     texts = {0x010E: b"described", 0x0131: b"Editor 1.0", 0x013B: "Zoë".encode(), 0x8298: b"(c) Z"}
