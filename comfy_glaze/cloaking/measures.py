@@ -2,9 +2,9 @@
 
 Words (all per image): the feature distance d(a, b) is the mean over feature elements of (a − b)²;
 the shift is s = 1 − d(Φ(cloaked), Φ(styled)) / d(Φ(original), Φ(styled)), 0 for an untouched
-picture and 1 when the features are the styled picture's.  Both are taken on the views of
-:func:`measured_views`, one after another, so that a large picture needs no more memory than one
-view does.
+picture and 1 when the features are the styled picture's.  Over several views both distances are
+summed before they are divided.  All is taken on the views of :func:`measured_views`, one after
+another, so that a large picture needs no more memory than one view does.
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ class Measures:
 
     Attributes:
         shift_512: shift of the whole picture, its short side at 512 px (smaller ones as they are).
-        shift_native: mean shift over the measured native 512 px tiles; the same number as
-            ``shift_512`` for small pictures.
+        shift_native: shift of the measured native 512 px tiles together, 1 − Σ after / Σ before;
+            the same number as ``shift_512`` for small pictures, and where the style leaves all
+            measured tiles as they are.
         perceptual: the metric's worst value over the measured views; None without a metric.
         linf: largest change of a pixel value, in [0, 1] units (8/255 means eight grey levels).
         psnr: peak signal-to-noise ratio in dB; None when nothing changed.
@@ -116,9 +117,10 @@ class ViewTarget:
         view: the window and its scale.
         goal: features (B, C, h, w) that the distance is taken from: for the objective ``towards``
             those of the styled picture in this view.
-        before: the distance's unit (B,): for ``towards`` the distance of the untouched original;
-            of a native tile at least 5% of the whole picture's, so that a tile which the style
-            hardly touches counts little.
+        before: the distance (B,) that the measures divide by: for ``towards`` that of the untouched
+            original.
+        unit: what the optimiser divides by, (B,): ``before``, but for a native tile at least 5% of
+            the whole picture's, so that a tile which the style hardly touches counts little.
         objective: of the cloak.
         reference: the metric's features of the original; None without a metric.
     """
@@ -126,12 +128,14 @@ class ViewTarget:
     view: View
     goal: Tensor
     before: Tensor
+    unit: Tensor
     objective: Objective
     reference: Reference | None
 
     def value(self, features: Tensor) -> Tensor:
-        """J of features of this view, (B,): 1 for the untouched original's, less for a cloak's."""
-        return self.objective.value(feature_distance(features, self.goal) / self.before)
+        """J of features of this view, (B,), as it is optimised: less for a cloak's than for the
+        untouched original's, which is 1 where ``unit`` is ``before``."""
+        return self.objective.value(feature_distance(features, self.goal) / self.unit)
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,10 +205,10 @@ class Comparison:
         objective = OBJECTIVES[self.objective]
         own = self.encoder(view.of(self.original))
         styled = own if self.styled is self.original else self.encoder(view.of(self.styled))
-        before = feature_distance(own, objective.unit(own, styled))
+        before = unit = feature_distance(own, objective.unit(own, styled))
         if view != self.views[0]:  # a tile that the style hardly touches must not outweigh others
-            before = torch.maximum(before, 0.05 * self.target(self.views[0]).before)
-        return ViewTarget(view, objective.goal(own, styled), before, objective, None)
+            unit = torch.maximum(before, 0.05 * self.target(self.views[0]).before)
+        return ViewTarget(view, objective.goal(own, styled), before, unit, objective, None)
 
     @torch.no_grad()
     def reference(self, view: View) -> Reference | None:
@@ -230,20 +234,20 @@ class Comparison:
         Args:
             perceptual: the metric's worst value for exactly these pixels, (B,), if already known.
         """
-        before, after, values = [], [], []
+        before, after = [], []
         for view in self.views:
-            target, features = self.target(view), self.encoder(view.of(cloaked))
+            target = self.target(view)
             before.append(target.before)
-            after.append(feature_distance(features, target.goal))
-            values.append(target.value(features))
-        shift = 1 - torch.stack(values)
-        native = torch.tensor([view.native for view in self.views])
-        shift_native = shift[native].mean(dim=0)
+            after.append(feature_distance(self.encoder(view.of(cloaked)), target.goal))
+        native = [i for i, view in enumerate(self.views) if view.native]
+        shift = self._shift(before[:1], after[:1])
+        shift_native = self._shift([before[i] for i in native], [after[i] for i in native])
+        shift_native = torch.where(shift_native.isfinite(), shift_native, shift)
         perceptual = self.perceptual(cloaked) if perceptual is None else perceptual
         linf, psnr = pixel_change(self.original, cloaked)
         return tuple(
             Measures(
-                shift_512=float(shift[0, i]),
+                shift_512=float(shift[i]),
                 shift_native=float(shift_native[i]),
                 perceptual=float(perceptual[i]) if self.metric else None,
                 linf=linf[i],
@@ -255,3 +259,9 @@ class Comparison:
             )
             for i in range(cloaked.shape[0])
         )
+
+    def _shift(self, before: Sequence[Tensor], after: Sequence[Tensor]) -> Tensor:
+        """1 − J of some views together, (B,), from their distances; not finite where they have no
+        distance to begin with."""
+        ratio = torch.stack(list(after)).sum(dim=0) / torch.stack(list(before)).sum(dim=0)
+        return 1 - OBJECTIVES[self.objective].value(ratio)

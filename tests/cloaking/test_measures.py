@@ -14,6 +14,7 @@ from comfy_glaze.cloaking.measures import (
     pixel_change,
     worst_perceptual,
 )
+from comfy_glaze.cloaking.objectives import OBJECTIVES
 from comfy_glaze.networks.encoder_files import load_encoder
 from comfy_glaze.networks.encoders import Encoder
 from comfy_glaze.networks.perceptual import PerceptualMetric, load_metric
@@ -38,6 +39,58 @@ def test_shift_runs_from_original_to_styled(block_encoder: Encoder) -> None:
     assert reached.shift_512 == 1
     assert halfway.shift_512 == pytest.approx(0.75, abs=1e-4)  # half way is a quarter of d
     assert halfway.perceptual is None
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("size", [(48, 56), (72, 128), (200, 260)])
+@pytest.mark.parametrize("touched", [0, 40, 72])
+def test_an_untouched_picture_has_no_shift(
+    objective: str, size: tuple[int, int], touched: int, small_views: None
+) -> None:
+    """Also where the style changes some rows by much and the others by next to nothing."""
+    original = smooth_picture(*size, batch=2)
+    styled = (original + 1e-3).clamp(0, 1)
+    styled[..., touched : touched + 16, :] = 1 - original[..., touched : touched + 16, :]
+    comparison = Comparison.of(original, styled, load_encoder("embedded"), None, objective)
+    for measures in comparison.measure(original):
+        assert (measures.shift_512, measures.shift_native) == (0, 0)
+
+
+def test_native_shift_is_the_tiles_summed_before_they_are_divided(
+    block_encoder: Encoder, small_views: None
+) -> None:
+    """A tile counts as much as the style changes it; the optimiser's floor has no part in it."""
+    original = 0.2 + 0.6 * smooth_picture(64, 128)
+    styled = original + 0.001
+    styled[..., 64:] += 0.1
+    cloaked = original + 0.0005
+    cloaked[..., 64:] += 0.025
+    comparison = Comparison.of(original, styled, block_encoder, None)
+    before, after = (
+        sum(
+            feature_distance(block_encoder(picture[..., part]), block_encoder(styled[..., part]))
+            for part in (slice(64), slice(64, None))
+        )
+        for picture in (original, cloaked)
+    )
+    native = comparison.measure(cloaked)[0].shift_native
+    assert native == pytest.approx(float(1 - after / before), abs=1e-6)
+    whole, flat, _ = (comparison.target(view) for view in comparison.views)
+    assert float(flat.before) < 0.01 * float(whole.before)
+    assert float(flat.unit) == pytest.approx(0.05 * float(whole.before))
+
+
+def test_where_the_style_changes_no_measured_tile_the_whole_picture_counts(
+    small_views: None,
+) -> None:
+    original = smooth_picture(72, 128)
+    encoder = Encoder("corner", "0" * 16, lambda x: x[..., :1, :1], 8, torch.device("cpu"))
+    styled = original.clone()
+    styled[..., 1, 1] = 1 - styled[..., 1, 1]  # beside the pixel that the encoder looks at
+    comparison = Comparison.of(original, styled, encoder, None)
+    measures = comparison.measure((original + styled) / 2)[0]
+    assert measures.shift_native == measures.shift_512
+    assert measures.shift_512 > 0.5
 
 
 def test_linf_and_psnr_are_per_image() -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny
+from safetensors.torch import save_file
 from torch import Tensor
 
 from ..conftest import smooth_picture
@@ -100,10 +101,10 @@ KINDS: dict[str, Callable[[], Weights]] = {
 
 
 @torch.inference_mode()
-def host_vae(weights: Weights) -> Any:
+def host_vae(weights: Weights, dtype: torch.dtype = torch.float32) -> Any:
     """A VAE as the host's loaders make it."""
     sd = importlib.import_module("comfy.sd")
-    return sd.VAE(sd=dict(weights), dtype=torch.float32)
+    return sd.VAE(sd=dict(weights), dtype=dtype)
 
 
 @torch.inference_mode()
@@ -165,8 +166,24 @@ def test_a_kind_without_features_is_refused_by_name(pack: ModuleType) -> None:
         pack.hosted_encoder(vae)
 
 
-def test_the_same_encoder_has_one_fingerprint_in_library_and_host(
-    pack: ModuleType, tmp_path: Path
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("kind", ["SD 1, SD 2, SDXL", "SD 3, Flux"])
+def test_a_kl_encoder_has_one_fingerprint_in_library_and_host(
+    pack: ModuleType, tmp_path: Path, kind: str, dtype: torch.dtype
+) -> None:
+    """The library reads the file's encoder half; the host holds all of it, in its own format."""
+    library = importlib.import_module(f"{NAME}.comfy_glaze.networks.encoder_files")
+    weights = KINDS[kind]()
+    save_file(weights, tmp_path / "vae.safetensors")
+    own = library.load_encoder(str(tmp_path / "vae.safetensors"))
+    with torch.inference_mode():
+        hosted = pack.hosted_encoder(host_vae(weights, dtype)).encoder
+    assert hosted.fingerprint == own.fingerprint
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_a_small_encoder_has_one_fingerprint_in_library_and_host(
+    pack: ModuleType, tmp_path: Path, dtype: torch.dtype
 ) -> None:
     library = importlib.import_module(f"{NAME}.comfy_glaze.networks.encoder_files")
     AutoencoderTiny().save_pretrained(tmp_path)
@@ -177,5 +194,5 @@ def test_the_same_encoder_has_one_fingerprint_in_library_and_host(
         half, _, number, rest = key.split(".", 3)
         renamed[f"taesd_{half}.{int(number) + (half == 'decoder')}.{rest}"] = value
     with torch.inference_mode():
-        hosted = pack.hosted_encoder(host_vae(renamed)).encoder
+        hosted = pack.hosted_encoder(host_vae(renamed, dtype)).encoder
     assert hosted.fingerprint == own.fingerprint

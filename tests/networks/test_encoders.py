@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,10 +11,15 @@ import torch
 from safetensors.torch import save_file
 
 from comfy_glaze.cloaking.measures import feature_distance
-from comfy_glaze.files.bundled import content_pictures
-from comfy_glaze.networks.encoder_files import load_encoder
+from comfy_glaze.files.bundled import STYLES_FOLDER, content_pictures
+from comfy_glaze.networks.encoder_files import (
+    EMBEDDED_VERSION,
+    embedded_autoencoder,
+    load_encoder,
+)
 from comfy_glaze.networks.encoders import Encoder, EncoderError, fingerprint_of
 from comfy_glaze.networks.ensemble import combine_encoders
+from comfy_glaze.styles.bank_file import load_style_bank
 
 from ..conftest import smooth_picture
 
@@ -165,11 +171,63 @@ def test_fingerprint_is_the_same_in_every_layout(
     assert len({load_encoder(source(tmp_path)).fingerprint for source in sources}) == 1
 
 
-def test_fingerprint_changes_with_a_weight() -> None:
+NETWORKS: dict[str, Callable[[], torch.nn.Module]] = {
+    "embedded": embedded_autoencoder,
+    "KL": tiny_kl,
+    "VQ": tiny_vq,
+    "TAESD": tiny_taesd,
+}
+
+
+def fingerprint_through(network: torch.nn.Module, *dtypes: torch.dtype) -> str:
+    """The fingerprint of a copy that was rounded to number formats, one after the other."""
+    kept = copy.deepcopy(network)
+    for dtype in dtypes:
+        kept = torch.nn.Module.to(kept, dtype=dtype)
+    return fingerprint_of(kept.state_dict())
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_fingerprint_survives_rounding_to_any_float(name: str) -> None:
+    network = NETWORKS[name]()
+    first = next(iter(network.parameters()))
+    with torch.no_grad():  # what rounds to zero keeps its sign, and what overflows, too
+        first.view(-1)[:4] = torch.tensor([1e-30, -1e-30, 1e6, -1e6])
+        first.view(-1)[4:6] = torch.tensor([0.0, -0.0])
+    half, short, single = torch.float16, torch.bfloat16, torch.float32
+    own = fingerprint_of(network.state_dict())
+    for dtypes in ((half,), (short,), (half, single), (short, single), (short, half, single)):
+        assert fingerprint_through(network, *dtypes) == own
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_fingerprint_changes_with_a_little_training(name: str) -> None:
+    network = NETWORKS[name]()
+    before = fingerprint_of(network.state_dict())
+    adam = torch.optim.Adam(network.encoder.parameters(), lr=1e-5)  # type: ignore[union-attr]
+    encoded = network.encode(smooth_picture(32, 32))  # type: ignore[operator]
+    features = encoded.latent_dist.mean if hasattr(encoded, "latent_dist") else encoded.latents
+    features.square().mean().backward()
+    adam.step()
+    assert fingerprint_of(network.state_dict()) != before
+
+
+def test_fingerprint_changes_with_one_sign_and_with_the_number_of_values() -> None:
     weights = {"a": torch.zeros(3), "b": torch.ones(2, 2)}
-    other = {"a": torch.zeros(3), "b": torch.tensor([[1.0, 1.0], [1.0, 1.0001]])}
-    assert fingerprint_of(weights) != fingerprint_of(other)
+    prints = {
+        fingerprint_of(weights),
+        fingerprint_of(weights | {"b": torch.tensor([[1.0, 1.0], [1.0, -1.0]])}),
+        fingerprint_of(weights | {"a": torch.zeros(4)}),
+        fingerprint_of(weights | {"c": torch.zeros(3)}),
+    }
+    assert len(prints) == 4
     assert fingerprint_of(weights) == fingerprint_of({"x": torch.ones(4), "y": torch.zeros(3)})
+
+
+def test_the_shipped_bank_belongs_to_the_embedded_encoder() -> None:
+    load_style_bank(STYLES_FOLDER / f"{EMBEDDED_VERSION}.safetensors").check(
+        load_encoder("embedded")
+    )
 
 
 @pytest.mark.parametrize("source", [kl_folder, vq_folder, taesd_file])
