@@ -18,10 +18,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from PIL import Image
 
-from ..files.atomic import atomic_write, write_json
+from ..files.atomic import write_json
+from ..files.html import write_html
 from ..judges.intervals import Interval, share_interval
 
 LEVELS = (
@@ -99,7 +99,7 @@ def make_kit(
     if not 1 <= per_rater <= len(attempts):
         raise ValueError(f"Expected 1 to {len(attempts)} attempts on a page, but got {per_rater}.")
     folder.mkdir(parents=True, exist_ok=True)
-    order, template = random.Random(seed), _template()
+    order = random.Random(seed)
     deck: list[int] = []
     key: dict[str, dict[str, Any]] = {}
     pages = []
@@ -132,11 +132,13 @@ def make_kit(
                 "drawn": [path.name for path in drawn],
             }
         page = folder / f"rater-{rater:02d}.html"
-        filled = template.stream(
-            rater=f"{rater:02d}", attempts=shown, levels=LEVELS, pictures=PICTURES
-        )
-        with atomic_write(page) as temporary:
-            filled.dump(str(temporary), "utf-8")
+        values = {
+            "rater": f"{rater:02d}",
+            "attempts": shown,
+            "levels": LEVELS,
+            "pictures": PICTURES,
+        }
+        write_html(Path(__file__).with_name("rating.html.jinja"), values, page)
         pages.append(page)
     write_json(key, key_file(folder))
     return pages
@@ -206,11 +208,3 @@ def _embedded(path: Path) -> str:
     data = io.BytesIO()
     picture.save(data, "PNG")
     return f"data:image/png;base64,{base64.b64encode(data.getvalue()).decode()}"
-
-
-def _template() -> Template:
-    folder = FileSystemLoader(Path(__file__).parent)
-    environment = Environment(
-        loader=folder, autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    return environment.get_template("rating.html.jinja")

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
-from ..files.atomic import atomic_write
+from ..files.html import write_html
 from ..images import LEVELS
 from .manifest import Manifest
 from .outputs import with_ending
@@ -34,21 +33,14 @@ def write_page(reports: Path, manifest: Manifest, failures: Sequence[str]) -> Pa
     """
     page = reports / "index.html"
     found = sorted(_reports_of(reports, manifest), key=lambda pair: _final(pair[1])["shift"]["512"])
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-    )
-    environment.filters["printable"] = _printable
-    shown = environment.get_template("page.html.jinja").stream(
-        **(_POISON if any(report.get("poison") for _, report in found) else _CLOAKS),
-        count=len(found),
-        failures=failures,
-        rows=(_row(reports, name, report) for name, report in found),
-    )
-    with atomic_write(page) as temporary:
-        shown.dump(str(temporary), "utf-8")
+    poison = any(report.get("poison") for _, report in found)
+    values = {
+        **(_POISON if poison else _CLOAKS),
+        "count": len(found),
+        "failures": [_printable(sentence) for sentence in failures],
+        "rows": (_row(reports, name, report) for name, report in found),
+    }
+    write_html(Path(__file__).with_name("page.html.jinja"), values, page)
     return page
 
 
@@ -74,7 +66,7 @@ def _row(reports: Path, name: str, report: dict[str, Any]) -> dict[str, Any]:
     value, psnr = final["perceptual"]["value"], final["psnr"]
     sheet = with_ending(reports / name, ".sheet.png")
     return {
-        "name": name,
+        "name": _printable(name),
         "link": quote(sheet.relative_to(reports).as_posix(), errors="surrogateescape"),
         "thumbnail": _thumbnail(sheet),
         "lost": not final.get("survived", True),
