@@ -90,18 +90,19 @@ def _pictures_in(top: Path) -> Iterator[Path]:
                 yield path
 
 
-def load_artwork(path: Path) -> Artwork:
+def load_artwork(path: Path, shown_as: Path | None = None) -> Artwork:
     """Read a PNG, JPEG, WebP, TIFF, AVIF or HEIF file, told by its content, whatever its suffix.
 
     Grey and palette pictures become RGB, their transparency alpha.  Of a file that carries further
     pictures (previews, gain maps) only the first is read.  Raises ``ArtworkError`` for any other
     file, one that is unreadable, broken, cut short, animated or CMYK, and for more than
     ``MAX_MEGAPIXELS`` or a side shorter than ``MIN_SIDE``.  HEIF and 16 bits per channel need the
-    packages of the extra ``io``.
+    packages of the extra ``io``.  Errors name ``shown_as`` where ``path`` is a temporary name for
+    that file.
     """
-    data, kind = read_file(path)
+    data, kind = read_file(path, shown_as)
     sha256 = hashlib.sha256(data).hexdigest()
-    decoded = decode(data, kind, named(path))
+    decoded = decode(data, kind, named(shown_as or path))
     del data  # a large picture must not lie in memory several times
     give_back_memory()
     levels, alpha = decoded.levels[..., :3], None
@@ -157,7 +158,11 @@ def saved_view(pixels: Tensor, artwork: Artwork, format: str) -> Tensor:
 
 
 def save_artwork(
-    pixels: Tensor, artwork: Artwork, path: Path, options: SaveOptions | None = None
+    pixels: Tensor,
+    artwork: Artwork,
+    path: Path,
+    options: SaveOptions | None = None,
+    shown_as: Path | None = None,
 ) -> None:
     """Write ``pixels`` with what ``artwork`` carries, rounded once, whole or not at all.
 
@@ -168,6 +173,7 @@ def save_artwork(
         pixels: (1, 3, H, W) float in [0, 1], of the artwork's size.
         options: how; without them in the artwork's own format.  What a cloak must keep plays no
             part here.
+        shown_as: the file that errors name, where ``path`` is a temporary name for it.
 
     Raises:
         ValueError: ``pixels`` is no picture in [0, 1].
@@ -175,7 +181,7 @@ def save_artwork(
             hold, credentials that do not sign, a ``path`` that is the artwork's own source, or one
             that cannot be written.
     """
-    name = named(path)
+    name = named(shown_as or path)
     options = (options or SaveOptions()).for_file(artwork.format, path)
     format = options.format
     check_images(pixels, "pixels")
@@ -184,7 +190,7 @@ def save_artwork(
         raise ArtworkError(f"{name}: expected pixels of shape {size}, but got {came}.")
     if is_same_file(path, artwork.source):
         raise ArtworkError(f"{name}: expected another file than the source, but got it.")
-    check_saving(artwork, format, path)
+    check_saving(artwork, format, shown_as or path)
     levels = _file_levels(pixels, artwork, format)
     if format != "jpeg" and artwork.alpha is not None:
         levels = np.concatenate([levels, to_levels(artwork.alpha, 8 * levels.itemsize)], axis=-1)
@@ -203,5 +209,5 @@ def save_artwork(
     if options.credentials is not None:  # last, since a signature covers every byte
         signer = load_credentials(options.credentials)
         data = signer.sign(data, format, options.no_ai_training)
-    with atomic_write(path) as temporary:
+    with atomic_write(path, shown_as) as temporary:
         temporary.write_bytes(data)

@@ -33,20 +33,21 @@ _LONG = 3600  # seconds: no picture takes so long to write, so another machine's
 
 
 @contextmanager
-def atomic_write(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path, shown_as: Path | None = None) -> Iterator[Path]:
     """A temporary file beside ``path``, with its suffix, that takes its place once it is whole.
 
     On any failure, an interrupt included, it is removed and what was at ``path`` stays untouched.
-    Raises ``ArtworkError`` with the system's reason if it cannot be written.
+    Raises ``ArtworkError`` with the system's reason if it cannot be written.  It names ``shown_as``
+    where ``path`` is itself a temporary name for that file.
     """
     temporary = temporary_beside(path)
     try:
         yield temporary
-        sync(temporary)
+        _sync(temporary)
         os.replace(temporary, path)
     except OSError as error:
         reason = error.strerror or error
-        raise ArtworkError(f"{named(path)} cannot be written: {reason}.") from error
+        raise ArtworkError(f"{named(shown_as or path)} cannot be written: {reason}.") from error
     finally:
         with suppress(OSError):
             temporary.unlink()
@@ -58,7 +59,7 @@ def temporary_beside(path: Path) -> Path:
     return path.parent / f".comfy-glaze-{owner}{path.suffix}"
 
 
-def sync(path: Path) -> None:
+def _sync(path: Path) -> None:
     """Wait until a file is on the disk."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())
@@ -104,9 +105,10 @@ def make_folder(folder: Path) -> None:
         raise ArtworkError(f"{named(folder)} cannot be made: {error.strerror}.") from error
 
 
-def write_json(value: Any, path: Path) -> None:
-    """Write a report, or any other value, whole or not at all."""
-    with atomic_write(path) as temporary:
+def write_json(value: Any, path: Path, shown_as: Path | None = None) -> None:
+    """Write a report, or any other value, whole or not at all; for errors see
+    :func:`atomic_write`."""
+    with atomic_write(path, shown_as) as temporary:
         text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
         # a name that is not UTF-8 stands in the JSON as its escapes
         temporary.write_bytes((text + "\n").encode("utf-8", "backslashreplace"))

@@ -79,12 +79,13 @@ def output_format(asked: str, found: str, target: Path) -> str:
     return by_suffix if by_suffix in FORMATS else "png"
 
 
-def read_file(path: Path) -> tuple[bytes, str]:
+def read_file(path: Path, shown_as: Path | None = None) -> tuple[bytes, str]:
     """A picture file's bytes and format; other files are not read through.
 
-    Raises ``ArtworkError`` for what is no file, no picture, too large, or cannot be read.
+    Raises ``ArtworkError`` for what is no file, no picture, too large, or cannot be read.  It names
+    ``shown_as`` where ``path`` is a temporary name for that file.
     """
-    name = named(path)
+    name = named(shown_as or path)
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever

@@ -50,6 +50,7 @@ def write_picture(
     options: SaveOptions,
     encoder: Encoder,
     metric: PerceptualMetric | None = None,
+    shown_as: Path | None = None,
 ) -> PictureFile:
     """Write a cloaked picture; a lossy file anew at a higher quality while it loses too much.
 
@@ -57,6 +58,7 @@ def write_picture(
         options: with the file's real format.
         encoder, metric: measure a lossy file; the metric is loaded where it is needed and not
             given.
+        shown_as: the file that errors name, where ``path`` is a temporary name for it.
 
     Raises:
         ArtworkError: it cannot be written, or the pixels that came back are others.
@@ -67,12 +69,11 @@ def write_picture(
     pixels, cloak = _fitted(picture, options.format, comparison)
     encoded, survived = None, True
     while True:
-        save_artwork(pixels, picture.artwork, path, options)
-        came = load_artwork(path).pixels
+        save_artwork(pixels, picture.artwork, path, options, shown_as)
+        came = load_artwork(path, shown_as).pixels
         if options.is_lossless and not torch.equal(came, cloak.images.cpu()):
-            raise ArtworkError(
-                f"{named(path)} must hold the pixels written to it, but others came back."
-            )
+            name = named(shown_as or path)
+            raise ArtworkError(f"{name} must hold the pixels written to it, but others came back.")
         if options.is_lossless and encoded is None:
             break
         encoded = comparison().measure(came.to(encoder.device))[0]

@@ -16,7 +16,7 @@ from typing import Any
 
 from ..devices import give_back_memory
 from ..files.artwork import Artwork, check_saving, save_artwork
-from ..files.atomic import make_folder, sync, temporary_beside, write_json
+from ..files.atomic import atomic_write, make_folder, temporary_beside, write_json
 from ..files.formats import ArtworkError, named
 from ..files.hashing import file_sha256
 from ..files.options import SaveOptions
@@ -46,18 +46,10 @@ class StagedFiles:
     report: dict[str, Any] = field(default_factory=dict)
     files: list[tuple[Path, Path]] = field(default_factory=list)
 
-    def add(self, final: Path) -> Path:
-        """A temporary file for ``final``."""
-        temporary = temporary_beside(final)
-        self.files.append((temporary, final))
-        return temporary
-
-    def in_users_words(self, error: Exception) -> ArtworkError:
-        """The user knows the final names, not the temporary ones."""
-        sentence = str(error)
-        for temporary, final in self.files:
-            sentence = sentence.replace(named(temporary), named(final))
-        return ArtworkError(sentence)
+    def add(self, final: Path) -> tuple[Path, Path]:
+        """A temporary file for ``final``, and ``final``, which is what errors must name."""
+        self.files.append((temporary_beside(final), final))
+        return self.files[-1]
 
     def publish(self, manifest: Manifest | None) -> dict[str, Any]:
         """Note the picture in the manifest, and let its files take their places; the report.
@@ -140,24 +132,23 @@ def stage(
     files = {name: staged.add(with_ending(job.report_stem, end)) for name, end in reports.items()}
     if job.caption is not None:
         files["caption"] = staged.add(job.caption_file)
-    path = staged.add(job.target)
+    path, shown_as = staged.add(job.target)
     try:
-        saved = write_picture(picture, path, options, encoder, metric)
+        saved = write_picture(picture, path, options, encoder, metric, shown_as)
         give_back_memory()  # a large picture fills it
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         seconds = picture.seconds + time.perf_counter() - started
         staged.report = build_report(picture, saved, encoder, job.target.name, digest, seconds)
         give_back_memory()
         if goal is not None:
-            save_artwork(goal, Artwork(goal), files["goal"])
-        write_sheet(picture.original, goal, saved.cloak.images.cpu(), staged.report, files["sheet"])
-        write_json(staged.report, files["json"])
+            file, shown_as = files["goal"]
+            save_artwork(goal, Artwork(goal), file, shown_as=shown_as)
+        cloaked = saved.cloak.images.cpu()
+        write_sheet(picture.original, goal, cloaked, staged.report, *files["sheet"])
+        write_json(staged.report, *files["json"])
         if job.caption is not None:
-            files["caption"].write_bytes(caption_bytes(job.caption))
-            sync(files["caption"])
-    except ArtworkError as error:
-        staged.discard()
-        raise staged.in_users_words(error) from error
+            with atomic_write(*files["caption"]) as file:
+                file.write_bytes(caption_bytes(job.caption))
     except BaseException:
         staged.discard()
         raise

@@ -27,7 +27,12 @@ _INK, _FAINT, _PAPER = (32, 33, 36), (110, 112, 118), (250, 249, 247)
 
 
 def write_sheet(
-    original: Tensor, styled: Tensor | None, cloaked: Tensor, report: dict[str, Any], path: Path
+    original: Tensor,
+    styled: Tensor | None,
+    cloaked: Tensor,
+    report: dict[str, Any],
+    path: Path,
+    shown_as: Path | None = None,
 ) -> None:
     """One PNG: original, styled, cloaked, the difference amplified, and the measures.
 
@@ -35,6 +40,7 @@ def write_sheet(
         original, styled, cloaked: images (1, 3, H, W) in [0, 1]; ``styled`` is None for a cloak
             that is led to no picture.
         report: what :func:`build_report` returned.
+        path, shown_as: see :func:`comfy_glaze.files.atomic.atomic_write`, also for errors.
     """
     factor = _difference_factor(original, cloaked)
     # at the panel's size: a large picture fills the memory
@@ -53,7 +59,7 @@ def write_sheet(
     ]
     closer = _closer(original, cloaked, report["quality"], result)
     sheet = _compose([panels, closer], _lines(report))
-    with atomic_write(path) as temporary:
+    with atomic_write(path, shown_as) as temporary:
         sheet.save(temporary, "PNG", optimize=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pickle
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import weakref
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +124,82 @@ def test_one_that_fails_costs_no_other(works: Path, tmp_path: Path) -> None:
     (failed,) = [outcome for outcome in outcomes if outcome.error]
     assert "000.png: expected a PNG" in str(failed.error)
     assert made(cloaked(works, tmp_path / "out", resume=True)[0]) == []
+
+
+def small_png() -> bytes:
+    buffer = BytesIO()
+    Image.new("RGB", (64, 64)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+WRITTEN = {  # a picture's files in the order in which they are written
+    "picture": "out/art.png",
+    "styled": "out-reports/art.png.styled.png",
+    "sheet": "out-reports/art.png.sheet.png",
+    "report": "out-reports/art.png.glaze.json",
+    "caption": "out/art.txt",
+}
+
+
+def failing_save(tmp_path: Path) -> str:
+    """What is said about one picture with a caption, of which something cannot be written."""
+    make_pictures(tmp_path / "in", 1)
+    (job,) = jobs_of(tmp_path / "in", tmp_path / "out")
+    stem = tmp_path / "out-reports/art.png"
+    job = replace(job, target=tmp_path / "out/art.png", report_stem=stem, caption="a harbour")
+    reports_folder(tmp_path / "out").mkdir()
+    manifest = Manifest(reports_folder(tmp_path / "out"))
+    (outcome,) = cloak_portfolio([job], small_engine(), manifest)
+    assert outcome.report is None
+    assert tree_of(tmp_path / "out") == {}
+    assert [path for path in tree_of(tmp_path / "out-reports") if path != "manifest.jsonl"] == []
+    return outcome.error or ""
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+@pytest.mark.parametrize(
+    ("number", "words"), [(errno.ENOSPC, "No space left on device"), (errno.EIO, "Input/output")]
+)
+def test_a_full_disk_names_the_file_that_was_to_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, number: int, words: str
+) -> None:
+    writes, for_real = iter(WRITTEN), os.fsync
+
+    def fsync(file: int) -> None:
+        if next(writes) == name:
+            raise OSError(number, os.strerror(number))
+        for_real(file)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    sentence = failing_save(tmp_path)
+    assert f"{tmp_path / WRITTEN[name]} cannot be written: {os.strerror(number)}." in sentence
+    assert words in sentence
+    assert ".comfy-glaze-" not in sentence
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "words"),
+    [
+        (lambda data: data[:-200], "expected a whole PNG file, but it is broken or cut short."),
+        (lambda data: b"", "it is empty."),
+        (lambda data: small_png(), "must hold the pixels written to it, but others came back."),
+    ],
+    ids=["cut short", "empty", "other pixels"],
+)
+def test_a_picture_that_does_not_come_back_is_named_as_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoilt: Any, words: str
+) -> None:
+    for_real = os.replace
+
+    def replace(source: Path, target: Path) -> None:
+        Path(source).write_bytes(spoilt(Path(source).read_bytes()))
+        for_real(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    sentence = failing_save(tmp_path)
+    assert str(tmp_path / "out/art.png") in sentence
+    assert words in sentence
+    assert ".comfy-glaze-" not in sentence
 
 
 def test_batches_agree_with_single_pictures(works: Path, tmp_path: Path) -> None:
