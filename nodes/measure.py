@@ -14,8 +14,13 @@ from PIL import Image
 from torch import Tensor
 
 from ..comfy_glaze.cloaking.quality import measure_quality
-from ..comfy_glaze.countermeasures import COUNTERMEASURES, Case, apply_countermeasure, parse_cases
-from ..comfy_glaze.countermeasures.plain_words import LABELS, SETS
+from ..comfy_glaze.countermeasures import (
+    COUNTERMEASURES,
+    SETS,
+    Case,
+    apply_countermeasure,
+    parse_cases,
+)
 from ..comfy_glaze.countermeasures.retention import Retention, measure_retention, worst_first
 from ..comfy_glaze.countermeasures.tools import Tools, from_pillow
 from ..comfy_glaze.images import to_grid
@@ -28,9 +33,9 @@ from .host.running import progress
 from .sockets import CATEGORY, advanced, each, encoder_input, from_images, to_images
 
 IN_GRAPHS = {
-    label: name
-    for name, label in LABELS.items()
-    if COUNTERMEASURES[name].needs not in ("pipeline", "upscaler")
+    one.words: name
+    for name, one in COUNTERMEASURES.items()
+    if one.needs not in ("pipeline", "upscaler")
 }
 """Countermeasures by their words; the rest are graphs of the host's own nodes."""
 

@@ -21,23 +21,19 @@ from .codecs import CODECS
 from .diffusion import DIFFUSION
 from .filters import FILTERS
 from .networks import NETWORKS
-from .plain_words import AMOUNTS, LABELS, SETS
 from .tools import Countermeasure, CountermeasureError, Tools
-
-__all__ = [
-    "COUNTERMEASURES",
-    "LABELS",
-    "SETS",
-    "Case",
-    "Countermeasure",
-    "CountermeasureError",
-    "Tools",
-    "apply_countermeasure",
-    "available",
-    "parse_cases",
-]
+from .units import UNITS
 
 COUNTERMEASURES: dict[str, Countermeasure] = {**CODECS, **FILTERS, **NETWORKS, **DIFFUSION}
+
+SETS: dict[str, str] = {
+    "web": "platform-facebook,platform-instagram,platform-x,repost,jpeg-420:85,jpeg-420:75,"
+    "jpeg-420:50,webp",
+    "everyday": "platform-instagram,repost,jpeg-420:85,jpeg-420:75,jpeg-420:50,webp,"
+    "resize-bicubic:0.75,resize-bicubic:0.5,resize-bilinear:0.25,crop,noise:0.02,noise:0.05,"
+    "blur:1,median",
+}
+"""``web``: what websites do.  ``everyday``: what websites and picture editors do."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +50,9 @@ class Case:
     @property
     def words(self) -> str:
         """The label in an artist's words: ``save as JPEG, quality 75``."""
-        said = AMOUNTS[COUNTERMEASURES[self.countermeasure].unit].format(self.amount)
-        return f"{LABELS[self.countermeasure]}, {said}"
+        chosen = COUNTERMEASURES[self.countermeasure]
+        said = UNITS[chosen.unit].format(self.amount)
+        return f"{chosen.words}, {said}"
 
 
 def apply_countermeasure(

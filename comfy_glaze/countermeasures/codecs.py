@@ -84,28 +84,34 @@ def _repost(image: Tensor, amount: float, seed: int, tools: Tools) -> Tensor:
     return from_pillow(second.resize(picture.size, Image.Resampling.BICUBIC))
 
 
-def _quality(apply: Apply, *amounts: float, needs: str = "") -> Countermeasure:
-    return Countermeasure(apply, amounts, "quality", 1, 100, needs)
+def _quality(words: str, apply: Apply, *amounts: float, needs: str = "") -> Countermeasure:
+    return Countermeasure(words, apply, amounts, "quality", 1, 100, needs)
+
+
+def _resizing(name: str, spelled: str) -> Countermeasure:
+    amounts = (0.5, 0.25, 0.75, 1.5)
+    apply = partial(_there_and_back, name)
+    return Countermeasure(f"resize and back ({spelled})", apply, amounts, "scale", 0.01, 8)
+
+
+def _upload(name: str, spelled: str) -> Countermeasure:
+    return _quality(f"upload to {spelled}", partial(_platform, name), PLATFORMS[name][1])
 
 
 _JPEG_QUALITIES = (75, 95, 85, 50, 25, 20, 15, 10)
 
 CODECS: dict[str, Countermeasure] = {
-    **{
-        f"jpeg-{name}": _quality(partial(_jpeg, number), *_JPEG_QUALITIES)
-        for name, number in SUBSAMPLING.items()
-    },
-    "webp": _quality(partial(_other, "WEBP"), 80),
-    "avif": _quality(partial(_other, "AVIF"), 60, needs="avif"),
-    **{
-        f"resize-{name}": Countermeasure(
-            partial(_there_and_back, name), (0.5, 0.25, 0.75, 1.5), "scale", 0.01, 8
-        )
-        for name in FILTERS
-    },
-    **{
-        f"platform-{name}": _quality(partial(_platform, name), quality)
-        for name, (_, quality) in PLATFORMS.items()
-    },
-    "repost": _quality(_repost, 75),
+    "jpeg-420": _quality("save as JPEG", partial(_jpeg, SUBSAMPLING["420"]), *_JPEG_QUALITIES),
+    "jpeg-444": _quality(
+        "save as JPEG with full colour", partial(_jpeg, SUBSAMPLING["444"]), *_JPEG_QUALITIES
+    ),
+    "webp": _quality("save as WebP", partial(_other, "WEBP"), 80),
+    "avif": _quality("save as AVIF", partial(_other, "AVIF"), 60, needs="avif"),
+    "platform-facebook": _upload("facebook", "Facebook"),
+    "platform-instagram": _upload("instagram", "Instagram"),
+    "platform-x": _upload("x", "X"),
+    "repost": _quality("post, screenshot, post again", _repost, 75),
+    "resize-bicubic": _resizing("bicubic", "bicubic"),
+    "resize-bilinear": _resizing("bilinear", "bilinear"),
+    "resize-lanczos": _resizing("lanczos", "Lanczos"),
 }

@@ -91,9 +91,23 @@ def _noisy_upscale(image: Tensor, amount: float, seed: int, tools: Tools) -> Ten
 
 DIFFUSION: dict[str, Countermeasure] = {
     "purify": Countermeasure(
-        _purify, (0.2, 0.1, 0.3), "strength", 0.02, 1, "pipeline", random=True
+        "redraw a little by Stable Diffusion",
+        _purify,
+        (0.2, 0.1, 0.3),
+        "strength",
+        0.02,
+        1,
+        "pipeline",
+        random=True,
     ),
     "noisy-upscale": Countermeasure(
-        _noisy_upscale, (0.1,), "standard deviation", 0.001, 1, "upscaler", random=True
+        "add noise, then upscale by Stable Diffusion",
+        _noisy_upscale,
+        (0.1,),
+        "standard deviation",
+        0.001,
+        1,
+        "upscaler",
+        random=True,
     ),
 }

@@ -80,10 +80,20 @@ def _adverse_cleaner(image: Tensor, amount: float, seed: int, tools: Tools) -> T
 
 FILTERS: dict[str, Countermeasure] = {
     "noise": Countermeasure(
-        _noise, (0.05, 0.02, 0.1, 0.15, 0.2), "standard deviation", 0.001, 1, random=True
+        "add noise",
+        _noise,
+        (0.05, 0.02, 0.1, 0.15, 0.2),
+        "standard deviation",
+        0.001,
+        1,
+        random=True,
     ),
-    "blur": Countermeasure(_blur, (1, 2), "pixels", 0.3, 50),
-    "median": Countermeasure(_median, (3,), "pixels", 3, 15),
-    "crop": Countermeasure(_crop, (0.1,), "part of each side", 0.01, 0.9, random=True, moves=True),
-    "adverse-cleaner": Countermeasure(_adverse_cleaner, (64,), "passes", 1, 500),
+    "blur": Countermeasure("blur", _blur, (1, 2), "pixels", 0.3, 50),
+    "median": Countermeasure("median filter", _median, (3,), "pixels", 3, 15),
+    "crop": Countermeasure(
+        "crop and enlarge", _crop, (0.1,), "part of each side", 0.01, 0.9, random=True, moves=True
+    ),
+    "adverse-cleaner": Countermeasure(
+        "smooth (AdverseCleaner)", _adverse_cleaner, (64,), "passes", 1, 500
+    ),
 }

