@@ -128,8 +128,9 @@ class Poison:
             height, width = image.shape[-2:]
             return fitted(load_artwork(self.anchor_for(image)).pixels, height, width)
 
-        name = f"anchors of {self.towards} {digest.hexdigest()[:16]}"
-        return StyleTransfer(name, redraw, lambda style: True)
+        fingerprint = digest.hexdigest()[:16]
+        name = f"anchors of {self.towards} {fingerprint}"
+        return StyleTransfer(name, redraw, lambda style: True, lambda: fingerprint)
 
     @property
     def destination(self) -> Style:

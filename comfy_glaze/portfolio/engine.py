@@ -110,7 +110,7 @@ class Engine:
             saving["credentials"] = load_credentials(self.saving.credentials).fingerprint
         parts = {
             "encoder": self.encoder.fingerprint,
-            "style_transfer": self.style_transfer.name,
+            "style_transfer": self.style_transfer.fingerprint(),
             "style": asdict(self.target.style),
             "budget": asdict(self.budget),
             "cloak": asdict(self.settings),

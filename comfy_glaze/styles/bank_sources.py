@@ -104,7 +104,7 @@ def by_style_transfer(redraw: StyleTransfer, contents: Sequence[Tensor]) -> Pict
     """Every content picture, images (1, 3, H, W) in [0, 1], redrawn in the style."""
     digest = hashlib.sha256(b"".join(picture.numpy().tobytes() for picture in contents))
     return one_by_one(
-        f"{redraw.name} style transfer on {digest.hexdigest()}",
+        f"{redraw.name} style transfer {redraw.fingerprint()} on {digest.hexdigest()}",
         lambda style: (redraw(content, style) for content in contents),
     )
 

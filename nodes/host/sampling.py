@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import comfy.sample
@@ -12,11 +13,15 @@ import latent_preview
 from torch import Tensor
 
 from ...comfy_glaze.images import resize, size_with_short_side
+from ...comfy_glaze.networks.encoders import fingerprint_of
 from ...comfy_glaze.styles.bank import Style
-from ...comfy_glaze.styles.transfer import StyleTransfer, StyleTransferError
+from ...comfy_glaze.styles.transfer import LOOKED_AT, StyleTransfer, StyleTransferError, named_by
 
 SAMPLERS: list[str] = list(comfy.samplers.KSampler.SAMPLERS)
 SCHEDULERS: list[str] = list(comfy.samplers.KSampler.SCHEDULERS)
+
+_UNFILLED = "text_projection.weight"
+"""What the host leaves as it stands in memory where a checkpoint has none, as that of SD 1.5."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,14 @@ def img2img(model: Any, clip: Any, vae: Any, sampling: Sampling) -> StyleTransfe
     def redraw(image: Tensor, style: Style, seed: int) -> Tensor:
         return _sample(model, clip, vae, sampling, image, style, seed)
 
-    return StyleTransfer("checkpoint's", redraw, lambda style: True)
+    @cache
+    def fingerprint() -> str:
+        """LoRAs that the host lays over the model and the text encoder do not count."""
+        parts = (model.model_state_dict(), clip.get_sd(), vae.get_sd())
+        kept = ({k: part[k] for k in part if not k.endswith(_UNFILLED)} for part in parts)
+        return named_by(sampling, *(fingerprint_of(part, LOOKED_AT) for part in kept))
+
+    return StyleTransfer("checkpoint's", redraw, lambda style: True, fingerprint)
 
 
 def _sample(

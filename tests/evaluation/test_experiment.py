@@ -64,7 +64,9 @@ def lab(tiny_pipeline: str, tmp_path: Path) -> Lab:
         folder=tmp_path / "lab",
         generator=tiny_pipeline,
         encoder=load_encoder(tiny_pipeline),
-        style_transfer=StyleTransfer("negative", lambda x, *_: 1 - x, lambda _: True),
+        style_transfer=StyleTransfer(
+            "negative", lambda x, *_: 1 - x, lambda _: True, lambda: "0" * 16
+        ),
         metric=metric,
         extractor=load_features("st-lpips-alex"),
         texture=metric,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -51,8 +52,11 @@ def test_the_checkpoint_draws_painters(pack: Pack) -> None:
         asked.append(text)
         return text
 
-    clip = SimpleNamespace(tokenize=tokenize, encode_from_tokens_scheduled=lambda tokens: tokens)
-    wired = {"model": SimpleNamespace(), "clip": clip, "styles": "wikiart", "short_side": 64}
+    clip = SimpleNamespace(
+        tokenize=tokenize, encode_from_tokens_scheduled=lambda tokens: tokens, get_sd=dict
+    )
+    model = SimpleNamespace(model_state_dict=dict)
+    wired = {"model": model, "clip": clip, "styles": "wikiart", "short_side": 64}
     bank = build(pack, **wired, genres="Synthetic Cubism")
     assert {style.genre for style in bank.styles} == {"Synthetic Cubism"}
     assert f"Synthetic Cubism painting by {bank.styles[0].artist}" in asked
@@ -61,6 +65,22 @@ def test_the_checkpoint_draws_painters(pack: Pack) -> None:
         build(pack, **wired, encoder=encoder, name="other")
     with pytest.raises(ValueError, match="clip brings nothing"):
         build(pack, **(wired | {"clip": None}))
+
+
+def test_a_wired_checkpoint_is_named_by_its_weights_and_settings(pack: Pack) -> None:
+    """So that a build which was interrupted never goes on with another model."""
+    sampling = pack.module("nodes.host.sampling")
+    settings = sampling.Sampling(30, 7.0, 0.5, "euler", "normal", 64)
+
+    def fingerprint(sign: float = 1.0, settings: Any = settings, seed: int = 0) -> str:
+        model = SimpleNamespace(model_state_dict=lambda: {"weight": torch.tensor([1.0, sign])})
+        clip = SimpleNamespace(get_sd=lambda: {"weight": torch.ones(2)})
+        return sampling.img2img(model, clip, host_vae(seed), settings).fingerprint()
+
+    assert fingerprint() == fingerprint()
+    others = [fingerprint(-1.0), fingerprint(settings=replace(settings, steps=3))]
+    others.append(fingerprint(seed=1))
+    assert len({fingerprint(), *others}) == 4
 
 
 def test_painters_need_a_checkpoint(pack: Pack) -> None:

@@ -207,10 +207,12 @@ def test_a_picture_keeps_its_anchor_whatever_else_is_there(cats: tuple[Path, ...
 
 def test_omega_is_named_after_all_that_decides_it(cats: tuple[Path, ...]) -> None:
     poison = Poison("dog", "cat", "object", cats)
-    names = {one.omega().name for one in (poison, replace(poison, seed=1))}
-    names |= {replace(poison, concept="wolf").omega().name}
-    names |= {replace(poison, anchors=cats[:1]).omega().name}
-    assert len(names) == 4
+    others = [replace(poison, seed=1), replace(poison, concept="wolf")]
+    others.append(replace(poison, anchors=cats[:1]))
+    omegas = [one.omega() for one in (poison, *others)]
+    assert len({omega.name for omega in omegas}) == 4
+    assert len({omega.fingerprint() for omega in omegas}) == 4
+    assert poison.omega().fingerprint() == omegas[0].fingerprint()
     picture = smooth_picture(48, 72, seed=2)
     expected = fitted(load_artwork(poison.anchor_for(picture)).pixels, 48, 72)
     assert torch.equal(poison.omega()(picture, poison.destination), expected)

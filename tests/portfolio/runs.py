@@ -44,7 +44,9 @@ from comfy_glaze.styles.transfer import StyleTransfer
 def small_engine(steps: int = 3) -> Engine:
     """Block means for an encoder, the negative for a style: milliseconds for a picture."""
     encoder = Encoder("blocks", "0" * 16, lambda x: F.avg_pool2d(x, 8) * 8, 8, torch.device("cpu"))
-    transfer = StyleTransfer("negative", lambda image, style, seed: 1 - image, lambda style: True)
+    transfer = StyleTransfer(
+        "negative", lambda image, style, seed: 1 - image, lambda style: True, lambda: "0" * 16
+    )
     target = TargetStyle(builtin_styles()[0], seed=0)
     budget = Budget(limit=0.05, linf=6 / 255, metric="none", alpha=20.0)
     return Engine(encoder, transfer, None, target, budget, CloakSettings(steps=steps))

@@ -27,7 +27,7 @@ from comfy_glaze.files.options import SaveOptions
 from comfy_glaze.portfolio import picture as picture_module
 from comfy_glaze.portfolio import run as portfolio
 from comfy_glaze.portfolio.cluster import ClusterError, connect
-from comfy_glaze.portfolio.engine import CloakRequest, Engine
+from comfy_glaze.portfolio.engine import CloakRequest, Engine, StyleChoice, open_engine
 from comfy_glaze.portfolio.manifest import Manifest
 from comfy_glaze.portfolio.outputs import plan_outputs, reports_folder
 from comfy_glaze.portfolio.page import write_page
@@ -101,6 +101,33 @@ def test_other_settings_make_everything_new(
     manifest = Manifest(tmp_path / "out-reports")
     jobs = jobs_of(works, tmp_path / "out", manifest)
     assert len(made(list(cloak_portfolio(jobs, engine, manifest, resume=True)))) == 6
+
+
+def test_the_settings_are_what_was_used_and_not_what_it_was_called() -> None:
+    engine = small_engine()
+    transfer, target = engine.style_transfer, engine.target
+    renamed = replace(transfer, name="other.safetensors")
+    assert replace(engine, style_transfer=renamed).fingerprint() == engine.fingerprint()
+    elsewhere = replace(target, distance=3.0, percentile=60.0, seed=7)
+    assert replace(engine, target=elsewhere).fingerprint() == engine.fingerprint()
+    for other in (
+        replace(engine, style_transfer=replace(transfer, fingerprint=lambda: "1" * 16)),
+        replace(engine, encoder=replace(engine.encoder, fingerprint="1" * 16)),
+        replace(engine, target=TargetStyle(builtin_styles()[1])),
+        replace(engine, budget=replace(engine.budget, metric="st-lpips-alex")),
+        replace(engine, budget=PRESETS["default"]),
+        replace(engine, settings=replace(engine.settings, objective="away")),
+        replace(engine, saving=SaveOptions(quality=94)),
+    ):
+        assert other.fingerprint() != engine.fingerprint()
+
+
+def test_an_opened_engine_says_which_metric_it_uses() -> None:
+    request = CloakRequest(PRESETS["default"], style=StyleChoice("Heavy outlines"))
+    engine = open_engine(request)
+    assert engine.metric is not None
+    assert request.budget.metric == "auto"
+    assert engine.budget.metric == engine.metric.name == "st-lpips-alex"
 
 
 def test_a_mask_is_part_of_the_settings(works: Path, tmp_path: Path) -> None:

@@ -316,6 +316,8 @@ def test_styles_can_be_redrawn_on_pictures(block_encoder: Encoder) -> None:
     expected = centroid_of([redraw(c, builtin_styles()[4]) for c in contents], block_encoder)
     assert torch.allclose(bank.centroids[1], expected, atol=4e-3)
     assert by_style_transfer(redraw, contents[:1]).name != source.name
+    weaker = load_style_transfer("embedded", strength=0.5)  # by the same name
+    assert by_style_transfer(weaker, contents).name != source.name
 
 
 def test_styles_can_be_drawn_from_prompts(block_encoder: Encoder) -> None:

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
+import diffusers
 import pytest
 import torch
+from torch import Tensor
 
 from comfy_glaze.styles import transfer as style_transfer
 from comfy_glaze.styles.bank import Style, builtin_styles
@@ -61,3 +65,62 @@ def test_what_is_no_pipeline_is_named(kind: str, tmp_path: Path) -> None:
     with pytest.raises(StyleTransferError, match=r"No image-to-image pipeline .* from") as caught:
         load_style_transfer(source)
     assert "\n" not in str(caught.value)
+
+
+def test_the_embedded_engine_is_named_by_its_version_and_strength(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    usual = load_style_transfer("embedded").fingerprint()
+    assert load_style_transfer("embedded").fingerprint() == usual
+    assert load_style_transfer("embedded", strength=0.5).fingerprint() != usual
+    monkeypatch.setattr(style_transfer.importlib.metadata, "version", lambda name: "99.0")
+    assert load_style_transfer("embedded").fingerprint() != usual
+
+
+@pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])
+def test_a_checkpoint_is_named_by_its_weights_and_not_by_its_folder(
+    part: str, tiny_pipeline: str, tmp_path: Path
+) -> None:
+    """Through half precision too: a worker may keep the same weights in another format."""
+    usual = load_style_transfer(tiny_pipeline).fingerprint()
+    shutil.copytree(tiny_pipeline, tmp_path / "another-name")
+    assert load_style_transfer(str(tmp_path / "another-name")).fingerprint() == usual
+    pipeline = diffusers.StableDiffusionPipeline.from_pretrained(tiny_pipeline)
+    pipeline.to(torch.float16).save_pretrained(tmp_path / "half")
+    assert load_style_transfer(str(tmp_path / "half")).fingerprint() == usual
+    pipeline = diffusers.StableDiffusionPipeline.from_pretrained(tiny_pipeline)
+    with torch.no_grad():
+        for weight in getattr(pipeline, part).parameters():
+            weight += 0.01 * weight.std(correction=0) * torch.randn_like(weight)
+    pipeline.save_pretrained(tmp_path / "trained")
+    assert load_style_transfer(str(tmp_path / "trained")).fingerprint() != usual
+
+
+def test_settings_of_img2img_are_in_its_fingerprint(
+    tiny_pipeline: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prints = [
+        load_style_transfer(tiny_pipeline).fingerprint(),
+        load_style_transfer(tiny_pipeline, strength=0.4).fingerprint(),
+    ]
+    for name in ("IMG2IMG_STEPS", "IMG2IMG_GUIDANCE", "IMG2IMG_SHORT_SIDE"):
+        with monkeypatch.context() as changed:
+            changed.setattr(style_transfer, name, 3)
+            prints.append(load_style_transfer(tiny_pipeline).fingerprint())
+    assert len(set(prints)) == 5
+
+
+def test_a_fingerprint_is_computed_when_it_is_first_asked_for(
+    tiny_pipeline: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[int] = []
+
+    def watched(weights: Mapping[str, Tensor], looked_at: int) -> str:
+        looked.append(looked_at)
+        return "0" * 16
+
+    monkeypatch.setattr(style_transfer, "fingerprint_of", watched)
+    redraw = load_style_transfer(tiny_pipeline)
+    assert looked == []
+    assert redraw.fingerprint() == redraw.fingerprint()
+    assert looked == [style_transfer.LOOKED_AT]
