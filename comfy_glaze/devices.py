@@ -1,9 +1,9 @@
-"""Memory that was freed, given back to the system."""
+"""What a device computes in, which one to take, and memory given back to the system."""
 
 from __future__ import annotations
 
 import ctypes
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 
 import torch
 
@@ -21,7 +21,13 @@ def fast_dtype(device: torch.device) -> torch.dtype | None:
     """What Φ computes in where the device is faster with it than with float32; else None."""
     if device.type != "cuda":
         return None
-    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    native = torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.bfloat16 if native else torch.float16
+
+
+def computing_in(device: torch.device, dtype: torch.dtype | None) -> AbstractContextManager[object]:
+    """Autocast to ``dtype`` on a device.  None builds no autocast, which not every device has."""
+    return nullcontext() if dtype is None else torch.autocast(device.type, dtype)
 
 
 def choose_device(name: str) -> torch.device:

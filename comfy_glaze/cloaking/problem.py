@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..devices import computing_in
 from ..images import LEVELS, as_scaled_back, resize, size_to_optimise, views_of
 from .budget import Budget
 from .measures import Comparison, ViewTarget
@@ -89,7 +90,7 @@ class Problem:
             dtype: the type that Φ computes in; None for float32.
         """
         encoder = self.comparison.encoder
-        with torch.autocast(encoder.device.type, dtype, enabled=dtype is not None):
+        with computing_in(encoder.device, dtype):
             features = encoder(seen)
         return target.value(features)
 

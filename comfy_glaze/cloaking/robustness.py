@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..images import resize
+
 Uniform = Callable[[float, float], float]
 """Draws a number between two bounds, evenly."""
 
@@ -81,10 +83,17 @@ def _jpeg(images: Tensor, quality: float) -> Tensor:
 
 
 def _there_and_back(images: Tensor, scale: float, sharp: bool) -> Tensor:
-    """Images scaled to ``scale`` and back, with antialiasing."""
+    """Images scaled to ``scale`` and back, with antialiasing: bicubic if ``sharp``, or bilinear.
+
+    Torch has gradients of these on the CPU and on CUDA alone.  Elsewhere, as on MPS, Lanczos takes
+    the place of bicubic.
+    """
     mode = "bicubic" if sharp else "bilinear"
     height, width = images.shape[-2:]
     small = (max(1, round(height * scale)), max(1, round(width * scale)))
+    if images.device.type not in ("cpu", "cuda"):
+        smaller = resize(images, *small, soft=not sharp)
+        return resize(smaller, height, width, soft=not sharp).clamp(0, 1)
     smaller = F.interpolate(images, small, mode=mode, antialias=True)
     return F.interpolate(smaller, (height, width), mode=mode, antialias=True).clamp(0, 1)
 

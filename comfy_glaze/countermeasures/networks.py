@@ -122,8 +122,8 @@ def _vae(image: Tensor, amount: float, seed: int, tools: Tools) -> Tensor:
 
 
 @lru_cache(maxsize=1)
-def _impress_metric() -> PerceptualMetric:
-    return load_metric("lpips-vgg" if trunk_file("vgg").is_file() else "st-lpips-alex")
+def _impress_metric(device: torch.device) -> PerceptualMetric:
+    return load_metric("lpips-vgg" if trunk_file("vgg").is_file() else "st-lpips-alex", device)
 
 
 @torch.inference_mode(False)
@@ -136,7 +136,7 @@ def _impress(image: Tensor, amount: float, seed: int, tools: Tools) -> Tensor:
 
     Differs: LPIPS-VGG needs a download.  Where its trunk is not on disk, ST-LPIPS-Alex is used.
     """
-    trip, metric = _round_trip(tools), _impress_metric()
+    trip, metric = _round_trip(tools), _impress_metric(image.device)
     if not tools.gradient:
         raise CountermeasureError("IMPRESS needs an autoencoder that gives gradients.")
     image = image.clone()

@@ -71,8 +71,9 @@ def measure_retention(
 ) -> list[list[Retention]]:
     """The shift that cloaks of one picture keep under each case, in the order of the cases.
 
-    The countermeasures work on the pictures at their full size.  The shift is then measured with
-    the short side at 512 px at most, as a mimic would see the pictures.
+    The pictures are moved to the encoder's device first.  The countermeasures work on them at their
+    full size.  The shift is then measured with the short side at 512 px at most, as a mimic would
+    see the pictures.
 
     Args:
         original, styled: images (1, 3, H, W) in [0, 1].
@@ -87,13 +88,11 @@ def measure_retention(
     Raises:
         CountermeasureError: a case that cannot run here.
     """
-    pictures = torch.cat([cloaks, original, styled])
+    pictures = torch.cat([each.to(encoder.device) for each in (cloaks, original, styled)])
     count = len(cloaks)
 
     def shifts_of(kept: Tensor) -> list[float]:
-        *features, before, towards = (
-            encoder(shrink(picture[None].to(encoder.device), VIEW_SIZE)) for picture in kept
-        )
+        *features, before, towards = (encoder(shrink(picture[None], VIEW_SIZE)) for picture in kept)
         whole = feature_distance(before, towards)
         return [1 - float(feature_distance(after, towards) / whole) for after in features]
 

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..devices import computing_in, fast_dtype
 from ..files.atomic import atomic_write, write_json
 from ..networks.captions import Work, works_as_json
 from ..networks.encoders import fingerprint_of
@@ -345,11 +346,13 @@ class _Run:
         times = torch.randint(0, last, (len(latents),), generator=generator).to(device)
         noisy = self.noise.add_noise(latents, noise, times)
         kind = self.noise.config.prediction_type
+        # float16 would need its loss scaled, so a device without bfloat16 computes in float32
+        dtype = torch.bfloat16 if fast_dtype(device) is torch.bfloat16 else None
         target = noise if kind == "epsilon" else self.noise.get_velocity(latents, noise, times)
         for first in range(0, len(latents), settings.at_once):
             part = slice(first, first + settings.at_once)
             index = torch.arange(len(latents), device=device)[part]
-            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            with computing_in(device, dtype):
                 said = predict(
                     self.pipeline, noisy[part], times[part], prompts[index], settings.resolution
                 )

@@ -20,7 +20,7 @@ from ..cloaking.budget import Budget
 from ..cloaking.cloak import CloakSettings, optimize_cloak
 from ..cloaking.measures import Measures
 from ..cloaking.methods import CloakStep, OnStep
-from ..devices import fast_dtype
+from ..devices import computing_in, fast_dtype
 from ..networks.encoders import Encoder, encoder_from_module
 from ..networks.perceptual import PerceptualMetric
 
@@ -153,7 +153,7 @@ def raw_speed(device: torch.device, size: int = 512, repeats: int = 3) -> dict[s
     """
     from diffusers import AutoencoderKL
 
-    dtype = fast_dtype(device) or torch.float32
+    dtype = fast_dtype(device)
     encoder = encoder_from_module(
         AutoencoderKL(
             block_out_channels=(128, 256, 512, 512),
@@ -168,7 +168,7 @@ def raw_speed(device: torch.device, size: int = 512, repeats: int = 3) -> dict[s
     point = torch.rand(1, 3, size, size, device=device, requires_grad=True)
 
     def gradient() -> None:
-        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+        with computing_in(device, dtype):
             features = encoder(point)
         torch.autograd.grad(features.square().mean(), point)
 
@@ -176,13 +176,13 @@ def raw_speed(device: torch.device, size: int = 512, repeats: int = 3) -> dict[s
         gradient()
     seconds = _seconds_of(gradient, device, repeats)
     side = 8192 if device.type == "cuda" else 2048
-    matrix = torch.rand(side, side, device=device, dtype=dtype)
+    matrix = torch.rand(side, side, device=device, dtype=dtype or torch.float32)
     product = _seconds_of(lambda: matrix @ matrix, device, repeats)
     speed, ceiling = counter.get_total_flops() / seconds, 2 * side**3 / product
     return {
         "encoder": "AutoencoderKL, Stable Diffusion 1.x shape, random weights",
         "size": size,
-        "dtype": str(dtype).removeprefix("torch."),
+        "dtype": str(matrix.dtype).removeprefix("torch."),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
         "tflop_per_gradient": counter.get_total_flops() / 1e12,
         "seconds_per_gradient": seconds,

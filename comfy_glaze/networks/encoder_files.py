@@ -42,6 +42,8 @@ def load_encoder(name: str, device: torch.device | str = "cpu") -> Encoder:
 def load_round_trip(name: str, device: torch.device | str = "cpu") -> Callable[[Tensor], Tensor]:
     """A VAE's encoder and decoder in sequence: images (B, 3, H, W) in [0, 1] to images.
 
+    Images on another device are moved there, and what becomes of them is moved back.
+
     Args:
         name: as for :func:`load_encoder`; both halves must be there.
 
@@ -59,8 +61,8 @@ def load_round_trip(name: str, device: torch.device | str = "cpu") -> Callable[[
 
     def round_trip(images: Tensor) -> Tensor:
         height, width = images.shape[-2:]
-        decoded: Tensor = decode(encoder(images)).sample
-        return (decoded / 2 + 0.5)[..., :height, :width]
+        decoded: Tensor = decode(encoder(images.to(encoder.device))).sample
+        return (decoded / 2 + 0.5)[..., :height, :width].to(images.device)
 
     return round_trip
 
