@@ -133,14 +133,14 @@ def as_scaled_back(images: Tensor, height: int, width: int) -> Tensor:
 
     Scaling back uses the softer bilinear kernel.  Differentiable.
     """
-    down = _there_and_back(images.shape[-2], height, images.device)
-    across = _there_and_back(images.shape[-1], width, images.device)
+    down = _enlarged_and_back(images.shape[-2], height, images.device)
+    across = _enlarged_and_back(images.shape[-1], width, images.device)
     return (down @ images) @ across.T
 
 
 @lru_cache(maxsize=4)
 @torch.inference_mode(False)
-def _there_and_back(small: int, large: int, device: torch.device) -> Tensor:
+def _enlarged_and_back(small: int, large: int, device: torch.device) -> Tensor:
     return _matrix(large, small, device, soft=True) @ _matrix(small, large, device)
 
 

@@ -66,7 +66,7 @@ def seen_by_a_mimic(images: Tensor, robustness: Robustness, seed: int, step: int
     if drawn < jpeg:
         return _jpeg(images, uniform(*robustness.jpeg))
     if drawn < jpeg + scale:
-        return _there_and_back(images, uniform(*robustness.scale), uniform(0, 1) < 0.5)
+        return _resized_and_back(images, uniform(*robustness.scale), uniform(0, 1) < 0.5)
     if drawn < jpeg + scale + blur:
         return _blur(images, uniform(*robustness.sigma))
     return images
@@ -82,7 +82,7 @@ def _jpeg(images: Tensor, quality: float) -> Tensor:
     return coded
 
 
-def _there_and_back(images: Tensor, scale: float, sharp: bool) -> Tensor:
+def _resized_and_back(images: Tensor, scale: float, sharp: bool) -> Tensor:
     """Images scaled to ``scale`` and back, with antialiasing: bicubic if ``sharp``, or bilinear.
 
     Torch has gradients of these on the CPU and on CUDA alone.  Elsewhere, as on MPS, Lanczos takes

@@ -55,7 +55,7 @@ def _other(format: str, image: Tensor, amount: float, seed: int, tools: Tools) -
     return from_pillow(encoded(to_pillow(image), format, amount))
 
 
-def _there_and_back(name: str, image: Tensor, amount: float, seed: int, tools: Tools) -> Tensor:
+def _resized_and_back(name: str, image: Tensor, amount: float, seed: int, tools: Tools) -> Tensor:
     picture, filter = to_pillow(image), FILTERS[name]
     return from_pillow(
         picture.resize(times(picture.size, amount), filter).resize(picture.size, filter)
@@ -90,7 +90,7 @@ def _quality(words: str, apply: Apply, *amounts: float, needs: str = "") -> Coun
 
 def _resizing(name: str, spelled: str) -> Countermeasure:
     amounts = (0.5, 0.25, 0.75, 1.5)
-    apply = partial(_there_and_back, name)
+    apply = partial(_resized_and_back, name)
     return Countermeasure(f"resize and back ({spelled})", apply, amounts, "scale", 0.01, 8)
 
 

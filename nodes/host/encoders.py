@@ -154,8 +154,8 @@ def tools_of(wired: Any) -> Tools:
         return Tools(lambda images: _unless_stopped(embedded, images))
     if getattr(wired, "first_stage_model", None) is None:
         return Tools()
-    there_and_back = partial(_there_and_back, wired)
-    return Tools(lambda images: _unless_stopped(there_and_back, images), gradient=False)
+    round_trip = partial(_through_host_vae, wired)
+    return Tools(lambda images: _unless_stopped(round_trip, images), gradient=False)
 
 
 def _unless_stopped(round_trip: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
@@ -164,7 +164,7 @@ def _unless_stopped(round_trip: Callable[[Tensor], Tensor], images: Tensor) -> T
 
 
 @torch.inference_mode()
-def _there_and_back(vae: Any, images: Tensor) -> Tensor:
+def _through_host_vae(vae: Any, images: Tensor) -> Tensor:
     """Images (B, 3, H, W) in [0, 1] through the host's VAE; sides it cannot take grow first."""
     height, width = images.shape[-2:]
     block = _multiple(vae)
