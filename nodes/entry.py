@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import importlib
 import logging
-from contextlib import suppress
+from importlib.metadata import packages_distributions
+from traceback import walk_tb
 from typing import Any
 
 from comfy_api.latest import ComfyExtension
+
+from ..comfy_glaze.optional import broken
 
 NODE_MODULES = ("artwork", "style", "bank", "cloak", "nightshade", "measure", "lab")
 """Modules of this folder, each with a list NODES of node classes."""
@@ -18,21 +21,39 @@ class GlazeExtension(ComfyExtension):
 
     async def get_node_list(self) -> list[Any]:
         """The node classes, module by module; a missing package costs only what needs it."""
-        nodes: list[Any] = []
-        for name in NODE_MODULES:
-            try:
-                nodes += importlib.import_module(f".{name}", __package__).NODES
-            except ModuleNotFoundError as error:
-                logging.warning(
-                    "Glaze: the nodes of %s are off, because the package %s is not installed; "
-                    "install it with: pip install -r requirements.txt",
-                    name,
-                    error.name,
-                )
-        self._serve_gallery()
-        return nodes
+        found = {name: _module(name) for name in NODE_MODULES}
+        if found["style"] is not None and (routes := _module("host.routes")) is not None:
+            routes.register()  # the style gallery's; not in on_load, which 0.3.64 never calls
+        return [node for module in found.values() if module for node in module.NODES]
 
-    def _serve_gallery(self) -> None:
-        """The style gallery's list and thumbnails.  Not in on_load, which 0.3.64 never calls."""
-        with suppress(ModuleNotFoundError):  # the nodes of style are off as well, and said so
-            importlib.import_module(".host.routes", __package__).register()
+
+def _module(name: str) -> Any | None:
+    """A module of this folder, or None where a package that it needs cannot be imported."""
+    try:
+        return importlib.import_module(f".{name}", __package__)
+    except ModuleNotFoundError as error:
+        logging.warning(
+            "Glaze: the nodes of %s are off, because the package %s is not installed; "
+            "install it with: pip install -r requirements.txt",
+            name,
+            error.name,
+        )
+    except Exception as error:  # what is built wrongly raises whatever it trips over
+        package = _culprit(error)
+        if package is None:
+            raise
+        why = broken(error, package)
+        logging.warning("Glaze: the nodes of %s are off: %s is %s", name, package, why)
+    return None
+
+
+def _culprit(error: Exception) -> str | None:
+    """What pip calls the package whose import raised an error; None where it is none of pip's."""
+    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
+    names = [f.f_globals.get("__name__", "") for f in frames if f.f_code.co_name == "<module>"]
+    asked = error.name if isinstance(error, ImportError) else None
+    known = packages_distributions()
+    for module in (*reversed(names), asked or ""):  # the innermost first
+        if top := known.get(module.partition(".")[0]):
+            return top[0]
+    return None

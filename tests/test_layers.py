@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LAYERS = (
-    ("images", "devices"),
+    ("errors", "optional", "images", "devices"),
     ("files",),
     ("networks",),
     ("styles",),

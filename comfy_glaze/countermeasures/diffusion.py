@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..errors import first_line
 from ..images import resize
 from ..styles.transfer import load_pipeline
 from .filters import gaussian_noise
@@ -38,9 +39,8 @@ def _upscaler(source: str, device: torch.device) -> Any:
             str(path) if path.is_dir() else source, use_safetensors=True
         )
     except (OSError, ValueError, ImportError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0].rstrip(".")
         raise CountermeasureError(
-            f"No upscaling pipeline could be loaded from {source}: {reason}."
+            f"No upscaling pipeline could be loaded from {source}: {first_line(error)}."
         ) from error
     pipeline.set_progress_bar_config(disable=True)
     return pipeline.to(device, torch.float16 if device.type == "cuda" else torch.float32)

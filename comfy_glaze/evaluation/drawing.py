@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..files.atomic import atomic_write
+from ..optional import PackageError, import_optional
 
 INK, FAINT, PAPER = "#202124", "#ced0d4", "#faf9f7"
 COLOURS = ("#1f77b4", "#d55e00", "#009e73", "#cc79a7", "#e69f00")
@@ -17,18 +18,17 @@ _DPI = 100
 def require_matplotlib() -> None:
     """Raise ``ValueError`` if no chart can be drawn here."""
     try:
-        import matplotlib.figure  # noqa: F401
-    except ImportError as error:
-        raise ValueError(
-            'Charts need matplotlib; install it with: pip install "comfy-glaze[lab]".'
-        ) from error
+        for part in ("figure", "backends.backend_agg", "ticker"):
+            import_optional(f"matplotlib.{part}", "matplotlib", '"comfy-glaze[lab]"')
+    except PackageError as error:
+        raise ValueError(f"Charts need {error}.") from error
 
 
 def new_figure(width: float, height: float) -> Any:
     """An empty figure of a size in pixels.
 
     Raises:
-        ValueError: matplotlib is not installed.
+        ValueError: matplotlib is not installed, or broken.
     """
     require_matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg

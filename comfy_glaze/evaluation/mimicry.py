@@ -21,6 +21,7 @@ from ..devices import computing_in, fast_dtype
 from ..files.atomic import atomic_write, write_json
 from ..networks.captions import Work, works_as_json
 from ..networks.encoders import fingerprint_of
+from ..optional import PackageError, import_optional
 from .generation import Generation, generate
 from .generators import predict
 from .training_data import Shelf, seed_of
@@ -83,10 +84,12 @@ def _all_of(pipeline: Any, settings: FineTuning) -> None:
 
 
 def _add_lora(pipeline: Any, settings: FineTuning) -> None:
-    from peft import LoraConfig
-
+    try:
+        peft = import_optional("peft", "peft", '"comfy-glaze[lab]"')
+    except PackageError as error:
+        raise ValueError(f"LoRA needs {error}.") from error
     pipeline.unet.add_adapter(
-        LoraConfig(
+        peft.LoraConfig(
             r=settings.rank,
             lora_alpha=settings.rank,
             init_lora_weights="gaussian",

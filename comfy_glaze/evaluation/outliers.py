@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ..judges.intervals import Interval, mean_interval
+from ..optional import PackageError, import_optional
 
 KNOWN = 20
 """Originals that the mimic is sure of, as in the paper."""
@@ -52,20 +53,22 @@ def is_outlier(known: Tensor, others: Tensor, nu: float = 0.1) -> list[bool]:
         nu: about the share of known works that may lie outside.
 
     Raises:
-        ValueError: scikit-learn is not installed.
+        ValueError: scikit-learn is not installed, or broken.
     """
     try:
-        from sklearn.decomposition import PCA
-        from sklearn.pipeline import make_pipeline
-        from sklearn.preprocessing import StandardScaler
-        from sklearn.svm import OneClassSVM
-    except ImportError as error:
-        raise ValueError(
-            'Outlier detection needs scikit-learn; install it with: pip install "comfy-glaze[lab]".'
-        ) from error
-    svm = make_pipeline(StandardScaler(), PCA(min(known.shape) - 1), OneClassSVM(nu=nu))
-    svm.fit(known.numpy())
-    return [bool(verdict < 0) for verdict in svm.predict(others.numpy())]
+        decomposition, pipeline, preprocessing, svm = (
+            import_optional(f"sklearn.{part}", "scikit-learn", '"comfy-glaze[lab]"')
+            for part in ("decomposition", "pipeline", "preprocessing", "svm")
+        )
+    except PackageError as error:
+        raise ValueError(f"Outlier detection needs {error}.") from error
+    judge = pipeline.make_pipeline(
+        preprocessing.StandardScaler(),
+        decomposition.PCA(min(known.shape) - 1),
+        svm.OneClassSVM(nu=nu),
+    )
+    judge.fit(known.numpy())
+    return [bool(verdict < 0) for verdict in judge.predict(others.numpy())]
 
 
 def detect(

@@ -10,7 +10,6 @@ Source: C2PA Technical Specification 2.x; CAWG Training and Data Mining Assertio
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -19,6 +18,7 @@ from typing import Any
 
 from PIL import Image
 
+from ..optional import PackageError, import_optional
 from .formats import ArtworkError, named
 
 _KINDS = {
@@ -78,12 +78,9 @@ class Credentials:
 
 def _c2pa() -> Any:
     try:
-        return importlib.import_module("c2pa")
-    except (ImportError, OSError) as error:
-        raise ArtworkError(
-            "Expected the package c2pa-python for credentials, but there is none: "
-            "pip install comfy-glaze[credentials]."
-        ) from error
+        return import_optional("c2pa", "c2pa-python", "comfy-glaze[credentials]")
+    except PackageError as error:
+        raise ArtworkError(f"Credentials need {error}.") from error
 
 
 def load_credentials(folder: Path) -> Credentials:

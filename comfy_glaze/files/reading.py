@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import threading
 import warnings
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ import numpy.typing as npt
 from PIL import Image, ImageFile
 
 from ..images import Levels
+from ..optional import PackageError, import_optional
 from . import exif as exif_block
 from . import formats
 from .colour import grey_curve
@@ -27,6 +27,7 @@ from .xmp import iptc_of_resources
 _BITS, XMP, _PHOTOSHOP, ICC = 0x0102, 0x02BC, 0x8649, 0x8773
 _SAMPLE_FORMAT, _EXTRA_SAMPLES = 0x0153, 0x0152
 
+_EXTRA = "comfy-glaze[io]"
 _PILLOW_SETTINGS = threading.Lock()
 
 
@@ -194,15 +195,10 @@ def _turn(levels: Levels, orientation: int) -> Levels:
 
 def vips() -> Any:
     """The package pyvips, which carries 16 bits per channel; Pillow does not."""
-    return _extra("pyvips", "8 bits per channel, but it has 16")
-
-
-def _extra(package: str, otherwise: str) -> Any:
     try:
-        return importlib.import_module(package)
-    except (ImportError, OSError):
-        hint = "what reads it comes with: pip install comfy-glaze[io]"
-        raise _Unexpected(f"{otherwise} ({hint})") from None
+        return import_optional("pyvips", "pyvips", _EXTRA, "pyvips pyvips-binary")
+    except PackageError as error:
+        raise _Unexpected(f"8 bits per channel, but it has 16, which needs {error}") from None
 
 
 def _decode_with_vips(data: bytes) -> Levels:
@@ -261,7 +257,11 @@ _BACK = {6: 8, 8: 6}  # EXIF orientations that undo each other; the others undo 
 
 def _decode_heif(data: bytes, kind: str) -> Decoded:
     """The primary picture; its thumbnails, depth maps and companions are left behind."""
-    heif = _extra("pillow_heif", "a PNG, JPEG, WebP, TIFF or AVIF file, but it is a HEIF file")
+    try:
+        heif = import_optional("pillow_heif", "pillow-heif", _EXTRA)
+    except PackageError as error:
+        expected = "a PNG, JPEG, WebP, TIFF or AVIF file"
+        raise _Unexpected(f"{expected}, but it is a HEIF file, which needs {error}") from None
     if data[8:12] in (b"msf1", b"hevc", b"hevx"):
         raise _Unexpected("one still picture, but it is a sequence")
     image = heif.open_heif(data, convert_hdr_to_8bit=False)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..errors import first_line
 from .encoders import ENCODERS, Encoder, EncoderError, encoder_from_module
 from .single_file import as_diffusers
 
@@ -148,7 +149,7 @@ def _from_diffusers(source: str, local: bool) -> nn.Module:
         try:
             config = diffusers.AutoencoderKL.load_config(source, **place)
         except (OSError, ValueError) as error:
-            problems.append(_first_line(error))
+            problems.append(first_line(error))
             continue
         kind = config.get("_class_name") if isinstance(config, dict) else None
         if kind not in ENCODERS:
@@ -162,11 +163,7 @@ def _from_diffusers(source: str, local: bool) -> nn.Module:
                 )
                 return model
             except (OSError, ValueError, RuntimeError, TypeError) as error:
-                problems.append(_first_line(error))
+                problems.append(first_line(error))
         del problems[:-2]  # a config was found: what its weights lack is what counts
         break
     raise EncoderError(f"No encoder could be loaded from {source}: {problems[0]}.")
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0].rstrip(".")

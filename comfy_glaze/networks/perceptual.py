@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..optional import PackageError, import_optional
 from .folding import BlurredConv
 
 Reference = list[Tensor]
@@ -140,8 +141,10 @@ def _load_lpips(net: str, device: torch.device) -> PerceptualMetric:
         raise MetricError(
             f"Metric {trunk_hint(net)} — or use st-lpips-alex, which needs no download."
         )
-    import lpips
-
+    try:
+        lpips = import_optional("lpips", "lpips", "lpips")
+    except PackageError as error:
+        raise MetricError(f"Metric lpips-{net} needs {error}.") from error
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the package still uses torchvision's older arguments
         model = lpips.LPIPS(net=net, pnet_rand=True, verbose=False)

