@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from comfy_glaze.styles import transfer as style_transfer
 from comfy_glaze.styles.bank import Style, builtin_styles
 from comfy_glaze.styles.transfer import StyleTransferError, load_style_transfer
 
