@@ -122,8 +122,8 @@ def _png(levels: Levels, carried: Carried) -> bytes:
             break
         at = end
     chunks, texts = b"", PngInfo()
-    for keyword, text in carried.texts.items():
-        texts.add_text(keyword, text)  # tEXt, or iTXt where the text is not Latin-1
+    for keyword, value in carried.texts.items():
+        texts.add_text(keyword, value)  # tEXt, or iTXt where the text is not Latin-1
     for name, body, *_ in texts.chunks:
         chunks += _chunk(name, body)
     if carried.icc_profile:
