@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from comfy_api.latest import io
@@ -292,17 +295,33 @@ class StyleTransfer(io.ComfyNode):
         return io.NodeOutput(from_images(styled))
 
 
+BUILT_IN_FILE = STYLES_FOLDER / f"{EMBEDDED_VERSION}.safetensors"
+
+
 def bank_of(name: str) -> StyleBank:
     """A bank by its name in the combo, to be listed and looked at.
 
     Raises:
         ValueError: there is no such bank.
     """
-    if name == BUILT_IN:
-        return load_style_bank(STYLES_FOLDER / f"{EMBEDDED_VERSION}.safetensors")
-    if name not in style_bank_names():
+    if name != BUILT_IN and name not in style_bank_names():
         raise ValueError(f"There is no style bank called {name!r}.")
-    return load_style_bank(style_bank_path(name))
+    try:
+        path = BUILT_IN_FILE if name == BUILT_IN else style_bank_path(name)
+        status = path.stat()
+    except OSError as error:
+        raise ValueError(f"The style bank {name!r} is no longer there.") from error
+    with _LOADING:
+        return _loaded(path, status.st_mtime_ns, status.st_size)
+
+
+_LOADING = Lock()  # a page asks for many thumbnails at once, and they need the bank but once
+
+
+@lru_cache(maxsize=4)
+def _loaded(path: Path, modified: int, size: int) -> StyleBank:
+    """A bank as it was when the file had this time and size; its thumbnails stay on the disk."""
+    return load_style_bank(path)
 
 
 NODES = [LoadStyleBank, SelectTargetStyle, StyleTransfer]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import subprocess
@@ -15,7 +16,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
+
+from .files.test_hostile_files import png
 
 SERVICE = Path(__file__).parent.parent / "samples" / "service"
 GRAPH = {
@@ -235,6 +238,7 @@ def test_the_door_lets_in_pictures_and_nothing_else(tmp_path: Path, comfy: Stand
                 ("/cloak", picture(60)),
                 ("/cloak", bytes(20_000)),
                 ("/cloak", picture(format="TIFF")[:7000]),
+                ("/cloak", picture()[:-30]),
                 ("/cloak", b""),
             )
         finally:
@@ -242,8 +246,50 @@ def test_the_door_lets_in_pictures_and_nothing_else(tmp_path: Path, comfy: Stand
     assert first == (200, "image/png", picture()[::-1])
     assert comfy.graphs[0]["2"]["inputs"] == {"preset": "gallery", "limit": 0.05}
     assert comfy.graphs[0]["3"] == GRAPH["3"]
-    assert [status for status, _, _ in others] == [400, 404, 400, 413, 413, 400, 413]
+    assert [status for status, _, _ in others] == [400, 404, 400, 413, 413, 415, 400, 413]
     sentences = [body.decode() for _, _, body in others]
     assert sentences[2].startswith("The picture: expected a PNG")
     assert all(sentence.endswith(".") and "/tmp" not in sentence for sentence in sentences)
     assert len(comfy.inputs) == 1
+
+
+@pytest.fixture
+def gateway(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(SERVICE)
+    module = importlib.import_module("gateway")
+    monkeypatch.delitem(sys.modules, "gateway")
+    monkeypatch.delitem(sys.modules, "comfy_client")
+    return module
+
+
+def refusal(gateway: Any, data: bytes, max_megapixels: float = 0.003) -> int:
+    """The status with which the door refuses a picture."""
+    limits = {"max_bytes": 10**6, "queue": 1, "limit": 1.0}
+    with (
+        gateway.Gateway(
+            ("127.0.0.1", 0), None, {}, max_megapixels=max_megapixels, **limits
+        ) as server,
+        pytest.raises(gateway.Refusal) as caught,
+    ):
+        server.check(data)
+    assert str(caught.value).endswith(".")
+    return int(caught.value.status)
+
+
+def test_what_is_too_large_or_of_another_kind_is_not_decoded(
+    gateway: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def decoded(*_: object) -> None:
+        raise AssertionError("the picture was decoded")
+
+    monkeypatch.setattr(gateway, "load_artwork", decoded)
+    monkeypatch.setattr(ImageFile.ImageFile, "load", decoded)
+    for format in ("PNG", "JPEG", "WEBP", "TIFF", "AVIF"):
+        assert refusal(gateway, picture(60, format)) == 413
+    for side in (9000, 60_000, 2**31 - 1):
+        assert refusal(gateway, png(side, side, 16, 6, b""), 25) == 413
+    for format in ("TIFF", "AVIF"):
+        assert refusal(gateway, picture(40, format)) == 415
+    assert refusal(gateway, b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(200)) == 415
+    for format in ("PNG", "JPEG", "WEBP"):
+        assert refusal(gateway, picture(40, format)[:14]) == 400

@@ -1,7 +1,11 @@
-"""What the page asks for by itself: the styles of a bank, and a picture of each."""
+"""What the page asks for by itself: the styles of a bank, and a picture of each.
+
+Files are read in threads of their own, so that the host's event loop goes on.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from aiohttp import web
@@ -22,7 +26,7 @@ def register() -> None:
 async def _styles(request: Any) -> Any:
     """The styles of the bank named by ``bank``, as the combo of Load Style Bank names it."""
     try:
-        bank = bank_of(request.query.get("bank", ""))
+        bank = await asyncio.to_thread(bank_of, request.query.get("bank", ""))
     except ValueError as error:
         return web.json_response({"error": str(error)}, status=404)
     return web.json_response(bank.listing())
@@ -30,8 +34,9 @@ async def _styles(request: Any) -> Any:
 
 async def _thumbnail(request: Any) -> Any:
     """The picture of one style, as WebP."""
+    bank, style = request.query.get("bank", ""), request.query.get("style", "")
     try:
-        picture = bank_of(request.query.get("bank", "")).thumbnail(request.query.get("style", ""))
+        picture = await asyncio.to_thread(lambda: bank_of(bank).thumbnail(style))
     except ValueError:
         picture = None
     if picture is None:

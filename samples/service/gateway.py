@@ -11,22 +11,27 @@ no graph.  Put a web server with TLS and a rate limit before it (docs/service.md
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import tempfile
 import threading
 import urllib.parse
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from comfy_client import Comfy, ServiceError, load_graph
+from PIL import Image
 
 from comfy_glaze.files.artwork import load_artwork
-from comfy_glaze.files.formats import FORMATS, ArtworkError
+from comfy_glaze.files.formats import FORMATS, ArtworkError, read_file
+from comfy_glaze.files.reading import strict_pillow
 
 PRESETS = ("gallery", "default", "strong")
 PASSED_OVER = 1_000_000  # bytes of a refused upload that are read, and dropped
+DIGITS = 12  # of a length; Python refuses to read numbers of thousands
 KINDS = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 
 
@@ -71,20 +76,41 @@ class Gateway(ThreadingHTTPServer):
         }
 
     def check(self, data: bytes) -> str:
-        """The picture's format; it is decoded here before it goes any further."""
+        """The picture's format; it is decoded here before it goes any further.
+
+        Its kind and size are told by its first bytes: what may not come in is not decoded.
+        """
+        shown_as = Path("The picture")
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "picture")
             path.write_bytes(data)
             try:
-                artwork = load_artwork(path)
+                _, kind = read_file(path, shown_as)
+                if kind in FORMATS and megapixels_of(data, kind) > self.max_megapixels:
+                    limit = f"{self.max_megapixels:g} megapixels"
+                    raise Refusal(413, f"A picture may have {limit} at most.")
+                if kind not in KINDS:
+                    raise Refusal(415, f"The picture must be one of {', '.join(KINDS)}.")
+                return load_artwork(path, shown_as).format
             except ArtworkError as error:
-                raise Refusal(400, str(error).replace(str(path), "The picture")) from error
-        megapixels = artwork.pixels.shape[2] * artwork.pixels.shape[3] / 1e6
-        if megapixels > self.max_megapixels:
-            raise Refusal(413, f"A picture may have {self.max_megapixels:g} megapixels at most.")
-        if artwork.format not in KINDS:
-            raise Refusal(415, f"The picture must be one of {', '.join(KINDS)}.")
-        return artwork.format
+                raise Refusal(400, str(error)) from error
+
+
+def megapixels_of(data: bytes, kind: str) -> float:
+    """The size that a picture's header tells, infinite if it is beyond what Pillow opens.
+
+    Raises:
+        ArtworkError: it has no header that can be read.
+    """
+    try:
+        with strict_pillow(), Image.open(BytesIO(data), formats=[kind.upper()]) as picture:
+            return picture.width * picture.height / 1e6
+    except Image.DecompressionBombError:
+        return math.inf
+    except Exception as error:  # decoders raise whatever they trip over in a broken file
+        expected = f"a whole {kind.upper()} file"
+        sentence = f"The picture: expected {expected}, but it is broken or cut short."
+        raise ArtworkError(sentence) from error
 
 
 class Door(BaseHTTPRequestHandler):
@@ -117,7 +143,7 @@ class Door(BaseHTTPRequestHandler):
         length = self.headers.get("Content-Length", "")
         if not length.isdecimal():
             raise Refusal(411, "The picture's length must be told.")
-        if not 0 < int(length) <= server.max_bytes:
+        if len(length) > DIGITS or not 0 < int(length) <= server.max_bytes:
             raise Refusal(413, f"A picture may have {server.max_bytes} bytes at most.")
         if not server.places.acquire(blocking=False):
             raise Refusal(503, "Too many pictures are waiting; try again later.")
@@ -138,7 +164,7 @@ class Door(BaseHTTPRequestHandler):
         if self.unread and length.isdecimal():
             with suppress(OSError):
                 self.connection.settimeout(2)
-                self.rfile.read(min(int(length[:12]), PASSED_OVER))
+                self.rfile.read(min(int(length[:DIGITS]), PASSED_OVER))
 
     def _answer(self, status: int, kind: str, body: bytes) -> None:
         self.send_response(status)

@@ -6,13 +6,18 @@ import ast
 import asyncio
 import importlib
 import logging
+import os
 import re
+import shutil
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+
+from comfy_glaze.styles.bank import builtin_styles
 
 from .conftest import NAME, ROOT, Pack
 
@@ -270,6 +275,41 @@ def test_the_page_lists_styles_by_the_banks_name_alone(pack: Pack) -> None:
     for bank in (str(secret), "../secret.safetensors", ""):
         assert ask("/comfy_glaze/styles", bank=bank).status == 404
         assert ask("/comfy_glaze/thumbnail", bank=bank, style="x").status == 404
+
+
+def test_a_bank_is_read_once_for_all_its_thumbnails_and_off_the_event_loop(
+    pack: Pack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("aiohttp")
+    style = pack.module("nodes.style")
+    folder = pack.base / "models" / "glaze_style_banks"
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(style.BUILT_IN_FILE, folder / "mine.safetensors")
+    monkeypatch.setattr(style, "style_bank_names", lambda: ["mine.safetensors", "gone"])
+    monkeypatch.setattr(style, "style_bank_path", lambda name: folder / name)
+    styles = builtin_styles()
+    loads: list[threading.Thread] = []
+    load = style.load_style_bank
+
+    def counted(path: Path) -> Any:
+        loads.append(threading.current_thread())
+        return load(path)
+
+    monkeypatch.setattr(style, "load_style_bank", counted)
+    pack.module("nodes.host.routes").register()
+    handler = pack.server.handlers["/comfy_glaze/thumbnail"]
+
+    async def ask_for_all(bank: str) -> list[int]:
+        asked = [SimpleNamespace(query={"bank": bank, "style": s.name}) for s in styles]
+        return [answer.status for answer in await asyncio.gather(*map(handler, asked))]
+
+    assert asyncio.run(ask_for_all("mine.safetensors")) == [200] * len(styles)
+    assert len(loads) == 1
+    assert loads[0] is not threading.main_thread()
+    os.utime(folder / "mine.safetensors", ns=(1, 1))  # another file by the same name
+    assert set(asyncio.run(ask_for_all("mine.safetensors"))) == {200}
+    assert len(loads) == 2
+    assert set(asyncio.run(ask_for_all("gone"))) == {404}
 
 
 def test_the_manager_installs_what_the_nodes_need_and_never_torch() -> None:
