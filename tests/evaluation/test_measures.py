@@ -221,6 +221,7 @@ def test_image_towers_give_features(tiny_clip: str) -> None:
 
 
 def test_far_points_are_outliers() -> None:
+    pytest.importorskip("sklearn", reason="needs scikit-learn (extra lab)")
     generator = torch.Generator().manual_seed(0)
     known = torch.randn(40, 3, generator=generator)
     verdicts = is_outlier(known, torch.cat([torch.zeros(5, 3), torch.full((5, 3), 30.0)]))
@@ -228,6 +229,7 @@ def test_far_points_are_outliers() -> None:
 
 
 def test_detection_of_what_cannot_and_can_be_told_apart() -> None:
+    pytest.importorskip("sklearn", reason="needs scikit-learn (extra lab)")
     generator = torch.Generator().manual_seed(0)
     works = [torch.randn(30, 6, generator=generator) for _ in range(3)]
     blind = detect(works, works, draws=3)

@@ -59,6 +59,8 @@ def test_fine_tuning_changes_what_is_drawn_and_survives_the_disk(
     tmp_path: Path,
     request: pytest.FixtureRequest,
 ) -> None:
+    if method == "lora":
+        pytest.importorskip("peft", reason="needs peft (extra lab)")
     tiny_generator = request.getfixturevalue(generator)
     untouched = load_generator(tiny_generator)
     plain = generate(untouched, ["a lake by ada"], DRAWING, tmp_path / "plain")
