@@ -1,0 +1,276 @@
+"""No function of the library mixes devices, on a pretended CUDA (see :mod:`tests.fake_devices`).
+
+Pictures come as the callers pass them: on the CPU, while the networks are on the device.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from comfy_glaze.cloaking.budget import PRESETS
+from comfy_glaze.cloaking.cloak import CloakSettings, optimize_cloak
+from comfy_glaze.cloaking.measures import Comparison, worst_perceptual
+from comfy_glaze.cloaking.methods import METHODS
+from comfy_glaze.cloaking.systems import SYSTEMS, cloak_as
+from comfy_glaze.countermeasures import (
+    COUNTERMEASURES,
+    Case,
+    apply_countermeasure,
+    available,
+)
+from comfy_glaze.countermeasures.retention import measure_retention
+from comfy_glaze.countermeasures.tools import Tools
+from comfy_glaze.files.artwork import Artwork, save_artwork
+from comfy_glaze.judges.features import grams, load_features, noise_level
+from comfy_glaze.judges.genres import Classifier, from_towers
+from comfy_glaze.judges.probe import StyleProbe
+from comfy_glaze.networks.encoder_files import load_encoder, load_round_trip
+from comfy_glaze.networks.ensemble import combine_encoders
+from comfy_glaze.networks.perceptual import load_metric
+from comfy_glaze.portfolio.measuring import measure_pictures
+
+from .conftest import Run, smooth_picture
+from .fake_devices import PretendedDevice, pretended_device
+from .tiny_clip import write_clip
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:User provided device_type of 'cuda'"  # torch then leaves autocast out
+)
+
+CUDA = torch.device("cuda")
+
+ON_PILLOW = {
+    *(name for name in COUNTERMEASURES if name.startswith(("jpeg-", "resize-", "platform-"))),
+    *("webp", "avif", "repost", "median", "super-resolution"),
+}
+"""Countermeasures that read pixels on the CPU, because Pillow works on arrays."""
+
+NO_WEIGHTS_IN_PRETENCE = {"purify", "noisy-upscale"}
+"""Diffusion pipelines load their weights by ways of their own, which give no fake tensors."""
+
+
+@pytest.fixture
+def cuda() -> Iterator[PretendedDevice]:
+    with pretended_device() as device:
+        yield device
+
+
+def pictures(height: int = 64, width: int = 64, batch: int = 1) -> Tensor:
+    return torch.rand(batch, 3, height, width)
+
+
+def test_pretence_raises_where_devices_mix(cuda: PretendedDevice) -> None:
+    here, there = pictures(), pictures().to(CUDA)
+    encoder, metric = load_encoder("embedded", CUDA), load_metric("st-lpips-alex", CUDA)
+    mixed: list[Callable[[], object]] = [
+        lambda: here + there,
+        lambda: torch.cat([here, there]),
+        lambda: torch.equal(here, there),
+        lambda: encoder(here),
+        lambda: metric.distance(metric.reference(there), here),
+        lambda: there.numpy(),
+    ]
+    for mix in mixed:
+        with pytest.raises((RuntimeError, TypeError)):
+            mix()
+
+
+def test_pretence_has_a_backward_pass(cuda: PretendedDevice) -> None:
+    encoder = load_encoder("embedded", CUDA)
+    point = pictures().to(CUDA).requires_grad_()
+    encoder(point).square().mean().backward()
+    assert point.grad is not None
+    assert (point.grad.shape, point.grad.device.type) == (point.shape, "cuda")
+    assert "aten::convolution_backward" in cuda.seen
+
+
+@pytest.mark.parametrize("size", [(64, 64), (520, 560), (1030, 1040)])
+@pytest.mark.parametrize("method", METHODS)
+def test_cloaks_of_every_size(cuda: PretendedDevice, method: str, size: tuple[int, int]) -> None:
+    """As they are, with native tiles, and optimised on a smaller copy."""
+    encoder, metric = load_encoder("embedded", CUDA), load_metric("st-lpips-alex", CUDA)
+    steps: list[Tensor] = []
+    cloak = optimize_cloak(
+        pictures(*size),
+        pictures(*size),
+        encoder,
+        PRESETS["default"],
+        CloakSettings(method=method, steps=2),
+        lambda step: steps.extend([step.feature_distance, step.perceptual, step.preview()]),
+        keep_clear=torch.zeros(1, 1, *size),
+        metric=metric,
+    )
+    assert {tensor.device.type for tensor in (cloak.images, *steps)} == {"cuda"}
+
+
+@pytest.mark.parametrize("robustness", ["web", "strong"])
+def test_robust_cloaks(cuda: PretendedDevice, robustness: str) -> None:
+    """Enough steps that every change of both levels is drawn."""
+    encoder = load_encoder("embedded", CUDA)
+    first = combine_encoders([encoder, load_encoder("embedded", CUDA)], [1, 2])
+    settings = CloakSettings(robustness=robustness, steps=6)
+    cloak = optimize_cloak(pictures(), pictures(), first, PRESETS["strong"], settings)
+    assert cloak.images.device.type == "cuda"
+    assert {"aten::_upsample_bilinear2d_aa", "aten::_upsample_bicubic2d_aa"} & cuda.seen
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_other_systems(cuda: PretendedDevice, system: str) -> None:
+    cloak = cloak_as(
+        system,
+        pictures(),
+        styled=pictures(),
+        stranger=pictures(),
+        encoder=load_encoder("embedded", CUDA),
+        budget=PRESETS["default"],
+        settings=CloakSettings(steps=2),
+        metric=load_metric("st-lpips-alex", CUDA),
+    )
+    assert cloak.images.device.type == "cuda"
+
+
+def test_measures(cuda: PretendedDevice) -> None:
+    """Their callers move the pictures to the encoder's device."""
+    encoder, metric = load_encoder("embedded", CUDA), load_metric("st-lpips-alex", CUDA)
+    original, cloaked, styled = (pictures(600, 1100).to(CUDA) for _ in range(3))
+    comparison = Comparison.of(original, styled, encoder, metric)
+    assert comparison.perceptual(cloaked).device.type == "cuda"
+    assert worst_perceptual(original, cloaked, metric).device.type == "cuda"
+    assert comparison.measure(cloaked)[0].tiles_measured > 0
+    for towards in (styled, None):
+        assert "perceptual" in measure_pictures(original, cloaked, towards, encoder, metric)
+
+
+@pytest.mark.parametrize("place", ["cpu", "cuda"])
+@pytest.mark.parametrize("name", sorted(set(COUNTERMEASURES) - NO_WEIGHTS_IN_PRETENCE))
+def test_countermeasures_return_to_the_device(cuda: PretendedDevice, name: str, place: str) -> None:
+    """In a graph pictures are on the CPU while the autoencoder is on the device."""
+    tools = Tools(load_round_trip("embedded", CUDA))
+    if not available(name, tools):
+        pytest.skip(f"{name} needs {COUNTERMEASURES[name].needs}, which is not installed")
+    images, before = pictures(batch=2).to(place), cuda.arrays
+    amount = {"impress": 2, "adverse-cleaner": 2}.get(name)
+    changed = apply_countermeasure(name, images, amount, tools=tools)
+    assert changed.device == images.device
+    assert (cuda.arrays > before) == (name in ON_PILLOW)
+
+
+@pytest.mark.parametrize("place", ["cpu", "cuda"])
+def test_retention_takes_pictures_of_any_device(cuda: PretendedDevice, place: str) -> None:
+    """A cloak that was just made is on the device, and its original still on the CPU."""
+    cases = [Case("jpeg-420", 75), Case("noise", 0.05), Case("crop", 0.1), Case("vae", 1)]
+    rows = measure_retention(
+        pictures(),
+        pictures(batch=2).to(place),
+        pictures(),
+        load_encoder("embedded", CUDA),
+        [*cases, Case("impress", 2)],
+        seeds=(0,),
+        tools=Tools(load_round_trip("embedded", CUDA)),
+    )
+    assert [len(row) for row in rows] == [5, 5]
+
+
+WORK = ("a.png", "--device", "cuda", "--size", "64")
+
+COMMANDS = {
+    "cloak": ("cloak", "a.png", "--style", "Pink and black cut-outs", "--steps", "2", "--device",
+              "cuda", "--format", "jpeg", "--out", "out"),
+    "measure": ("measure", "a.png", "b.png", "--styled", "c.png", "--device", "cuda", "--seeds",
+                "1", "--countermeasures", "jpeg-420:75,noise:0.1,crop:0.1,vae:1,impress:2"),
+    "measure without styled": ("measure", "a.png", "b.png", "--device", "cuda"),
+    "speed": ("benchmark", "speed", *WORK, "--steps", "2", "--paper-steps", "2", "--raw-size",
+              "32"),
+    "robustness": ("benchmark", "robustness", *WORK),
+    "countermeasures": ("benchmark", "countermeasures", *WORK, "--cloaks", "paper,none,web",
+                        "--countermeasures", "jpeg-420:75,crop:0.1,impress:2", "--seeds", "1"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("words", COMMANDS.values(), ids=COMMANDS)
+def test_commands(words: tuple[str, ...], run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("comfy_glaze.cloaking.methods._fast_steps", lambda problem: 2)
+    for seed, name in enumerate("abc"):
+        pixels = smooth_picture(64, 64, seed=seed)
+        save_artwork(pixels, Artwork(pixels), Path(f"{name}.png"))
+    with pretended_device():
+        result = run(*words)
+    assert result.exit_code == 0, result.output
+
+
+def judged(cuda_pictures: list[Tensor], judge: Classifier) -> None:
+    ranked = judge.rank(cuda_pictures)
+    assert [len(row) for row in ranked] == [len(judge.labels)] * len(cuda_pictures)
+
+
+def test_judges(tmp_path: Path) -> None:
+    write_clip(tmp_path / "clip")
+    with pretended_device():
+        shown = [pictures(), pictures(300, 280)]
+        extractor = load_features("st-lpips-vgg", CUDA)
+        features = extractor.of(shown)
+        assert features.device.type == "cpu"
+        assert noise_level(shown[0].to(CUDA)).device.type == "cuda"
+        metric = load_metric("st-lpips-alex", CUDA)
+        assert {layer.device.type for layer in grams(metric, shown, CUDA)} == {"cpu"}
+        weight = torch.rand(2, features.shape[1])
+        probe = StyleProbe(("ink", "oil"), weight, torch.rand(2), extractor.name, None)
+        judged(shown, probe.classifier(extractor))
+        towers, _ = from_towers(
+            "two towers",
+            lambda images: images.to(CUDA).mean(dim=(2, 3)),
+            lambda sentences: torch.rand(len(sentences), 3, device=CUDA),
+        )
+        judged(shown, towers)
+
+
+ON_MPS = """
+import torch
+from comfy_glaze.cloaking.budget import PRESETS
+from comfy_glaze.cloaking.measures import Comparison
+from comfy_glaze.cloaking.problem import Problem
+from comfy_glaze.cloaking.robustness import _there_and_back
+from comfy_glaze.cloaking.room import Room, largest_inside
+from comfy_glaze.networks.encoder_files import load_encoder
+from comfy_glaze.networks.perceptual import load_metric
+from tests.fake_devices import pretended_device
+
+with pretended_device() as pretended, torch.no_grad():
+    mps = torch.device("mps")
+    encoder, metric = load_encoder("embedded", mps), load_metric("st-lpips-alex", mps)
+    original, styled = (torch.rand(1, 3, 64, 64, device=mps) for _ in range(2))
+    comparison = Comparison.of(original, styled, encoder, metric)
+    room = Room.of(original, PRESETS["default"], None)
+    room.check()
+    problem = Problem.of(comparison, room, PRESETS["default"], 2)
+    (target,) = problem.targets
+    delta = problem.random_start(0)
+    seen = problem.seen(delta, target)
+    for sharp in (True, False):
+        assert _there_and_back(seen, 0.5, sharp).shape == seen.shape
+    assert not any("_aa" in name for name in pretended.seen)
+    assert problem.distance(seen, target).device.type == "mps"
+    assert problem.perceptual(seen, target).device.type == "mps"
+    cloaked, perceptual = largest_inside(comparison, room, delta, 0.05)
+    assert comparison.measure(cloaked, perceptual)
+    print("done")
+"""
+
+
+def test_forward_on_mps() -> None:
+    """In a process of its own, which a backward pass there would abort."""
+    ran = subprocess.run(
+        [sys.executable, "-c", ON_MPS],
+        cwd=Path(__file__).parent.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.stdout == "done\n", ran.stderr
