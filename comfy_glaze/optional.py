@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import logging
 from functools import lru_cache
+from importlib.metadata import packages_distributions
+from traceback import walk_tb
 from typing import Any
 
 from .errors import first_line
@@ -50,6 +52,23 @@ def import_optional(module: str, package: str, install: str, reinstall: str | No
         ) from error
 
 
+def import_part(package: str, name: str) -> Any:
+    """A class of diffusers or transformers, which import their parts when first asked for them.
+
+    Raises:
+        PackageError: the package is missing or broken, or another one that this part needs is.
+    """
+    whole = import_optional(package, package, package)
+    try:
+        return getattr(whole, name)
+    except (ImportError, OSError, RuntimeError) as error:
+        first: BaseException = error
+        while first.__cause__ is not None:
+            first = first.__cause__
+        culprit = package_at_fault(first) or package
+        raise BrokenPackageError(f"{culprit}, which is {broken(first, culprit)}") from error
+
+
 @lru_cache
 def import_if_usable(module: str, package: str, install: str) -> Any | None:
     """As :func:`import_optional`, but None for a package that cannot be used.
@@ -74,3 +93,15 @@ def broken(error: BaseException, reinstall: str) -> str:
         return f"installed but broken ({first_line(error)}); mend it with: pip install {reinstall}"
     again = f"pip install --force-reinstall --no-deps {reinstall}"
     return f"installed but broken ({first_line(error)}); reinstall it with: {again}"
+
+
+def package_at_fault(error: BaseException) -> str | None:
+    """What pip calls the package whose import raised an error; None where it is none of pip's."""
+    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
+    names = [f.f_globals.get("__name__", "") for f in frames if f.f_code.co_name == "<module>"]
+    asked = error.name if isinstance(error, ImportError) else None
+    known = packages_distributions()
+    for module in (*reversed(names), asked or ""):  # the innermost first
+        if top := known.get(module.partition(".")[0]):
+            return top[0]
+    return None

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import importlib
 import logging
-from importlib.metadata import packages_distributions
-from traceback import walk_tb
 from typing import Any
 
 from comfy_api.latest import ComfyExtension
 
-from ..comfy_glaze.optional import broken
+from ..comfy_glaze.optional import broken, package_at_fault
 
 NODE_MODULES = ("artwork", "style", "bank", "cloak", "nightshade", "measure", "lab")
 """Modules of this folder, each with a list NODES of node classes."""
@@ -39,21 +37,9 @@ def _module(name: str) -> Any | None:
             error.name,
         )
     except Exception as error:  # what is built wrongly raises whatever it trips over
-        package = _culprit(error)
+        package = package_at_fault(error)
         if package is None:
             raise
         why = broken(error, package)
         logging.warning("Glaze: the nodes of %s are off: %s is %s", name, package, why)
-    return None
-
-
-def _culprit(error: Exception) -> str | None:
-    """What pip calls the package whose import raised an error; None where it is none of pip's."""
-    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
-    names = [f.f_globals.get("__name__", "") for f in frames if f.f_code.co_name == "<module>"]
-    asked = error.name if isinstance(error, ImportError) else None
-    known = packages_distributions()
-    for module in (*reversed(names), asked or ""):  # the innermost first
-        if top := known.get(module.partition(".")[0]):
-            return top[0]
     return None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -112,6 +114,42 @@ USES: dict[str, Callable[[], Any]] = {
     "sklearn": lambda: is_outlier(torch.rand(20, 4), torch.rand(2, 4)),
     "peft": lambda: _add_lora(None, None),  # type: ignore[arg-type]
 }
+
+
+LOADS = """
+import torch
+from comfy_glaze.countermeasures.diffusion import _upscaler
+from comfy_glaze.networks.encoder_files import load_encoder
+from comfy_glaze.styles.transfer import load_pipeline
+for load in (
+    lambda: load_encoder("embedded"),
+    lambda: load_pipeline("nowhere", torch.device("cpu")),
+    lambda: _upscaler("nowhere", torch.device("cpu")),
+):
+    try:
+        load()
+    except ValueError as error:
+        print(error)
+"""
+
+
+def test_diffusers_that_stumbles_over_a_broken_package_tells_its_reason(
+    installed: Callable[..., None], tmp_path: Path
+) -> None:
+    """In a process of its own, since diffusers looks only once at what it can use."""
+    installed("transformers", "raise OSError('tokenizers: undefined symbol')")
+    path = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[1])])
+    done = subprocess.run(
+        [sys.executable, "-c", LOADS],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": path},
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    lines = done.stdout.splitlines()
+    assert len(lines) == 3
+    assert all("is installed but broken (tokenizers: undefined symbol)" in line for line in lines)
+    assert all(line.endswith(".") for line in lines)
 
 
 @pytest.mark.parametrize("name", USES)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..errors import first_line
 from ..images import resize
+from ..optional import PackageError, import_part
 from ..styles.transfer import load_pipeline
 from .filters import gaussian_noise
 from .tools import Countermeasure, CountermeasureError, Tools, required
@@ -31,11 +32,13 @@ def _img2img(source: str, device: torch.device) -> Any:
 @lru_cache(maxsize=1)
 @torch.inference_mode(False)
 def _upscaler(source: str, device: torch.device) -> Any:
-    import diffusers
-
     path = Path(source).expanduser()
     try:
-        pipeline = diffusers.StableDiffusionUpscalePipeline.from_pretrained(
+        kind = import_part("diffusers", "StableDiffusionUpscalePipeline")
+    except PackageError as error:
+        raise CountermeasureError(f"The upscaler needs {error}.") from error
+    try:
+        pipeline = kind.from_pretrained(
             str(path) if path.is_dir() else source, use_safetensors=True
         )
     except (OSError, ValueError, ImportError, KeyError) as error:

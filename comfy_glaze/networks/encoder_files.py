@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import first_line
+from ..optional import PackageError, import_part
 from .encoders import ENCODERS, Encoder, EncoderError, encoder_from_module
 from .single_file import as_diffusers
 
@@ -103,10 +104,9 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
 
 def _build(config: Mapping[str, Any], weights: Mapping[str, Tensor], source: str) -> nn.Module:
     """A diffusers model of the config's class, with exactly these weights."""
-    import diffusers
-
+    kind = _autoencoder(config["_class_name"])
     try:
-        model: nn.Module = getattr(diffusers, config["_class_name"]).from_config(dict(config))
+        model: nn.Module = kind.from_config(dict(config))
         missing, unexpected = model.load_state_dict(weights, strict=False)
     except (RuntimeError, KeyError, TypeError, ValueError, IndexError) as error:
         raise EncoderError(f"The weights in {source} are not those of a picture VAE.") from error
@@ -141,13 +141,12 @@ def _from_file(path: Path) -> nn.Module:
 
 def _from_diffusers(source: str, local: bool) -> nn.Module:
     """A VAE in diffusers' layout, from a folder or the hub: alone, or a pipeline's ``vae``."""
-    import diffusers
-
     problems: list[str] = []
+    layout = _autoencoder("AutoencoderKL")  # reads the config of any
     for subfolder in ("vae", ""):
         place = {"subfolder": subfolder, "local_files_only": local}
         try:
-            config = diffusers.AutoencoderKL.load_config(source, **place)
+            config = layout.load_config(source, **place)
         except (OSError, ValueError) as error:
             problems.append(first_line(error))
             continue
@@ -156,9 +155,10 @@ def _from_diffusers(source: str, local: bool) -> nn.Module:
             found = f"it holds a {kind}, but an encoder must be one of {', '.join(ENCODERS)}"
             problems.insert(0, found)
             continue
+        autoencoder = _autoencoder(kind)
         for variant in (None, "fp16"):
             try:
-                model: nn.Module = getattr(diffusers, kind).from_pretrained(
+                model: nn.Module = autoencoder.from_pretrained(
                     source, **place, variant=variant, use_safetensors=True
                 )
                 return model
@@ -167,3 +167,11 @@ def _from_diffusers(source: str, local: bool) -> nn.Module:
         del problems[:-2]  # a config was found: what its weights lack is what counts
         break
     raise EncoderError(f"No encoder could be loaded from {source}: {problems[0]}.")
+
+
+def _autoencoder(kind: str) -> Any:
+    """A class of diffusers."""
+    try:
+        return import_part("diffusers", kind)
+    except PackageError as error:
+        raise EncoderError(f"{kind} needs {error}.") from error

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ..errors import first_line
 from ..images import from_levels, resize, size_with_short_side, to_grid, to_levels, together
 from ..networks.encoders import fingerprint_of
-from ..optional import PackageError, import_optional
+from ..optional import PackageError, import_optional, import_part
 from .bank import Style
 
 EMBEDDED_LONG_SIDE = 2048
@@ -225,18 +225,20 @@ def load_pipeline(
     Raises:
         StyleTransferError: none can be loaded from ``source``.
     """
-    import diffusers
-
     path = Path(source).expanduser()
     kinds = {
-        "image-to-image": diffusers.AutoPipelineForImage2Image,
-        "text-to-image": diffusers.AutoPipelineForText2Image,
+        "image-to-image": "AutoPipelineForImage2Image",
+        "text-to-image": "AutoPipelineForText2Image",
     }
+    try:
+        kind = import_part("diffusers", kinds[task])
+    except PackageError as error:
+        raise StyleTransferError(f"A pipeline for {task} needs {error}.") from error
     try:
         if path.is_file():
             pipeline = _single_file_class(path, task).from_single_file(str(path))
         else:
-            pipeline = kinds[task].from_pretrained(
+            pipeline = kind.from_pretrained(
                 str(path) if path.is_dir() else source, use_safetensors=True
             )
     except (OSError, ValueError, ImportError, KeyError) as error:
