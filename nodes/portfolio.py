@@ -35,7 +35,11 @@ from ..comfy_glaze.portfolio.outputs import (
 from ..comfy_glaze.portfolio.page import write_page
 from ..comfy_glaze.styles.memory import remembered_choice
 from ..comfy_glaze.styles.target import TargetStyle
-from ..comfy_glaze.styles.works import small_works, works_for_centroid
+from ..comfy_glaze.styles.works import (
+    WORKS_FOR_CENTROID,
+    evenly,
+    read_pictures,
+)
 from .host.files import input_file, next_output
 
 Graph = Mapping[str, Any]
@@ -198,7 +202,7 @@ def _out_of(prefix: str) -> tuple[Path, str]:
 
 def works_in(found: Sequence[tuple[Path, Path]]) -> list[str]:
     """The names of pictures from all of a folder that say what an artist's own style is."""
-    return [relative.as_posix() for relative in works_for_centroid([name for _, name in found])]
+    return [relative.as_posix() for _, relative in evenly(found, WORKS_FOR_CENTROID)]
 
 
 def works_named(found: Sequence[tuple[Path, Path]], names: Sequence[str]) -> list[Tensor]:
@@ -209,7 +213,7 @@ def works_named(found: Sequence[tuple[Path, Path]], names: Sequence[str]) -> lis
 
 @lru_cache(maxsize=1)  # the same for every picture of a folder
 def _small(files: tuple[tuple[Path, int, int], ...]) -> list[Tensor]:
-    return small_works([path for path, *_ in files])
+    return read_pictures([path for path, *_ in files])
 
 
 def settings_of(graph: Graph, saver: str) -> str:

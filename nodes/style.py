@@ -28,7 +28,7 @@ from ..comfy_glaze.styles.target import (
     select_target_style,
 )
 from ..comfy_glaze.styles.transfer import load_style_transfer
-from ..comfy_glaze.styles.works import WORKS_FOR_CENTROID
+from ..comfy_glaze.styles.works import WORKS_FOR_CENTROID, evenly
 from .host.encoders import with_encoder
 from .host.files import style_bank_names, style_bank_path
 from .host.running import progress
@@ -176,12 +176,11 @@ def _rank(
     bank: StyleBank | str, works: list[Tensor], encoder: Any, node_id: str | None
 ) -> tuple[list[TargetStyle], str]:
     """All candidates as seen from an artist's works, nearest first; and the encoder's name."""
-    every = max(1, -(-len(works) // WORKS_FOR_CENTROID))
 
     def rank(phi: Encoder, metric: PerceptualMetric | None) -> tuple[list[TargetStyle], str]:
         candidates = builtin_bank(phi, progress(node_id)) if isinstance(bank, str) else bank
         candidates.check(phi)
-        own = centroid_of(works[::every], phi, candidates.statistic)
+        own = centroid_of(evenly(works, WORKS_FOR_CENTROID), phi, candidates.statistic)
         return rank_styles(candidates, own), phi.name
 
     return with_encoder(encoder, "none", (256, 256), rank)

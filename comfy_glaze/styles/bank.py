@@ -153,7 +153,7 @@ def style_vectors(pictures: Sequence[Tensor], encoder: Encoder, statistic: str) 
         raise StyleBankError(
             f"Expected a statistic among {', '.join(STYLE_VECTORS)}, but got {statistic}."
         )
-    small = [shrink(picture, CENTROID_SIZE) for picture in pictures]
+    small = [shrink(picture, CENTROID_SIZE).clamp(0, 1) for picture in pictures]
     vectors: dict[int, Tensor] = {}
     for size in dict.fromkeys(picture.shape for picture in small):
         alike = [i for i, picture in enumerate(small) if picture.shape == size]

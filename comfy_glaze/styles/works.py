@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from torch import Tensor
 
@@ -13,6 +14,11 @@ from ..images import shrink
 from ..networks.encoders import Encoder
 from .bank import CENTROID_SIZE, StyleBank, centroid_of
 from .target import TargetStyle, rank_styles
+
+WORKS_FOR_CENTROID = 50
+"""The most works that say what an artist's own style is."""
+
+T = TypeVar("T")
 
 
 def read_pictures(paths: Sequence[Path]) -> list[Tensor]:
@@ -33,46 +39,21 @@ def read_pictures(paths: Sequence[Path]) -> list[Tensor]:
     return pictures
 
 
-def evenly(paths: Sequence[Path], count: int) -> list[Path]:
-    """At most ``count`` of the paths, evenly spread."""
-    chosen = min(count, len(paths))
-    return [paths[i * len(paths) // chosen] for i in range(chosen)]
-
-
-WORKS_FOR_CENTROID = 50
+def evenly(items: Sequence[T], count: int) -> list[T]:
+    """At most ``count`` of the items, evenly spread, in their order."""
+    chosen = min(count, len(items))
+    return [items[i * len(items) // chosen] for i in range(chosen)]
 
 
 def rank_works(bank: StyleBank, sources: Sequence[Path], encoder: Encoder) -> list[TargetStyle]:
     """The candidates as seen from an artist's works, nearest first.
+
+    Of many works :data:`WORKS_FOR_CENTROID` count, evenly spread.
 
     Raises:
         ArtworkError: none of the works can be read; the first one's sentence.
         StyleBankError: the bank was made for another encoder.
     """
     bank.check(encoder)
-    works = small_works(works_for_centroid(sources))
+    works = read_pictures(evenly(sources, WORKS_FOR_CENTROID))
     return rank_styles(bank, centroid_of(works, encoder, bank.statistic))
-
-
-def works_for_centroid(sources: Sequence[Path]) -> Sequence[Path]:
-    """The works that say what an artist's own style is: all, or at most
-    :data:`WORKS_FOR_CENTROID`, evenly spread."""
-    return sources[:: max(1, -(-len(sources) // WORKS_FOR_CENTROID))]
-
-
-def small_works(sources: Sequence[Path]) -> list[Tensor]:
-    """Works as the centroid sees them, images (1, 3, H, W); unreadable ones are passed over.
-
-    Raises:
-        ArtworkError: none of them can be read; the first one's sentence.
-    """
-    works: list[Tensor] = []
-    first_error: ArtworkError | None = None
-    for source in sources:
-        try:
-            works.append(shrink(load_artwork(source).pixels, CENTROID_SIZE))
-        except ArtworkError as error:
-            first_error = first_error or error
-    if not works and first_error is not None:
-        raise first_error
-    return works
