@@ -26,18 +26,6 @@ def fail(failures: list[str], sentence: str) -> None:
     say(f"Failed: {sentence}", "red")
 
 
-def trouble_with(source: Path) -> str | None:
-    """Why a picture cannot be read, if it cannot."""
-    from ..files.artwork import load_artwork
-    from ..files.formats import ArtworkError
-
-    try:
-        load_artwork(source)
-    except ArtworkError as error:
-        return str(error)
-    return None
-
-
 def tell_passed_over(sources: Sequence[Path]) -> None:
     """Say which pictures of a folder are of kinds that are not worked on."""
     kinds = {".gif", ".bmp", ".jxl", ".psd", ".jp2", ".svg", ".exr", ".dng", ".kra", ".clip"}
@@ -86,8 +74,8 @@ def open_telling(request: CloakRequest, works: Sequence[Path], failures: list[st
         ValueError: something cannot be had.
         typer.Exit: with code 1 where none of the works can be read; each is told as failed.
     """
-    from ..files.formats import ArtworkError
     from ..portfolio.engine import open_engine
+    from ..styles.works import UnreadableWorksError
 
     with progress_bar() as progress:
         task = progress.add_task("Making the style bank", visible=False, note="")
@@ -97,11 +85,8 @@ def open_telling(request: CloakRequest, works: Sequence[Path], failures: list[st
 
         try:
             return open_engine(request, works, on_style)
-        except ArtworkError:
-            unreadable = [why for source in works if (why := trouble_with(source))]
-            if not unreadable:
-                raise
-            for sentence in unreadable:
+        except UnreadableWorksError as error:
+            for sentence in error.sentences:
                 fail(failures, sentence)
             raise typer.Exit(1) from None
 

@@ -21,21 +21,33 @@ WORKS_FOR_CENTROID = 50
 T = TypeVar("T")
 
 
+class UnreadableWorksError(ArtworkError):
+    """None of an artist's works can be read; its text is the first one's sentence.
+
+    Attributes:
+        sentences: one for each of them.
+    """
+
+    def __init__(self, sentences: Sequence[str]) -> None:
+        super().__init__(sentences[0])
+        self.sentences = tuple(sentences)
+
+
 def read_pictures(paths: Sequence[Path]) -> list[Tensor]:
     """Those of the files that can be read, images (1, 3, H, W), at most 256 px on the short side.
 
     Raises:
-        ArtworkError: none can be read; the first one's sentence.
+        UnreadableWorksError: none can be read.
     """
     pictures: list[Tensor] = []
-    first_error: ArtworkError | None = None
+    sentences: list[str] = []
     for path in paths:
         try:
             pictures.append(shrink(load_artwork(path).pixels, CENTROID_SIZE).clamp(0, 1))
         except ArtworkError as error:
-            first_error = first_error or error
-    if not pictures and first_error is not None:
-        raise first_error
+            sentences.append(str(error))
+    if sentences and not pictures:
+        raise UnreadableWorksError(sentences)
     return pictures
 
 
@@ -51,7 +63,7 @@ def rank_works(bank: StyleBank, sources: Sequence[Path], encoder: Encoder) -> li
     Of many works :data:`WORKS_FOR_CENTROID` count, evenly spread.
 
     Raises:
-        ArtworkError: none of the works can be read; the first one's sentence.
+        UnreadableWorksError: none of the works can be read.
         StyleBankError: the bank was made for another encoder.
     """
     bank.check(encoder)

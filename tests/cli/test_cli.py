@@ -37,19 +37,22 @@ def recomputed(original: Path, cloaked: Path, styled: Path) -> dict[str, Any]:
     """The report's measures, from three files alone and by the formulas."""
     encoder, metric = load_encoder("embedded"), load_metric("st-lpips-alex")
     x, c, s = (load_artwork(path).pixels for path in (original, cloaked, styled))
-    shifts: list[float] = []
+    distances: list[tuple[float, float]] = []
     values: list[float] = []
     with torch.no_grad():
         for view in views_of(*x.shape[-2:]):
             features = [encoder(view.of(picture)) for picture in (x, c, s)]
             after = (features[1] - features[2]).square().mean()
             before = (features[0] - features[2]).square().mean()
-            shifts.append(float(1 - after / before))
+            distances.append((float(after), float(before)))
             values.append(float(metric.distance(metric.reference(view.of(x)), view.of(c))))
-    native = shifts[1:] or shifts
+
+    def shift(views: list[tuple[float, float]]) -> float:
+        return 1 - sum(after for after, _ in views) / sum(before for _, before in views)
+
     change = (c - x).abs()
     return {
-        "shift": {"512": shifts[0], "native": sum(native) / len(native)},
+        "shift": {"512": shift(distances[:1]), "native": shift(distances[1:] or distances)},
         "value": max(values),
         "linf": float(change.max()),
         "psnr": float(-10 * torch.log10(change.double().square().mean())),
