@@ -40,7 +40,8 @@ from .conftest import Run, smooth_picture
 from .fake_devices import PretendedDevice, pretended_device
 
 pytestmark = pytest.mark.filterwarnings(
-    "ignore:User provided device_type of 'cuda'"  # torch then leaves autocast out
+    "ignore:User provided device_type of 'cuda'",  # torch then leaves autocast out
+    "ignore:Accessing the data pointer of FakeTensor",  # of a module that is copied
 )
 
 CUDA = torch.device("cuda")
@@ -242,7 +243,7 @@ from comfy_glaze.networks.perceptual import load_metric
 from tests.fake_devices import pretended_device
 
 with pretended_device() as pretended, torch.no_grad():
-    mps = torch.device("mps")
+    mps = torch.device("mps:0")  # without a number torch asks its driver for one
     encoder, metric = load_encoder("embedded", mps), load_metric("st-lpips-alex", mps)
     original, styled = (torch.rand(1, 3, 64, 64, device=mps) for _ in range(2))
     comparison = Comparison.of(original, styled, encoder, metric)
