@@ -25,7 +25,7 @@ aten = torch.ops.aten
 
 CACHES = (
     images._taps,
-    images._there_and_back,
+    images._enlarged_and_back,
     networks._ffdnet,
     networks._doubler,
     networks._impress_metric,

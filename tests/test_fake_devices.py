@@ -233,14 +233,14 @@ def test_judges() -> None:
 
 ON_MPS = """
 import torch
-from comfy_glaze.cloaking.robustness import _there_and_back
+from comfy_glaze.cloaking.robustness import _resized_and_back
 from tests.fake_devices import pretended_device
 
 with pretended_device() as pretended, torch.no_grad():
     mps = torch.device("mps:0")  # without a number torch asks its driver for one
     images = torch.rand(1, 3, 64, 48, device=mps)
     for sharp in (True, False):
-        changed = _there_and_back(images, 0.5, sharp)
+        changed = _resized_and_back(images, 0.5, sharp)
         assert (changed.shape, changed.device) == (images.shape, mps)
     assert not any("_aa" in name for name in pretended.seen)
     print("done")

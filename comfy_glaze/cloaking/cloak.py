@@ -102,12 +102,10 @@ def optimize_cloak(
         styled: Ω(images, T), same shape and range.
         encoder: Φ; everything runs on its device.
         budget: how much may change; holds on the returned pixels.
-        settings: method, steps, seed.
+        settings: how; the objectives that look at no styled picture take ``images`` in its place.
         on_step: called after each step; an exception it raises ends the optimisation.
         keep_clear: (B or 1, 1, H, W), above 0.5 where pixels must not change.
         metric: the budget's metric if it is loaded already.
-        XX of :data:`comfy_glaze.cloaking.objectives.OBJECTIVES`; those that look at
-            no styled picture take ``images`` in its place.
 
     Raises:
         ValueError: wrong shapes or ranges, or nowhere to move (see :meth:`Comparison.of`).
