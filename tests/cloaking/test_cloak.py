@@ -346,6 +346,10 @@ def test_half_precision_reaches_the_same_shift(monkeypatch: pytest.MonkeyPatch) 
     encoder, settings = load_encoder("embedded"), CloakSettings(steps=6)
     images, styled = smooth_picture(64, 64), smooth_picture(64, 64, seed=5)
     single = optimize_cloak(images, styled, encoder, NO_METRIC, settings)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        spread = (encoder(images) - encoder(styled)).std()
+    if not spread < 100:  # some processors' kernels give 1e19 here, or NaN
+        pytest.skip("this processor's convolutions in bfloat16 are wrong with this torch")
     monkeypatch.setattr("comfy_glaze.cloaking.methods.fast_dtype", lambda device: torch.bfloat16)
     half = optimize_cloak(images, styled, encoder, NO_METRIC, settings)
     assert not torch.equal(half.images, single.images)
