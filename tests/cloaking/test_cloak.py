@@ -341,14 +341,27 @@ def test_any_size_and_proportion(
     assert cloak.measures[0].shift_512 > 0.1
 
 
+def bfloat16_works(encoder: Encoder, images: Tensor) -> bool:
+    """Whether Φ and its gradient are about those in float32; with AMX they can be 1e19, or NaN."""
+
+    def seen() -> Tensor:
+        picture = images.clone().requires_grad_()
+        features = encoder(picture)
+        (gradient,) = torch.autograd.grad(features.square().mean(), picture)
+        return torch.cat([features.detach().flatten(), gradient.flatten() * len(gradient[0, 0])])
+
+    single = seen()
+    with torch.autocast("cpu", torch.bfloat16):
+        half = seen()
+    return bool((half - single).norm() < 0.05 * single.norm())
+
+
 def test_half_precision_reaches_the_same_shift(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a device that is faster with it; only Φ computes in it, and only while optimising."""
     encoder, settings = load_encoder("embedded"), CloakSettings(steps=6)
     images, styled = smooth_picture(64, 64), smooth_picture(64, 64, seed=5)
     single = optimize_cloak(images, styled, encoder, NO_METRIC, settings)
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        spread = (encoder(images) - encoder(styled)).std()
-    if not spread < 100:  # some processors' kernels give 1e19 here, or NaN
+    if not bfloat16_works(encoder, images):
         pytest.skip("this processor's convolutions in bfloat16 are wrong with this torch")
     monkeypatch.setattr("comfy_glaze.cloaking.methods.fast_dtype", lambda device: torch.bfloat16)
     half = optimize_cloak(images, styled, encoder, NO_METRIC, settings)
