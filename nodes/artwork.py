@@ -204,7 +204,7 @@ class SaveCloaked(io.ComfyNode):
                     default=95,
                     min=1,
                     max=100,
-                    tooltip="Of JPEG and WebP files. WebP at 100 is lossless.",
+                    tooltip="Of JPEG, WebP and AVIF files. WebP at 100 is lossless.",
                 ),
                 io.Boolean.Input(
                     "metadata",

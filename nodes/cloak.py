@@ -268,7 +268,7 @@ def how_widgets(made: str) -> list[Any]:
             options=list(ROBUSTNESS),
             default="none",
             tooltip="How much of what websites and mimics do to a picture (resizing, JPEG, "
-            f"noise) the {made} is trained to survive.",
+            f"blur) the {made} is trained to survive. For the method fast.",
         ),
         advanced(seed_widget("seed", f"The same seed gives the same {made}.")),
     ]

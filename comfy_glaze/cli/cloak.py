@@ -19,9 +19,9 @@ from .options import (
     MethodOption,
     MetricOption,
     QualityOption,
-    SeedOption,
     SourcesArgument,
     StepsOption,
+    StyleSeedOption,
     one_encoder,
     one_sentence,
     shard_of,
@@ -54,7 +54,7 @@ def cloak(
             metavar="NAME|auto", help="Target style; auto draws one at medium distance from yours."
         ),
     ] = "auto",
-    style_seed: SeedOption = 0,
+    style_seed: StyleSeedOption = 0,
     artist: Annotated[
         str,
         typer.Option(
@@ -187,6 +187,10 @@ def cloak(
             SaveOptions(format, quality, keep_shift, no_ai_training, credentials),
         )
         part = shard_of(shard)
+        if cluster is not None and batch > 1:
+            raise ValueError(
+                "Expected --batch or --cluster, but got both: a worker takes one picture at a time."
+            )
         if keep_clear is not None:
             load_artwork(keep_clear)  # a bad mask is found now and not once per picture
         found = gather(sources, failures)

@@ -30,7 +30,7 @@ MetricOption = Annotated[
     ),
 ]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps ...")]
-SeedOption = Annotated[
+StyleSeedOption = Annotated[
     int, typer.Option("--style-seed", help="Draws the target style; the same seed, the same style.")
 ]
 SourcesArgument = Annotated[
@@ -121,5 +121,8 @@ def shard_of(text: str | None) -> tuple[int, int] | None:
 
 def one_encoder(named: list[str] | None, otherwise: str | None = None) -> str:
     if named and len(named) > 1:
-        raise ValueError(f"Expected one --encoder, but got {len(named)}; ensembles are to come.")
+        raise ValueError(
+            f"Expected one --encoder, but got {len(named)}; in ComfyUI the node Combine Encoders "
+            "takes several."
+        )
     return named[0] if named else otherwise or "embedded"

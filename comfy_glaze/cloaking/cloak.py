@@ -53,6 +53,11 @@ class CloakSettings:
         ):
             if (chosen := getattr(self, name)) not in known:
                 raise ValueError(f"Expected a {name} among {', '.join(known)}, but got {chosen}.")
+        if self.method == "paper" and self.robustness != "none":
+            raise ValueError(
+                "The method paper is the published one, which knows no robustness; take the method "
+                f"fast, or the robustness none in place of {self.robustness}."
+            )
         if self.steps < 0:
             raise ValueError(f"steps must be 0 (the method's own) or more, but got {self.steps}.")
 

@@ -115,8 +115,8 @@ class ViewTarget:
 
     Attributes:
         view: the window and its scale.
-        goal: features (B, C, h, w) that the distance is taken from: for the objective ``towards``
-            those of the styled picture in this view.
+        goal: what the distance is taken from: for the objective ``towards`` the features
+            (B, C, h, w) of the styled picture in this view.
         before: the distance (B,) that the measures divide by: for ``towards`` that of the untouched
             original.
         unit: what the optimiser divides by, (B,): ``before``, but for a native tile at least 5% of
@@ -132,10 +132,14 @@ class ViewTarget:
     objective: Objective
     reference: Reference | None
 
+    def distance(self, features: Tensor) -> Tensor:
+        """The distance of features (B, C, h, w) of this view from the goal, (B,)."""
+        return feature_distance(self.objective.looks(features), self.goal)
+
     def value(self, features: Tensor) -> Tensor:
         """J of features of this view, (B,), as it is optimised: less for a cloak's than for the
         untouched original's, which is 1 where ``unit`` is ``before``."""
-        return self.objective.value(feature_distance(features, self.goal) / self.unit)
+        return self.objective.value(self.distance(features) / self.unit)
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,8 +207,10 @@ class Comparison:
         if view in self._kept:
             return self._kept[view]
         objective = OBJECTIVES[self.objective]
-        own = self.encoder(view.of(self.original))
-        styled = own if self.styled is self.original else self.encoder(view.of(self.styled))
+        own = objective.looks(self.encoder(view.of(self.original)))
+        styled = own
+        if self.styled is not self.original:
+            styled = objective.looks(self.encoder(view.of(self.styled)))
         before = unit = feature_distance(own, objective.unit(own, styled))
         if view != self.views[0]:  # a tile that the style hardly touches must not outweigh others
             unit = torch.maximum(before, 0.05 * self.target(self.views[0]).before)
@@ -238,7 +244,7 @@ class Comparison:
         for view in self.views:
             target = self.target(view)
             before.append(target.before)
-            after.append(feature_distance(self.encoder(view.of(cloaked)), target.goal))
+            after.append(target.distance(self.encoder(view.of(cloaked))))
         native = [i for i, view in enumerate(self.views) if view.native]
         shift = self._shift(before[:1], after[:1])
         shift_native = self._shift([before[i] for i in native], [after[i] for i in native])

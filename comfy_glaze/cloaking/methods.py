@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..devices import fast_dtype
+from .objectives import OBJECTIVES
 from .problem import Problem
 from .robustness import Robustness, seen_by_a_mimic
 from .visibility import LIGHTNESS, colour_map, less_visible
@@ -92,7 +93,7 @@ def _paper(
     """
     alpha, limit = problem.budget.alpha, problem.budget.limit
     delta = torch.zeros_like(problem.images, requires_grad=True)
-    if problem.comparison.objective == "away":  # whose gradient is zero at δ = 0
+    if OBJECTIVES[problem.comparison.objective].flat:
         delta = problem.random_start(seed)
     adam = torch.optim.Adam([delta], lr=0.005)
     for step in range(1, progress.steps + 1):

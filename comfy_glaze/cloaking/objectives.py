@@ -21,11 +21,18 @@ class Objective:
     Attributes:
         goal, unit: functions that give features (B, C, h, w) from Φ(x) and Φ(styled).
         value: the function that gives J from the ratio of the two distances.
+        looks: what of the features (B, C, h, w) counts, (B, ...): all of them, unless told
+            otherwise. ``goal`` and ``unit`` are given what it gives.
+        styled: whether the styled picture is where it leads, so that reports show that picture.
+        flat: whether its gradient is zero at δ = 0, so that every method must start beside it.
     """
 
     goal: Callable[[Tensor, Tensor], Tensor]
     unit: Callable[[Tensor, Tensor], Tensor]
     value: Callable[[Tensor], Tensor]
+    looks: Callable[[Tensor], Tensor] = lambda features: features
+    styled: bool = True
+    flat: bool = False
 
 
 def _own(own: Tensor, styled: Tensor) -> Tensor:
@@ -42,7 +49,7 @@ def _nothing(own: Tensor, styled: Tensor) -> Tensor:
 
 OBJECTIVES: dict[str, Objective] = {
     "towards": Objective(_styled, _styled, lambda ratio: ratio),
-    "away": Objective(_own, _nothing, lambda ratio: 1 - ratio),
-    "to-zero": Objective(_nothing, _nothing, lambda ratio: ratio),
+    "away": Objective(_own, _nothing, lambda ratio: 1 - ratio, styled=False, flat=True),
+    "to-zero": Objective(_nothing, _nothing, lambda ratio: ratio, styled=False),
 }
 """Objectives by name: of Glaze, Fawkes and Nightshade; of LowKey; and of PhotoGuard."""

@@ -60,7 +60,7 @@ class RobustTraining:
 def encode(model: Any, images: Tensor) -> Tensor:
     """Features of a whole diffusers autoencoder, as :mod:`comfy_glaze.networks.encoders` has
     them."""
-    return ENCODERS[type(model).__name__](model, images)
+    return ENCODERS[type(model).__name__].features(model, images)
 
 
 def decode(model: Any, features: Tensor) -> Tensor:

@@ -92,20 +92,40 @@ def _latents(model: Any, images: Tensor) -> Tensor:
     return latents
 
 
-ENCODERS: dict[str, Callable[[Any, Tensor], Tensor]] = {
-    "AutoencoderKL": _kl_mean,
-    "AutoencoderTiny": _latents,
-    "VQModel": _latents,  # before quantisation, which has no gradient
+def _halvings(config: Any) -> int:
+    """Each level but the last halves the picture."""
+    return int(2 ** (len(config.block_out_channels) - 1))
+
+
+@dataclass(frozen=True)
+class EncoderKind:
+    """How a diffusers class serves as Φ.
+
+    Attributes:
+        features: (model, images (B, 3, H, W) in [0, 1]) to its deterministic features (B, C, h, w).
+        multiple: from the model's configuration to the side of a pixel block that becomes one
+            feature position.
+    """
+
+    features: Callable[[Any, Tensor], Tensor]
+    multiple: Callable[[Any], int] = _halvings
+
+
+ENCODERS: dict[str, EncoderKind] = {
+    "AutoencoderKL": EncoderKind(_kl_mean),
+    "AutoencoderTiny": EncoderKind(_latents),
+    "VQModel": EncoderKind(_latents),  # before quantisation, which has no gradient
 }
-"""Supported diffusers classes, and how each gives its deterministic features."""
+"""Supported diffusers classes, by name."""
 
 
 def encoder_from_module(model: nn.Module, name: str, device: torch.device) -> Encoder:
     """Take over a diffusers autoencoder: its decoder half is dropped, its weights are frozen."""
-    kind = type(model).__name__
-    if kind not in ENCODERS:
+    called = type(model).__name__
+    kind = ENCODERS.get(called)
+    if kind is None:
         raise EncoderError(
-            f"{name} is a {kind}, but an encoder must be one of {', '.join(ENCODERS)}."
+            f"{name} is a {called}, but an encoder must be one of {', '.join(ENCODERS)}."
         )
     for part in ("decoder", "post_quant_conv", "quantize"):
         if hasattr(model, part):
@@ -113,10 +133,9 @@ def encoder_from_module(model: nn.Module, name: str, device: torch.device) -> En
     nn.Module.to(model, device, torch.float32)  # diffusers' own `to` warns about nothing
     model.eval().requires_grad_(False)
     weights = model.state_dict()
-    levels = len(model.config.block_out_channels)  # type: ignore[union-attr, arg-type]
-    if kind == "AutoencoderTiny":
+    if called == "AutoencoderTiny":
         layers: Any = model.encoder.layers  # type: ignore[union-attr]
         if DownsamplingPair.fits(layers[0], layers[1]):
             layers[0], layers[1] = DownsamplingPair(layers[0], layers[1]), nn.Identity()
-    features = partial(ENCODERS[kind], model)
-    return Encoder(name, fingerprint_of(weights), features, 2 ** (levels - 1), device)
+    features, multiple = partial(kind.features, model), kind.multiple(model.config)
+    return Encoder(name, fingerprint_of(weights), features, multiple, device)

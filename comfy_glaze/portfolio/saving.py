@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..cloaking.objectives import OBJECTIVES
 from ..devices import give_back_memory
 from ..files.artwork import Artwork, check_saving, save_artwork
 from ..files.atomic import atomic_write, make_folder, temporary_beside, write_json
@@ -125,7 +126,7 @@ def stage(
     for folder in {job.target.parent, job.report_stem.parent}:
         make_folder(folder)
     staged = StagedFiles(job, settings)
-    goal = picture.styled if picture.cloak.settings.objective == "towards" else None
+    goal = picture.styled if OBJECTIVES[picture.cloak.settings.objective].styled else None
     reports = {"goal": _goal_ending(picture), "sheet": ".sheet.png", "json": ".glaze.json"}
     if goal is None:  # led to no picture
         del reports["goal"]

@@ -190,6 +190,7 @@ def test_measures_equal_a_fresh_comparison() -> None:
 @pytest.mark.parametrize(
     ("make", "words"),
     [
+        (lambda: CloakSettings("paper", robustness="web"), "knows no robustness"),
         (lambda: Budget(limit=0, linf=None), "limit must be above 0, but got 0"),
         (lambda: Budget(limit=-1, linf=None), "limit must be above 0, but got -1"),
         (lambda: Budget(limit=float("nan"), linf=None), "limit must be above 0, but got nan"),

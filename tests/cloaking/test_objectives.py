@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -29,6 +31,23 @@ def test_every_objective_is_one_for_the_untouched_picture(objective: str) -> Non
     unit = feature_distance(own, chosen.unit(own, styled))
     values = chosen.value(feature_distance(own, chosen.goal(own, styled)) / unit)
     assert values == pytest.approx(torch.ones(3))
+
+
+def test_an_objective_can_look_at_a_part_of_the_features(
+    block_encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Features are block means, so what an objective does not look at is left as it was."""
+    coarse = replace(OBJECTIVES["towards"], looks=lambda features: features[:, :1])
+    monkeypatch.setitem(OBJECTIVES, "red", coarse)
+    picture = to_grid(0.3 + 0.4 * smooth_picture(32, 32))
+    budget = Budget(limit=0.05, linf=CAP, metric="none")
+    settings = CloakSettings(steps=30, objective="red")
+    cloak = optimize_cloak(picture, 1 - picture, block_encoder, budget, settings)
+    red, green, blue = (cloak.images - picture).abs().mean(dim=(0, 2, 3))
+    assert red > 4 * max(green, blue)
+    own, after, goal = (block_encoder(p)[:, :1] for p in (picture, cloak.images, 1 - picture))
+    shift = 1 - feature_distance(after, goal) / feature_distance(own, goal)
+    assert cloak.measures[0].shift_512 == pytest.approx(float(shift), rel=1e-4)
 
 
 @pytest.mark.parametrize("method", ["fast", "paper"])
