@@ -121,7 +121,11 @@ def load_autoencoder(path: Path) -> Autoencoder:
     weights = load_file(path)
     halves = []
     for name, network in (("encoder", encoder_network()), ("decoder", decoder_network())):
-        own = {k.removeprefix(f"{name}."): w.float() for k, w in weights.items() if k.startswith(f"{name}.")}
+        own = {
+            k.removeprefix(f"{name}."): w.float()
+            for k, w in weights.items()
+            if k.startswith(f"{name}.")
+        }
         try:
             network.load_state_dict(own)
         except RuntimeError as error:

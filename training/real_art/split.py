@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from pictures import Piece
-from world import LEFT_OUT, MIMICKED
+from .pictures import Piece
+from .world import LEFT_OUT, MIMICKED
 
 WORKS = 20
 """Of an artist that a mimic trains on, or half of them where there are fewer than forty."""

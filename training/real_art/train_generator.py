@@ -1,6 +1,6 @@
 """Train the generator of the world on real art.
 
-    python training/real_art/train_generator.py --autoencoder taef2.safetensors --minutes 60
+    python -m training.real_art.train_generator --autoencoder taef2.safetensors --minutes 60
 
 It learns the hands that nobody mimics, from random crops and reflections of their squares.  Every
 ten minutes ``generator-run.pt`` (all of the state) and ``generator.safetensors`` (the running mean
@@ -18,8 +18,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from autoencoder import Autoencoder, load_autoencoder
-from generator import (
+from torch import Tensor
+
+from comfy_glaze.files.atomic import atomic_write
+
+from .autoencoder import Autoencoder, load_autoencoder
+from .generator import (
     MIMICKED,
     NOBODY,
     Generator,
@@ -29,13 +33,10 @@ from generator import (
     loss_of,
     save_generator,
 )
-from loaders import area
-from pictures import Piece, load_square, read_pieces, vocabulary, words_of
-from torch import Tensor
-from world import LEFT_OUT, TRAINED, arguments
-from world import MIMICKED as ARTISTS
-
-from comfy_glaze.files.atomic import atomic_write
+from .loaders import area
+from .pictures import Piece, load_square, read_pieces, vocabulary, words_of
+from .world import LEFT_OUT, TRAINED, arguments
+from .world import MIMICKED as ARTISTS
 
 CHANNELS, LAYERS = (56, 88), 1
 BATCH, RATE, WARM_UP, DECAY = 16, 4e-4, 200, 0.999
@@ -193,7 +194,10 @@ def main() -> None:
     shelf = Shelf(pieces, load_autoencoder(options.autoencoder), step_reached(folder))
     run = begin(folder, pieces, shelf)
     count = sum(p.numel() for p in run.generator.parameters())
-    print(f"{len(pieces)} works, {len(run.generator.shape.words)} words, {count:,} weights", flush=True)
+    print(
+        f"{len(pieces)} works, {len(run.generator.shape.words)} words, {count:,} weights",
+        flush=True,
+    )
     kept, losses = time.monotonic(), []
     while run.step < options.steps and time.monotonic() < until:
         losses.append(run.learn(shelf))
