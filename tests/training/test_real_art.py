@@ -19,7 +19,7 @@ from training.real_art.autoencoder import (
     load_autoencoder,
 )
 from training.real_art.collect import differing, middle_square, without_tint
-from training.real_art.counter_moves import COUNTER_MOVES
+from training.real_art.counter_moves import changed_latents, changed_pictures
 from training.real_art.generator import (
     MIMICKED,
     NOBODY,
@@ -229,9 +229,23 @@ def test_the_grey_judge_sees_no_palette(pictures: Tensor) -> None:
 
 def test_a_round_trip_is_what_the_decoder_shows(autoencoder: Autoencoder) -> None:
     latents = torch.randn(3, 32, 2, 2)
-    again = COUNTER_MOVES["round trip"](latents, autoencoder)
+    again = changed_latents("round trip", latents, latents, autoencoder)
     assert again.shape == latents.shape
     with torch.no_grad():
         shown = autoencoder.decode(latents)
     expected = autoencoder.encode(shown)
     assert (again - expected).square().mean() < 0.05 * expected.square().mean()
+
+
+def test_counter_moves_use_one_clean_work(autoencoder: Autoencoder, pictures: Tensor) -> None:
+    clean, moved = pictures[:1] * 0.5, pictures[1:] * 0.5 + 0.5
+    (matched,) = changed_pictures("colours matched", [moved], clean)
+    assert abs(float(matched.mean() - clean.mean())) < 0.01
+    (untouched,) = changed_pictures("round trip", [moved], clean)
+    assert torch.equal(untouched, moved)
+    (pressed,) = changed_pictures("jpeg-420:85", [moved], clean)
+    assert 0 < (pressed - moved).abs().mean() < 0.2
+    usual, shifted = torch.randn(2, 32, 4, 4), torch.randn(3, 32, 4, 4) * 3 + 5
+    again = changed_latents("latents renormalised", shifted, usual, autoencoder)
+    assert torch.allclose(again.mean((0, 2, 3)), usual.mean((0, 2, 3)), atol=1e-4)
+    assert torch.equal(changed_latents("none", shifted, usual, autoencoder), shifted)

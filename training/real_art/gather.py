@@ -30,7 +30,9 @@ def fetch(repository: str, commit: str, place: Path) -> None:
     """One commit of a repository, with no history."""
     subprocess.run(["git", "init", "--quiet", "--bare", place], check=True)
     address = f"https://github.com/{repository}"
-    subprocess.run(["git", "-C", place, "fetch", "--quiet", "--depth=1", address, commit], check=True)
+    subprocess.run(
+        ["git", "-C", place, "fetch", "--quiet", "--depth=1", address, commit], check=True
+    )
 
 
 def picture_of(place: Path, commit: str, path: str, crop: str) -> Image.Image:

@@ -28,7 +28,7 @@ from comfy_glaze.styles.transfer import load_style_transfer
 
 from .autoencoder import Autoencoder, load_autoencoder
 from .cloaks import BUDGETS, Cloaker, Kind, summary
-from .counter_moves import COUNTER_MOVES
+from .counter_moves import NOTHING, changed_latents, changed_pictures
 from .generator import Generator, load_generator
 from .judges import Judges, load_judges
 from .loaders import LOADERS, uploaded
@@ -50,7 +50,7 @@ class Cell:
         kind: ``none``, or a key of ``FEATURES``, a stroke and a key of ``BUDGETS``.
         upload: the quality of a JPEG with halved chroma, or None.
         loader: a key of ``LOADERS``.
-        counter: a key of ``COUNTER_MOVES``, or None.
+        counter: a move of :mod:`counter_moves`, or ``none``.
         fold: which works the mimic has.
         seed: of training and drawing.
     """
@@ -59,7 +59,7 @@ class Cell:
     kind: str = NO_CLOAK
     upload: int | None = None
     loader: str = "area"
-    counter: str | None = None
+    counter: str = NOTHING
     fold: int = 0
     seed: int = 0
 
@@ -115,11 +115,11 @@ def run_cell(studio: Studio, cell: Cell) -> dict[str, Any]:
         shown, measures = [p for p, _ in pairs], [m for _, m in pairs]
     if cell.upload is not None:
         shown = [uploaded(picture, cell.upload) for picture in shown]
-    latents = trained_on(studio, cell, shown)
+    unseen = held_out(studio.pieces, cell.artist, cell.fold)
+    latents = trained_on(studio, cell, shown, load_square(unseen[0].path))
     titles = [piece.title for piece in works for _ in range(2)]
     tuning = Tuning(**(asdict(studio.tuning) | {"seed": cell.seed}))
     mimic, loss = fine_tuned(studio.generator, latents, titles, tuning)
-    unseen = held_out(studio.pieces, cell.artist, cell.fold)
     pictures = drawn(
         mimic,
         studio.autoencoder,
@@ -142,12 +142,12 @@ def run_cell(studio: Studio, cell: Cell) -> dict[str, Any]:
     }
 
 
-def trained_on(studio: Studio, cell: Cell, shown: Sequence[Tensor]) -> Tensor:
-    """The latents that a cell's mimic learns from."""
-    loaded = latents_of(shown, studio.autoencoder, cell.loader, cell.seed)
-    if cell.counter is None:
-        return loaded
-    return COUNTER_MOVES[cell.counter](loaded, studio.autoencoder)
+def trained_on(studio: Studio, cell: Cell, shown: Sequence[Tensor], clean: Tensor) -> Tensor:
+    """The latents that a cell's mimic learns from; it may use one clean work of the artist."""
+    tried = changed_pictures(cell.counter, shown, clean)
+    loaded = latents_of(tried, studio.autoencoder, cell.loader, cell.seed)
+    usual = latents_of([clean], studio.autoencoder, cell.loader, cell.seed)
+    return changed_latents(cell.counter, loaded, usual, studio.autoencoder)
 
 
 def displacement(studio: Studio, originals: Sequence[Tensor], latents: Tensor) -> float:
@@ -197,11 +197,15 @@ def open_studio(folder: Path, autoencoder_file: Path, tuning: Tuning, fold: int)
 def cells_of(options: argparse.Namespace) -> list[Cell]:
     """Every combination, artists last, so that one artist's row is there before the next begins."""
     uploads = [None if value == "none" else int(value) for value in options.uploads]
-    counters = [None if value == "none" else value for value in options.counters]
     return [
         Cell(artist, kind, upload, loader, counter, options.fold, seed)
         for artist, seed, kind, upload, loader, counter in product(
-            options.artists, options.seeds, options.kinds, uploads, options.loaders, counters
+            options.artists,
+            options.seeds,
+            options.kinds,
+            uploads,
+            options.loaders,
+            options.counters,
         )
     ]
 
@@ -214,7 +218,7 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", default=[NO_CLOAK, "latents/default"])
     parser.add_argument("--uploads", nargs="+", default=["none"], help="JPEG qualities, or none")
     parser.add_argument("--loaders", nargs="+", choices=LOADERS, default=["area"])
-    parser.add_argument("--counters", nargs="+", choices=["none", *COUNTER_MOVES], default=["none"])
+    parser.add_argument("--counters", nargs="+", default=[NOTHING], help="moves of a mimic")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--fold", type=int, default=0)
     parser.add_argument("--steps", type=int, default=Tuning().steps, help="of fine-tuning")
@@ -269,7 +273,7 @@ def said(line: dict[str, Any]) -> str:
     )
     return (
         f"{cell['artist']} {cell['kind']} upload {cell['upload']} {cell['loader']}"
-        f" {cell['counter'] or ''} seed {cell['seed']}: {shares}"
+        f" counter {cell['counter']} seed {cell['seed']}: {shares}"
         f" moved {line['moved']:.3f} ({line['seconds']} s)"
     )
 
