@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
-from dataclasses import replace
+import subprocess
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -20,6 +23,7 @@ from training.real_art.autoencoder import (
 )
 from training.real_art.collect import differing, middle_square, without_tint
 from training.real_art.counter_moves import changed_latents, changed_pictures
+from training.real_art.gather import picture_of
 from training.real_art.generator import (
     MIMICKED,
     NOBODY,
@@ -38,6 +42,7 @@ from training.real_art.objectives import FEATURES, encoder_of
 from training.real_art.pictures import Piece, vocabulary, words_of
 from training.real_art.screen import Cell, kind_of
 from training.real_art.split import held_out, layouts, mimic_works
+from training.real_art.tables import cost_table, effect_table, fall, share
 from training.real_art.world import LEFT_OUT, hand
 
 SHAPE = Shape((8, 16), 1, (NOBODY, MIMICKED, "potter"), ("fox", "rabbit"), 4, 8, 4)
@@ -88,8 +93,6 @@ def test_paper_tint_goes_and_ink_becomes_black() -> None:
 
 
 def test_the_middle_square_lies_inside() -> None:
-    from PIL import Image
-
     assert middle_square(Image.new("RGB", (30, 20))) == (5, 0, 20)
 
 
@@ -249,3 +252,40 @@ def test_counter_moves_use_one_clean_work(autoencoder: Autoencoder, pictures: Te
     again = changed_latents("latents renormalised", shifted, usual, autoencoder)
     assert torch.allclose(again.mean((0, 2, 3)), usual.mean((0, 2, 3)), atol=1e-4)
     assert torch.equal(changed_latents("none", shifted, usual, autoencoder), shifted)
+
+
+def _line(kind: str, names: list[str], odds: list[float]) -> dict[str, object]:
+    answers = {sight: {"names": names, "log_odds": odds} for sight in ("colour", "grey")}
+    way = {**answers, "nearest": 1.0, "kernel": 0.5}
+    cloaks = None if kind == "none" else {"psnr": 30.0, "shift": 0.5}
+    cell = asdict(Cell("crane", kind))
+    return {"cell": cell, "prompts": way, "layouts": way, "cloaks": cloaks, "moved": 0.2}
+
+
+def test_tables_pair_each_cloak_with_no_cloak() -> None:
+    lines = [
+        _line("none", ["crane", "crane", "crane", "potter"], [2.0, 2.0, 2.0, -1.0]),
+        _line("latents/even 8", ["crane", "potter", "potter", "potter"], [1.0, 0.0, 0.0, -1.0]),
+    ]
+    assert share(lines[:1], "prompts", "grey").value == 0.75
+    lost = fall(lines[1:], lines, "prompts", "colour")
+    assert lost is not None
+    assert lost["points"].value == 50
+    assert lost["log_odds"].value == pytest.approx(1.25)
+    assert fall(lines[1:], lines[1:], "prompts", "colour") is None
+    assert "| latents/even 8 | 1 | 25%" in effect_table(lines, "layouts")
+    assert "| latents/even 8 | 30.00 |" in cost_table(lines)
+
+
+def test_a_gathered_source_must_have_the_manifests_hash(tmp_path: Path) -> None:
+    place = tmp_path / "source"
+    git = ["git", "-C", str(place), "-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run(["git", "init", "--quiet", str(place)], check=True)
+    Image.new("RGB", (40, 30), (200, 100, 0)).save(place / "page.png")
+    subprocess.run([*git, "add", "."], check=True)
+    subprocess.run([*git, "commit", "--quiet", "-m", "page"], check=True)
+    row = {"source_commit": "HEAD", "source_path": "page.png", "crop": "5 5 25 15"}
+    row["source_sha256"] = hashlib.sha256((place / "page.png").read_bytes()).hexdigest()
+    assert picture_of(place, row).size == (20, 10)
+    with pytest.raises(ValueError, match=r"Expected page.png with the SHA-256 0000"):
+        picture_of(place, row | {"source_sha256": "0000"})

@@ -36,6 +36,7 @@ _KEPT = (
     "source_repository",
     "source_commit",
     "source_path",
+    "source_sha256",
     "licence",
     "crop",
 )
@@ -95,7 +96,7 @@ def cut(art: Path, folder: Path) -> list[dict[str, Any]]:
         target = folder / "squares" / name
         target.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(target)
-        row: dict[str, Any] = {"file": name} | {key: work[key] for key in _KEPT}
+        row: dict[str, Any] = {"file": name} | {key: work.get(key, "") for key in _KEPT}
         row["read_as"] = work["file"]
         row["sha256"] = hashlib.sha256(source.read_bytes()).hexdigest()
         row["square"] = f"{left} {top} {side}"

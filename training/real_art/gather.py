@@ -4,15 +4,16 @@
 
 fetches each repository at the commit in ``manifest.csv`` (git, github.com), cuts the pictures out
 of their pages where the manifest says so, and writes ``ART/index.csv`` and the pictures, which
-``collect.py`` cuts the squares from.  All of them are in the public domain in the USA, or CC0 as
-Standard Ebooks gives them; the manifest has each work's licence.  What is there already is not
-fetched again.
+``collect.py`` cuts the squares from.  A source whose hash is not the manifest's is refused.  All
+works are in the public domain in the USA, or CC0 as Standard Ebooks gives them; the manifest has
+each one's licence.  What is there already is not fetched again.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import hashlib
 import io
 import subprocess
 import tempfile
@@ -35,11 +36,20 @@ def fetch(repository: str, commit: str, place: Path) -> None:
     )
 
 
-def picture_of(place: Path, commit: str, path: str, crop: str) -> Image.Image:
-    """A file of a fetched commit, cut to ``left top right bottom`` where a crop is given."""
+def picture_of(place: Path, row: dict[str, str]) -> Image.Image:
+    """A file of a fetched commit, cut to ``left top right bottom`` where the row has a crop.
+
+    Raises:
+        ValueError: the file is not the one that the row's hash is of.
+    """
+    commit, path = row["source_commit"], row["source_path"]
+    crop, sha256 = row["crop"], row["source_sha256"]
     shown = subprocess.run(
         ["git", "-C", place, "show", f"{commit}:{path}"], check=True, capture_output=True
     )
+    found = hashlib.sha256(shown.stdout).hexdigest()
+    if sha256 and found != sha256:
+        raise ValueError(f"Expected {path} with the SHA-256 {sha256}, but it has {found}.")
     with Image.open(io.BytesIO(shown.stdout)) as file:
         picture = file.convert("RGB")
     if crop:
@@ -67,7 +77,7 @@ def main() -> None:
                 if (row["source_repository"], row["source_commit"]) == (repository, commit):
                     target = out / _name(row)
                     target.parent.mkdir(parents=True, exist_ok=True)
-                    picture = picture_of(Path(scratch), commit, row["source_path"], row["crop"])
+                    picture = picture_of(Path(scratch), row)
                     picture.save(target)
         print(repository, flush=True)
     listed = [{**row, "file": _name(row)} for row in rows]

@@ -165,10 +165,10 @@ def measured(
         unseen: the artist's other works.
 
     Returns:
-        For ``prompts`` and ``layouts``, by judge, ``share`` and the mean ``log_odds``;
-        ``nearest``, the mean distance of drawings to the nearest trained work over that of unseen
-        works (well below 1: the mimic repeats its works); ``noise`` in grey levels; and ``kernel``,
-        the kernel distance to the artist's works.
+        For ``prompts`` and ``layouts``: by judge, ``share`` and, for each drawing, ``names`` and
+        ``log_odds``; ``nearest``, the mean distance of drawings to the nearest trained work over
+        that of unseen works (well below 1: the mimic repeats its works); ``noise`` in grey levels;
+        and ``kernel``, the kernel distance to the artist's works.
     """
     report: dict[str, Any] = {}
     works = [area(picture, TRAINED) for picture in (*trained, *unseen)]
@@ -181,7 +181,7 @@ def measured(
             names = answers["names"]
             row[sight] = {
                 "share": names.count(hand) / len(names),
-                "log_odds": sum(answers["log_odds"]) / len(names),
+                "log_odds": [round(value, 3) for value in answers["log_odds"]],
                 "names": names,
             }
         row["nearest"] = float(nearest(made, trained).mean()) / usual
