@@ -1,0 +1,159 @@
+"""The cloaked works of an artist: made once for each kind of cloak, kept as files with measures."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchvision.transforms.functional import to_pil_image
+
+from comfy_glaze.cloaking.budget import PRESETS, Budget
+from comfy_glaze.cloaking.cloak import CloakSettings, optimize_cloak
+from comfy_glaze.cloaking.measures import feature_distance
+from comfy_glaze.cloaking.quality import measure_quality
+from comfy_glaze.files.atomic import atomic_write, write_json
+from comfy_glaze.images import LEVELS
+from comfy_glaze.networks.perceptual import PerceptualMetric
+from comfy_glaze.styles.bank import Style, builtin_styles
+from comfy_glaze.styles.transfer import StyleTransfer
+
+from .autoencoder import Autoencoder
+from .loaders import area
+from .objectives import encoder_of
+from .pictures import Piece, load_square
+from .world import TRAINED
+
+EVEN = {
+    "even 4": Budget(limit=0.03, linf=4 / LEVELS),
+    "even 8": Budget(limit=0.05, linf=8 / LEVELS),
+    "even 16": Budget(limit=0.1, linf=16 / LEVELS),
+    "even 32": Budget(limit=0.2, linf=32 / LEVELS),
+}
+"""The same cap everywhere, as in the small world, beside the presets."""
+
+BUDGETS: dict[str, Budget] = {**PRESETS, **EVEN}
+
+TARGETS = ("Pastel stained glass", "Blue woodblock print", "Sepia chalk", "Ochre engraving")
+"""Styles that works are led towards; each artist has one of them, by name."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of cloak.
+
+    Attributes:
+        features: a key of :data:`objectives.FEATURES`.
+        budget: a key of :data:`BUDGETS`.
+        robustness, steps: as :class:`CloakSettings` has them.
+    """
+
+    features: str
+    budget: str
+    robustness: str = "none"
+    steps: int = 0
+
+    @property
+    def slug(self) -> str:
+        """For file names."""
+        words = f"{self.features} {self.budget}"
+        if self.robustness != "none" or self.steps:
+            words += f" {self.robustness} {self.steps}"
+        return words.replace(" ", "-")
+
+
+@dataclass(frozen=True, eq=False)
+class Cloaker:
+    """What makes cloaks, loaded once.
+
+    Attributes:
+        folder: where cloaked works are kept.
+        autoencoder: Φ and D.
+        redraw: Ω.
+        metric: the perceptual one of the budgets.
+    """
+
+    folder: Path
+    autoencoder: Autoencoder
+    redraw: StyleTransfer
+    metric: PerceptualMetric
+
+    def cloaked(self, piece: Piece, kind: Kind) -> tuple[Tensor, dict[str, Any]]:
+        """A work's square (1, 3, 256, 256) and its measures, made or read."""
+        stem = self.folder / "cloaks" / kind.slug / piece.path.parent.name / piece.path.stem
+        picture, measures = stem.with_suffix(".png"), stem.with_suffix(".json")
+        if not measures.is_file():
+            stem.parent.mkdir(parents=True, exist_ok=True)
+            pixels, found = self._make(piece, kind)
+            with atomic_write(picture) as temporary:
+                to_pil_image((pixels[0] * LEVELS).round().to(torch.uint8)).save(temporary, "PNG")
+            write_json(found, measures)
+        return load_square(picture), json.loads(measures.read_text(encoding="utf-8"))
+
+    def _make(self, piece: Piece, kind: Kind) -> tuple[Tensor, dict[str, Any]]:
+        original = load_square(piece.path)
+        styled = self.redraw(original, target_of(piece.hand)).clamp(0, 1)
+        cloak = optimize_cloak(
+            original,
+            styled,
+            encoder_of(self.autoencoder, kind.features),
+            BUDGETS[kind.budget],
+            CloakSettings(robustness=kind.robustness, steps=kind.steps),
+            metric=self.metric,
+        )
+        pixels, own = cloak.images.cpu(), cloak.measures[0]
+        quality = measure_quality(original, pixels)
+        return pixels, {
+            "reached": own.shift_512,
+            "perceptual": own.perceptual,
+            "psnr": own.psnr,
+            "ssimulacra2": quality.ssimulacra2,
+            "flip": quality.flip,
+            "flat_share": quality.flat_share,
+            "flat_delta_e": quality.flat_delta_e,
+            "seconds": round(cloak.seconds, 1),
+            **self.moved(original, pixels, styled),
+        }
+
+    @torch.no_grad()
+    def moved(self, original: Tensor, cloaked: Tensor, styled: Tensor) -> dict[str, float]:
+        """How far latents and decoded pictures go, for the work as it is and as a mimic loads it.
+
+        ``shift`` is of Φ towards the styled picture, ``decoded`` the rms change in grey levels of
+        D(Φ(·)), ``kept`` the share of Φ's squared displacement that Φ(D(Φ(·))) still has.
+        """
+        found: dict[str, float] = {}
+        for label, side in (("", original.shape[-1]), ("_loaded", TRAINED)):
+            three = [area(picture, side) for picture in (original, cloaked, styled)]
+            first, second, goal = (self.autoencoder.encode(picture) for picture in three)
+            gone = 1 - feature_distance(second, goal) / feature_distance(first, goal)
+            shown = [self.autoencoder.decode(latents) for latents in (first, second)]
+            again = [self.autoencoder.encode(picture) for picture in shown]
+            found[f"shift{label}"] = float(gone)
+            rms = (shown[1] - shown[0]).square().mean().sqrt()
+            found[f"decoded{label}"] = float(rms) * LEVELS
+            found[f"kept{label}"] = float(
+                feature_distance(again[1], again[0]) / feature_distance(second, first)
+            )
+        return found
+
+
+def target_of(hand: str) -> Style:
+    """The style that all works of an artist are led towards."""
+    name = random.Random(hand).choice(TARGETS)
+    return next(style for style in builtin_styles() if style.name == name)
+
+
+def summary(measures: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Means over works; of what some works lack, over the others."""
+    means = {}
+    for key in measures[0]:
+        known = [float(m[key]) for m in measures if m[key] is not None]
+        if known:
+            means[key] = sum(known) / len(known)
+    return means

@@ -1,0 +1,282 @@
+"""Screen kinds of cloak with trained mimics: one line of JSON for each cell.
+
+    python -m training.real_art.screen --autoencoder taef2.safetensors --artists crane \\
+        --kinds none "latents/default" "decoded/even 8" --uploads none 85
+
+A cell is a kind of cloak, an upload, a loader, a counter-move, an artist and a seed.  Lines that
+``screen.jsonl`` has already are not made again, so that the command can be given again after any
+interruption, and cloaked works are kept between cells.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchvision.utils import save_image
+
+from comfy_glaze.networks.perceptual import load_metric
+from comfy_glaze.styles.transfer import load_style_transfer
+
+from .autoencoder import Autoencoder, load_autoencoder
+from .cloaks import BUDGETS, Cloaker, Kind, summary
+from .counter_moves import NOTHING, changed_latents, changed_pictures
+from .generator import Generator, load_generator
+from .judges import Judges, load_judges
+from .loaders import LOADERS, uploaded
+from .mimic import Drawing, Tuning, drawn, fine_tuned, latents_of, measured, settings_of
+from .objectives import FEATURES
+from .pictures import Piece, load_square, read_pieces
+from .split import held_out, layouts, mimic_works
+from .world import MIMICKED, SCREENING, arguments
+
+NO_CLOAK = "none"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What decides a line.
+
+    Attributes:
+        artist: a name of :data:`world.MIMICKED`.
+        kind: ``none``, or a key of ``FEATURES``, a stroke and a key of ``BUDGETS``.
+        upload: the quality of a JPEG with halved chroma, or None.
+        loader: a key of ``LOADERS``.
+        counter: a move of :mod:`counter_moves`, or ``none``.
+        fold: which works the mimic has.
+        seed: of training and drawing.
+    """
+
+    artist: str
+    kind: str = NO_CLOAK
+    upload: int | None = None
+    loader: str = "area"
+    counter: str = NOTHING
+    fold: int = 0
+    seed: int = 0
+
+
+def kind_of(name: str) -> Kind | None:
+    """A kind from its name; None for no cloak.
+
+    Raises:
+        ValueError: it is not FEATURES/BUDGET.
+    """
+    if name == NO_CLOAK:
+        return None
+    features, _, budget = name.partition("/")
+    if features not in FEATURES or budget not in BUDGETS:
+        raise ValueError(
+            f"Expected {NO_CLOAK} or one of {', '.join(FEATURES)}, a stroke and one of "
+            f"{', '.join(BUDGETS)}, but got {name}."
+        )
+    return Kind(features, budget)
+
+
+@dataclass(frozen=True, eq=False)
+class Studio:
+    """All that cells share.
+
+    Attributes:
+        folder: of the world.
+        pieces: all its works.
+        autoencoder, generator, judges, cloaker: loaded once.
+        record: of the generator's training.
+        tuning, drawing: of the mimics; the cell's seed takes the place of the tuning's.
+    """
+
+    folder: Path
+    pieces: Sequence[Piece]
+    autoencoder: Autoencoder
+    generator: Generator
+    judges: Judges
+    cloaker: Cloaker
+    record: dict[str, Any]
+    tuning: Tuning
+    drawing: Drawing
+
+
+def run_cell(studio: Studio, cell: Cell) -> dict[str, Any]:
+    """Cloak, upload, load, fine-tune, draw, measure."""
+    started = time.monotonic()
+    works = mimic_works(studio.pieces, cell.artist, cell.fold)
+    originals, kind = [load_square(piece.path) for piece in works], kind_of(cell.kind)
+    shown, measures = list(originals), []
+    if kind is not None:
+        pairs = [studio.cloaker.cloaked(piece, kind) for piece in works]
+        shown, measures = [p for p, _ in pairs], [m for _, m in pairs]
+    if cell.upload is not None:
+        shown = [uploaded(picture, cell.upload) for picture in shown]
+    unseen = held_out(studio.pieces, cell.artist, cell.fold)
+    latents = trained_on(studio, cell, shown, load_square(unseen[0].path))
+    titles = [piece.title for piece in works for _ in range(2)]
+    tuning = Tuning(**(asdict(studio.tuning) | {"seed": cell.seed}))
+    mimic, loss = fine_tuned(studio.generator, latents, titles, tuning)
+    pictures = drawn(
+        mimic,
+        studio.autoencoder,
+        [piece.title for piece in unseen],
+        layouts(studio.pieces, studio.drawing.layouts),
+        studio.drawing,
+        cell.seed,
+    )
+    _show(studio.folder, cell, pictures)
+    others = [load_square(piece.path) for piece in unseen]
+    return {
+        "cell": asdict(cell),
+        "generator": studio.record,
+        **settings_of(tuning, studio.drawing),
+        "loss": loss,
+        "cloaks": summary(measures) if measures else None,
+        "moved": displacement(studio, originals, latents),
+        **measured(pictures, studio.judges, cell.artist, originals, others),
+        "seconds": round(time.monotonic() - started),
+    }
+
+
+def trained_on(studio: Studio, cell: Cell, shown: Sequence[Tensor], clean: Tensor) -> Tensor:
+    """The latents that a cell's mimic learns from; it may use one clean work of the artist."""
+    tried = changed_pictures(cell.counter, shown, clean)
+    loaded = latents_of(tried, studio.autoencoder, cell.loader, cell.seed)
+    usual = latents_of([clean], studio.autoencoder, cell.loader, cell.seed)
+    return changed_latents(cell.counter, loaded, usual, studio.autoencoder)
+
+
+def displacement(studio: Studio, originals: Sequence[Tensor], latents: Tensor) -> float:
+    """The mean squared change of what the mimic learns from, over the latents' variance."""
+    clean = latents_of(originals, studio.autoencoder, "area", 0)
+    change = (latents - clean) / studio.generator.spread
+    return float(change.square().mean())
+
+
+def _show(folder: Path, cell: Cell, pictures: dict[str, Tensor]) -> None:
+    words = [str(value) for value in asdict(cell).values()]
+    name = "-".join(words).replace("/", "-").replace(" ", "-")
+    target = folder / "drawn" / f"{name}.png"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    save_image(torch.cat(list(pictures.values())), target, nrow=12)
+
+
+def done_in(path: Path) -> list[dict[str, Any]]:
+    """The lines there are."""
+    if not path.is_file():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def open_studio(folder: Path, autoencoder_file: Path, tuning: Tuning, fold: int) -> Studio:
+    """Load what all cells share."""
+    autoencoder = load_autoencoder(autoencoder_file)
+    generator, record = load_generator(folder / "generator.safetensors")
+    generator.eval()
+    device = torch.device("cpu")
+    cloaker = Cloaker(
+        folder, autoencoder, load_style_transfer("embedded", device), load_metric("auto", device)
+    )
+    return Studio(
+        folder,
+        read_pieces(folder),
+        autoencoder,
+        generator,
+        load_judges(folder, autoencoder, fold),
+        cloaker,
+        record,
+        tuning,
+        Drawing(),
+    )
+
+
+def cells_of(options: argparse.Namespace) -> list[Cell]:
+    """Every combination, artists last, so that one artist's row is there before the next begins."""
+    uploads = [None if value == "none" else int(value) for value in options.uploads]
+    return [
+        Cell(artist, kind, upload, loader, counter, options.fold, seed)
+        for artist, seed, kind, upload, loader, counter in product(
+            options.artists,
+            options.seeds,
+            options.kinds,
+            uploads,
+            options.loaders,
+            options.counters,
+        )
+    ]
+
+
+def main() -> None:
+    """Run what is missing."""
+    parser = arguments("Screen kinds of cloak with mimics in the world on real art.")
+    parser.add_argument("--autoencoder", type=Path, required=True)
+    parser.add_argument("--artists", nargs="+", choices=MIMICKED, default=SCREENING)
+    parser.add_argument("--kinds", nargs="+", default=[NO_CLOAK, "latents/default"])
+    parser.add_argument("--uploads", nargs="+", default=["none"], help="JPEG qualities, or none")
+    parser.add_argument("--loaders", nargs="+", choices=LOADERS, default=["area"])
+    parser.add_argument("--counters", nargs="+", default=[NOTHING], help="moves of a mimic")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--fold", type=int, default=0)
+    parser.add_argument("--steps", type=int, default=Tuning().steps, help="of fine-tuning")
+    parser.add_argument("--only-cloaks", action="store_true", help="make the cloaks, train nobody")
+    parser.add_argument("--out", type=Path, help="default: screen.jsonl in the folder")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    out: Path = options.out or options.folder / "screen.jsonl"
+    cells = cells_of(options)
+    if options.only_cloaks:
+        make_cloaks(options, cells)
+        return
+    studio = open_studio(
+        options.folder, options.autoencoder, Tuning(steps=options.steps), options.fold
+    )
+    have = [line["cell"] for line in done_in(out)]
+    for cell in cells:
+        if asdict(cell) in have:
+            continue
+        line = run_cell(studio, cell)
+        with out.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        print(said(line), flush=True)
+
+
+def make_cloaks(options: argparse.Namespace, cells: Sequence[Cell]) -> None:
+    """The cloaks of cells, which need no generator."""
+    device = torch.device("cpu")
+    cloaker = Cloaker(
+        options.folder,
+        load_autoencoder(options.autoencoder),
+        load_style_transfer("embedded", device),
+        load_metric("auto", device),
+    )
+    pieces = read_pieces(options.folder)
+    for cell in cells:
+        kind = kind_of(cell.kind)
+        if kind is not None:
+            works = mimic_works(pieces, cell.artist, cell.fold)
+            found = summary([cloaker.cloaked(piece, kind)[1] for piece in works])
+            rounded = {key: round(value, 3) for key, value in found.items()}
+            print(json.dumps({"artist": cell.artist, "kind": cell.kind} | rounded), flush=True)
+
+
+def said(line: dict[str, Any]) -> str:
+    """A line in short."""
+    cell = line["cell"]
+    shares = " ".join(
+        f"{way} {line[way]['colour']['share']:.0%}/{line[way]['grey']['share']:.0%}"
+        f" near {line[way]['nearest']:.2f}"
+        for way in ("prompts", "layouts")
+    )
+    return (
+        f"{cell['artist']} {cell['kind']} upload {cell['upload']} {cell['loader']}"
+        f" counter {cell['counter']} seed {cell['seed']}: {shares}"
+        f" moved {line['moved']:.3f} ({line['seconds']} s)"
+    )
+
+
+if __name__ == "__main__":
+    main()
