@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import socket
 import sys
@@ -31,6 +32,9 @@ Run = Callable[..., Result]
 ARTWORKS = Path(__file__).parent.parent / "samples"
 
 posix_words = pytest.mark.skipif(os.name != "posix", reason="Windows says this in other words")
+needs_matplotlib = pytest.mark.skipif(
+    importlib.util.find_spec("matplotlib") is None, reason="needs matplotlib (extra lab)"
+)
 names_of_any_bytes = pytest.mark.skipif(
     sys.platform != "linux", reason="only Linux takes any bytes for a file's name"
 )

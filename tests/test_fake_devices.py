@@ -36,7 +36,7 @@ from comfy_glaze.networks.ensemble import combine_encoders
 from comfy_glaze.networks.perceptual import load_metric
 from comfy_glaze.portfolio.measuring import measure_pictures
 
-from .conftest import Run, smooth_picture
+from .conftest import Run, needs_matplotlib, smooth_picture
 from .fake_devices import PretendedDevice, pretended_device
 
 pytestmark = pytest.mark.filterwarnings(
@@ -194,7 +194,16 @@ COMMANDS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("words", COMMANDS.values(), ids=COMMANDS)
+DRAW = ("speed", "countermeasures")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(words, id=name, marks=[needs_matplotlib] if name in DRAW else [])
+        for name, words in COMMANDS.items()
+    ],
+)
 def test_commands(words: tuple[str, ...], run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("comfy_glaze.cloaking.methods._fast_steps", lambda problem: 2)
     for seed, name in enumerate("abc"):

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from comfy_glaze.cli import app
 
-from ..conftest import ARTWORKS
+from ..conftest import ARTWORKS, needs_matplotlib
 
 
 @pytest.fixture
@@ -29,6 +29,7 @@ def run(*words: object) -> tuple[int, str, str]:
     return result.exit_code, result.stdout, result.stderr
 
 
+@needs_matplotlib
 def test_a_robust_cloak_and_what_it_keeps(source: Path, tmp_path: Path) -> None:
     code, _, errors = run("cloak", source, "--out", "out", "--robustness", "web", "--steps", 3)
     assert code == 0, errors
@@ -69,6 +70,7 @@ def test_uniform_spends_the_cap_everywhere(source: Path, tmp_path: Path) -> None
     assert changes["spread"].mean() < changes["uniform"].mean()
 
 
+@needs_matplotlib
 def test_benchmarks_go_on_where_they_were(source: Path, tmp_path: Path) -> None:
     words = ("benchmark", "countermeasures", source, "--out", "bench", "--size", 48)
     chosen = ("--countermeasures", "jpeg-420:75", "--cloaks", "none,web")

@@ -12,7 +12,7 @@ from comfy_glaze.cli import app
 from comfy_glaze.evaluation.rating import key_file
 from comfy_glaze.files.artwork import Artwork, load_artwork, save_artwork
 
-from ..conftest import smooth_picture
+from ..conftest import needs_matplotlib, smooth_picture
 
 
 def benchmark(*words: str | Path) -> Result:
@@ -29,6 +29,7 @@ def works(tmp_path: Path) -> Path:
     return folder
 
 
+@needs_matplotlib
 def test_smoke_runs_the_whole_chain(tmp_path: Path) -> None:
     out = tmp_path / "out"
     result = benchmark("mimicry", "--preset", "smoke", "--out", out, "--device", "cpu")
@@ -55,6 +56,7 @@ def test_smoke_runs_the_whole_chain(tmp_path: Path) -> None:
     assert counted.output.count("100.0%") >= 2
 
 
+@needs_matplotlib
 def test_another_tools_cloaks_are_entered_on_the_leaderboard(
     tiny_pipeline: str, works: Path, tmp_path: Path
 ) -> None:

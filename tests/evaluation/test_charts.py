@@ -16,7 +16,7 @@ from comfy_glaze.evaluation.figures import CELL, write_grid
 from comfy_glaze.evaluation.retention_plot import write_bars
 from comfy_glaze.images import to_levels
 
-from ..conftest import ARTWORKS, smooth_picture
+from ..conftest import ARTWORKS, needs_matplotlib, smooth_picture
 
 ROWS = [
     ("noise 0.05", {"none": 0.25, "web": 0.5}),
@@ -37,6 +37,7 @@ def has_a_blank_edge(pixels: np.ndarray) -> bool:
     return bool(blank[[0, -1]].all() and blank[:, [0, -1]].all())
 
 
+@needs_matplotlib
 def test_bars_are_as_long_as_their_values(tmp_path: Path) -> None:
     write_bars("What is left", ROWS, tmp_path / "bars.png")
     pixels = pixels_of(tmp_path / "bars.png")
@@ -47,12 +48,14 @@ def test_bars_are_as_long_as_their_values(tmp_path: Path) -> None:
     assert sorted(set(web[web > 100])) == pytest.approx([560 / 2, 560], abs=2)
 
 
+@needs_matplotlib
 def test_a_chart_is_the_same_bytes_every_time(tmp_path: Path) -> None:
     for name in ("first.png", "second.png"):
         write_bars("What is left", ROWS, tmp_path / name)
     assert (tmp_path / "first.png").read_bytes() == (tmp_path / "second.png").read_bytes()
 
 
+@needs_matplotlib
 def test_a_grid_shows_the_pictures_pixel_by_pixel(tmp_path: Path) -> None:
     squares = []
     for seed in range(3):

@@ -32,7 +32,7 @@ from comfy_glaze.networks.perceptual import load_metric
 from comfy_glaze.styles.bank import Style
 from comfy_glaze.styles.transfer import StyleTransfer
 
-from ..conftest import smooth_picture
+from ..conftest import needs_matplotlib, smooth_picture
 
 CPU = torch.device("cpu")
 TARGET = Style("Inverted", "Pop Art", None, "a negative", None)
@@ -190,6 +190,7 @@ def test_another_encoder_cloaks_elsewhere(lab: Lab, artist: Artist) -> None:
     assert any(other.fingerprint in name for name in folders)
 
 
+@needs_matplotlib
 def test_a_grid_writes_tables_and_a_picture(lab: Lab, artist: Artist) -> None:
     cells, left = run_grid(lab, [artist], (PLAIN, GLAZE), 2, {"classifier": "shades"})
     assert (len(cells), left) == (4, 0)

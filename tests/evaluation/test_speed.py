@@ -18,7 +18,7 @@ from comfy_glaze.evaluation.speed import TimedCloak, compare_methods, ratios, ra
 from comfy_glaze.evaluation.speed_plot import write_plot
 from comfy_glaze.networks.encoders import Encoder
 
-from ..conftest import ARTWORKS, smooth_picture
+from ..conftest import ARTWORKS, needs_matplotlib, smooth_picture
 
 Pairs = Sequence[tuple[TimedCloak, TimedCloak]]
 
@@ -44,6 +44,7 @@ def test_both_methods_are_counted_alike(pairs: Pairs) -> None:
     json.dumps([fast.as_json(), paper.as_json()], allow_nan=False)
 
 
+@needs_matplotlib
 def test_plot_shows_the_curves_and_their_labels(pairs: Pairs, tmp_path: Path) -> None:
     write_plot(pairs, tmp_path / "speed.png")
     pixels = np.asarray(Image.open(tmp_path / "speed.png").convert("RGB"))
@@ -60,6 +61,7 @@ def test_raw_speed_counts_the_known_operations() -> None:
     assert found["dtype"] == "float32"
 
 
+@needs_matplotlib
 def test_command_writes_figures_and_plot(tmp_path: Path) -> None:
     Image.open(ARTWORKS / "poster.png").convert("RGB").crop((100, 300, 180, 364)).save(
         tmp_path / "cut.png"
