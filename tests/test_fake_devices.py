@@ -41,6 +41,7 @@ from .fake_devices import PretendedDevice, pretended_device
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:User provided device_type of 'cuda'",  # torch then leaves autocast out
+    "ignore:CUDA is not available or torch_xla is imported",  # the same in other releases
     "ignore:Accessing the data pointer of FakeTensor",  # of a module that is copied
 )
 
