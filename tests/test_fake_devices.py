@@ -190,7 +190,7 @@ COMMANDS = {
     "speed": ("benchmark", "speed", *WORK, "--steps", "2", "--paper-steps", "2", "--raw-size",
               "32"),
     "robustness": ("benchmark", "robustness", *WORK),
-    "countermeasures": ("benchmark", "countermeasures", *WORK, "--cloaks", "paper,none,web",
+    "countermeasures": ("benchmark", "countermeasures", *WORK, "--cloaks", "none,web",
                         "--countermeasures", "jpeg-420:75,crop:0.1,impress:2", "--seeds", "1"),
 }  # fmt: skip
 
