@@ -82,7 +82,7 @@ def kind_of(name: str) -> Kind | None:
 
 
 @dataclass(frozen=True, eq=False)
-class Studio:
+class Screening:
     """All that cells share.
 
     Attributes:
@@ -104,56 +104,56 @@ class Studio:
     drawing: Drawing
 
 
-def run_cell(studio: Studio, cell: Cell) -> dict[str, Any]:
+def run_cell(screening: Screening, cell: Cell) -> dict[str, Any]:
     """Cloak, upload, load, fine-tune, draw, measure."""
     started = time.monotonic()
-    works = mimic_works(studio.pieces, cell.artist, cell.fold)
+    works = mimic_works(screening.pieces, cell.artist, cell.fold)
     originals, kind = [load_square(piece.path) for piece in works], kind_of(cell.kind)
     shown, measures = list(originals), []
     if kind is not None:
-        pairs = [studio.cloaker.cloaked(piece, kind) for piece in works]
+        pairs = [screening.cloaker.cloaked(piece, kind) for piece in works]
         shown, measures = [p for p, _ in pairs], [m for _, m in pairs]
     if cell.upload is not None:
         shown = [uploaded(picture, cell.upload) for picture in shown]
-    unseen = held_out(studio.pieces, cell.artist, cell.fold)
-    latents = trained_on(studio, cell, shown, load_square(unseen[0].path))
+    unseen = held_out(screening.pieces, cell.artist, cell.fold)
+    latents = trained_on(screening, cell, shown, load_square(unseen[0].path))
     titles = [piece.title for piece in works for _ in range(2)]
-    tuning = Tuning(**(asdict(studio.tuning) | {"seed": cell.seed}))
-    mimic, loss = fine_tuned(studio.generator, latents, titles, tuning)
+    tuning = Tuning(**(asdict(screening.tuning) | {"seed": cell.seed}))
+    mimic, loss = fine_tuned(screening.generator, latents, titles, tuning)
     pictures = drawn(
         mimic,
-        studio.autoencoder,
+        screening.autoencoder,
         [piece.title for piece in unseen],
-        layouts(studio.pieces, studio.drawing.layouts),
-        studio.drawing,
+        layouts(screening.pieces, screening.drawing.layouts),
+        screening.drawing,
         cell.seed,
     )
-    _show(studio.folder, cell, pictures)
+    _show(screening.folder, cell, pictures)
     others = [load_square(piece.path) for piece in unseen]
     return {
         "cell": asdict(cell),
-        "generator": studio.record,
-        **settings_of(tuning, studio.drawing),
+        "generator": screening.record,
+        **settings_of(tuning, screening.drawing),
         "loss": loss,
         "cloaks": summary(measures) if measures else None,
-        "moved": displacement(studio, originals, latents),
-        **measured(pictures, studio.judges, cell.artist, originals, others),
+        "moved": displacement(screening, originals, latents),
+        **measured(pictures, screening.judges, cell.artist, originals, others),
         "seconds": round(time.monotonic() - started),
     }
 
 
-def trained_on(studio: Studio, cell: Cell, shown: Sequence[Tensor], clean: Tensor) -> Tensor:
+def trained_on(screening: Screening, cell: Cell, shown: Sequence[Tensor], clean: Tensor) -> Tensor:
     """The latents that a cell's mimic learns from; it may use one clean work of the artist."""
     tried = changed_pictures(cell.counter, shown, clean)
-    loaded = latents_of(tried, studio.autoencoder, cell.loader, cell.seed)
-    usual = latents_of([clean], studio.autoencoder, cell.loader, cell.seed)
-    return changed_latents(cell.counter, loaded, usual, studio.autoencoder)
+    loaded = latents_of(tried, screening.autoencoder, cell.loader, cell.seed)
+    usual = latents_of([clean], screening.autoencoder, cell.loader, cell.seed)
+    return changed_latents(cell.counter, loaded, usual, screening.autoencoder)
 
 
-def displacement(studio: Studio, originals: Sequence[Tensor], latents: Tensor) -> float:
+def displacement(screening: Screening, originals: Sequence[Tensor], latents: Tensor) -> float:
     """The mean squared change of what the mimic learns from, over the latents' variance."""
-    clean = latents_of(originals, studio.autoencoder, "area", 0)
-    change = (latents - clean) / studio.generator.spread
+    clean = latents_of(originals, screening.autoencoder, "area", 0)
+    change = (latents - clean) / screening.generator.spread
     return float(change.square().mean())
 
 
@@ -172,7 +172,7 @@ def done_in(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def open_studio(folder: Path, autoencoder_file: Path, tuning: Tuning, fold: int) -> Studio:
+def open_screening(folder: Path, autoencoder_file: Path, tuning: Tuning, fold: int) -> Screening:
     """Load what all cells share."""
     autoencoder = load_autoencoder(autoencoder_file)
     generator, record = load_generator(folder / "generator.safetensors")
@@ -181,7 +181,7 @@ def open_studio(folder: Path, autoencoder_file: Path, tuning: Tuning, fold: int)
     cloaker = Cloaker(
         folder, autoencoder, load_style_transfer("embedded", device), load_metric("auto", device)
     )
-    return Studio(
+    return Screening(
         folder,
         read_pieces(folder),
         autoencoder,
@@ -231,14 +231,14 @@ def main() -> None:
     if options.only_cloaks:
         make_cloaks(options, cells)
         return
-    studio = open_studio(
+    screening = open_screening(
         options.folder, options.autoencoder, Tuning(steps=options.steps), options.fold
     )
     have = [line["cell"] for line in done_in(out)]
     for cell in cells:
         if asdict(cell) in have:
             continue
-        line = run_cell(studio, cell)
+        line = run_cell(screening, cell)
         with out.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         print(said(line), flush=True)
