@@ -106,6 +106,12 @@ def cloak(
             "--uniform", help="Spend the cap evenly, even where the eye sees every change."
         ),
     ] = False,
+    tile: Annotated[
+        bool,
+        typer.Option(
+            "--tile", help="The pictures repeat, as wallpapers and textures do: no seam shows."
+        ),
+    ] = False,
     seed: Annotated[int, typer.Option(help="The same seed gives the same file.")] = 0,
     format: FormatOption = "same",
     quality: QualityOption = 95,
@@ -181,7 +187,7 @@ def cloak(
         choice = StyleChoice(style, style_seed, artist, bank)
         request = CloakRequest(
             replace(budget, metric=metric, alpha=alpha),
-            CloakSettings(method, steps, seed, robustness),
+            CloakSettings(method, steps, seed, robustness, tile=tile),
             ModelNames(phi, style_transfer or checkpoint or "embedded", device),
             choice,
             SaveOptions(format, quality, keep_shift, no_ai_training, credentials),

@@ -32,11 +32,13 @@ class CloakSettings:
 
     Attributes:
         method: a key of :data:`METHODS`.
-        steps: 0 for the method's own number.
+        steps: 0 for the method's own number; on each panel of a strip.
         seed: decides everything random; the same seed gives the same bytes on the same CPU.
         robustness: a key of :data:`comfy_glaze.cloaking.robustness.ROBUSTNESS`.
         objective: a key of :data:`comfy_glaze.cloaking.objectives.OBJECTIVES`; those that look at
             no styled picture take the original in its place.
+        tile: whether the pictures repeat, so that each edge meets the opposite one.  Then views and
+            δ wrap around; a strip's do not.
     """
 
     method: str = "fast"
@@ -44,6 +46,7 @@ class CloakSettings:
     seed: int = 0
     robustness: str = "none"
     objective: str = "towards"
+    tile: bool = False
 
     def __post_init__(self) -> None:
         for name, known in (
@@ -67,7 +70,8 @@ class Cloak:
     """Cloaked pictures and how they came about.
 
     Attributes:
-        images: (B, 3, H, W) in [0, 1], on the 8-bit grid (pixels kept clear stay as they were).
+        images: (B, 3, H, W) in [0, 1], on the 8-bit grid (pixels kept clear stay as they were);
+            held as levels if the originals were.
         measures: one per image, taken on ``images``.
         budget: with the metric's real name in place of ``auto``.
         settings: with the real number of steps.
@@ -102,8 +106,11 @@ def optimize_cloak(
 ) -> Cloak:
     """Cloak pictures: move Φ(images + δ) towards Φ(styled) inside the budget.
 
+    A strip is cut into panels (see :func:`comfy_glaze.images.panels_of`), and each is cloaked as a
+    picture of its own, so that memory and time do not grow with the shape.
+
     Args:
-        images: the originals (B, 3, H, W) in [0, 1].
+        images: the originals (B, 3, H, W) in [0, 1], or held as levels.
         styled: Ω(images, T), same shape and range.
         encoder: Φ; everything runs on its device.
         budget: how much may change; holds on the returned pixels.
@@ -124,30 +131,43 @@ def optimize_cloak(
     images, styled = (_usable(picture, encoder.device) for picture in (images, styled))
     if keep_clear is not None:
         keep_clear = _usable(keep_clear, encoder.device)
-    comparison = Comparison.of(images, styled, encoder, metric, settings.objective)
+    comparison = Comparison.of(images, styled, encoder, metric, settings.objective, settings.tile)
     robust = settings.robustness != "none"
     sight = budget.sight.for_coarse_changes() if budget.sight and robust else budget.sight
-    room = Room.of(images, replace(budget, sight=sight), keep_clear)
+    room = Room.of(images, replace(budget, sight=sight), keep_clear, settings.tile)
     room.check()
-    problem = Problem.of(comparison, room, budget, method.views)
-    steps = settings.steps or method.steps(problem) * (STEPS if robust else 1)
-    settings = replace(settings, steps=steps)
-    progress = Progress(problem, steps, on_step)
-    give_back_memory()
-    delta = method.run(problem, progress, settings.seed, ROBUSTNESS[settings.robustness])
-    del problem
-    give_back_memory()  # a large picture needs it for the pixels
-    cloaked, perceptual = largest_inside(comparison, room, delta, budget.limit)
+    panels = comparison.panels
+    cloaked = images if len(panels) == 1 else images.clone()
+    perceptual = torch.zeros(len(images), device=encoder.device)
+    gradients, passes, steps = 0.0, 0, settings.steps
+    for number, panel in enumerate(panels):
+        part, part_room = comparison.within(panel), room.within(panel)
+        if not bool((part.has_direction() & part_room.free()).any()):
+            continue  # an empty panel of a strip
+        problem = Problem.of(part, part_room, budget, method.views, len(panels))
+        steps = settings.steps or method.steps(problem) * (STEPS if robust else 1)
+        progress = Progress(problem, steps, on_step, number)
+        give_back_memory()
+        delta = method.run(problem, progress, settings.seed, ROBUSTNESS[settings.robustness])
+        gradients, passes = gradients + progress.gradients, passes + progress.passes
+        del problem, progress
+        give_back_memory()  # a large picture needs it for the pixels
+        made, worst = largest_inside(part, part_room, delta, budget.limit)
+        perceptual = torch.maximum(perceptual, worst)
+        if len(panels) == 1:
+            cloaked = made
+        else:
+            panel.cut(cloaked).copy_(made)
     measures = comparison.measure(cloaked, perceptual)
     give_back_memory()
     return Cloak(
         images=cloaked,
         measures=measures,
         budget=budget,
-        settings=settings,
-        gradients=progress.gradients,
+        settings=replace(settings, steps=steps),
+        gradients=gradients,
         seconds=time.perf_counter() - started,
-        passes=progress.passes,
+        passes=passes,
     )
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import torch
 from torch import Tensor
 
-from ..images import LEVELS, View, bands, enlarged, resize, to_grid
+from ..images import LEVELS, View, as_held, bands, enlarged, floats, resize, to_grid
 from ..networks.perceptual import Reference
 from .budget import Budget
 from .measures import Comparison
@@ -46,22 +46,26 @@ class Room:
     """Originals, and how far their pixels may change.
 
     Attributes:
-        images: (B, 3, H, W) in [0, 1].
+        images: (B, 3, H, W) in [0, 1], or held as levels.
         cap: as ``linf`` of :func:`room_for`, or whole grey levels as uint8.
         keep_clear: as in :func:`room_for`.
+        wraps: whether the pictures repeat, so that their edges meet.
     """
 
     images: Tensor
     cap: float | Tensor | None
     keep_clear: Tensor | None
+    wraps: bool = False
 
     @classmethod
-    def of(cls, images: Tensor, budget: Budget, keep_clear: Tensor | None) -> Room:
+    def of(
+        cls, images: Tensor, budget: Budget, keep_clear: Tensor | None, wraps: bool = False
+    ) -> Room:
         """The room that a budget gives: its cap, which its sight, if any, lowers pixel by pixel."""
         if budget.sight is None:
-            return cls(images, budget.linf, keep_clear)
+            return cls(images, budget.linf, keep_clear, wraps)
         linf = 1.0 if budget.linf is None else budget.linf
-        return cls(images, cap_map(images, linf, budget.sight), keep_clear)
+        return cls(images, cap_map(images, linf, budget.sight, wraps), keep_clear, wraps)
 
     def check(self) -> None:
         """Raise unless every picture has pixels that may change.
@@ -78,20 +82,31 @@ class Room:
                 f"keep_clear must have the shape {(batch, 1, *size)}, "
                 f"but it has {tuple(self.keep_clear.shape)}."
             )
-        free = torch.zeros(batch, dtype=torch.bool, device=self.images.device)
-        for band in bands(*size):
-            below, above = self.window(band)
-            free |= (above > below).flatten(1).any(dim=1)
-        if not bool(free.all()):
+        if not bool(self.free().all()):
             raise ValueError(
                 "A picture needs pixels that may change, but keep_clear covers it all."
             )
+
+    def free(self) -> Tensor:
+        """Which pictures have pixels that may change, (B,)."""
+        free = torch.zeros(len(self.images), dtype=torch.bool, device=self.images.device)
+        for band in bands(*self.images.shape[-2:]):
+            below, above = self.window(band)
+            free |= (above > below).flatten(1).any(dim=1)
+        return free
 
     def window(self, window: View) -> tuple[Tensor, Tensor]:
         """:func:`room_for` of a window."""
         cap = _in_units(window.cut(self.cap) if isinstance(self.cap, Tensor) else self.cap)
         clear = None if self.keep_clear is None else window.cut(self.keep_clear)
-        return room_for(window.cut(self.images), cap, clear)
+        return room_for(floats(window.cut(self.images)), cap, clear)
+
+    def within(self, panel: View) -> Room:
+        """The room of a window of the pictures."""
+        cap = panel.cut(self.cap) if isinstance(self.cap, Tensor) else self.cap
+        clear = None if self.keep_clear is None else panel.cut(self.keep_clear)
+        wraps = self.wraps and (panel.height, panel.width) == self.images.shape[-2:]
+        return Room(panel.cut(self.images), cap, clear, wraps)
 
     def scaled_to(self, height: int, width: int) -> tuple[Room, Tensor, Tensor]:
         """The room of the pictures at another size, and how far each pixel may go there.
@@ -101,7 +116,8 @@ class Room:
         """
         cap = _in_units(self.cap)
         if (height, width) == self.images.shape[-2:]:
-            return replace(self, cap=cap), *room_for(self.images, cap, self.keep_clear)
+            images = floats(self.images)
+            return Room(images, cap, self.keep_clear), *room_for(images, cap, self.keep_clear)
         images = resize(self.images, height, width).clamp(0, 1)
         if isinstance(cap, Tensor):
             cap = resize(_whole_levels(cap), height, width).clamp_min(0)
@@ -120,10 +136,10 @@ class Room:
             delta: δ, (B, 3, h, w), at the pictures' size or a smaller one.
             scale: s, (B,), from 0 to 1.
         """
-        images = window.cut(self.images)
+        images = floats(window.cut(self.images))
         below, above = self.window(window)
         height, width = self.images.shape[-2:]
-        change = enlarged(delta, height, width, window)
+        change = enlarged(delta, height, width, window, self.wraps)
         scale = scale.view(-1, 1, 1, 1)
         moved = images + scale * torch.maximum(torch.minimum(change, above), below)
         rounded = to_grid(moved)
@@ -133,10 +149,11 @@ class Room:
         return torch.where(above > below, rounded, images)
 
     def cloaked_whole(self, delta: Tensor, scale: Tensor) -> Tensor:
-        """The whole of x + s·δ, as :meth:`cloaked` gives it, computed band by band."""
+        """The whole of x + s·δ, as :meth:`cloaked` gives it, computed band by band, and held as the
+        pictures are."""
         cloaked = torch.empty_like(self.images)
         for band in bands(*self.images.shape[-2:]):
-            band.cut(cloaked).copy_(self.cloaked(delta, scale, band))
+            band.cut(cloaked).copy_(as_held(self.cloaked(delta, scale, band), cloaked))
         return cloaked
 
 

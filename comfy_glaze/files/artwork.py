@@ -17,10 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ..devices import give_back_memory
-from ..images import Levels, check_images, from_levels, to_levels
+from ..images import Levels, check_held, floats, from_levels, held_levels, to_levels
 from .atomic import atomic_write
 from .colour import carry, matrix_profile, view_of
 from .credentials import load_credentials
@@ -36,7 +37,7 @@ from .xmp import clean_iptc, clean_xmp, with_training_statement
 class Artwork:
     """A picture and all that must survive saving."""
 
-    pixels: Tensor  # (1, 3, H, W) float32 in [0, 1], exactly k/255, upright
+    pixels: Tensor  # (1, 3, H, W) float32 in [0, 1], exactly k/255, or held as levels; upright
     alpha: Tensor | None = None  # (1, 1, H, W), on the file's own grid; None without transparency
     format: str = "png"  # the source's real one, a key of FORMATS or READ_ONLY
     source: Path | None = None
@@ -90,7 +91,7 @@ def _pictures_in(top: Path) -> Iterator[Path]:
                 yield path
 
 
-def load_artwork(path: Path, shown_as: Path | None = None) -> Artwork:
+def load_artwork(path: Path, shown_as: Path | None = None, *, held: bool = False) -> Artwork:
     """Read a PNG, JPEG, WebP, TIFF, AVIF or HEIF file, told by its content, whatever its suffix.
 
     Grey and palette pictures become RGB, their transparency alpha.  Of a file that carries further
@@ -99,6 +100,10 @@ def load_artwork(path: Path, shown_as: Path | None = None) -> Artwork:
     ``MAX_MEGAPIXELS`` or a side shorter than ``MIN_SIDE``.  HEIF and 16 bits per channel need the
     packages of the extra ``io``.  Errors name ``shown_as`` where ``path`` is a temporary name for
     that file.
+
+    Args:
+        held: whether the pixels shall be held as levels, in a quarter of the memory (see
+            :func:`comfy_glaze.images.floats`).
     """
     data, kind = read_file(path, shown_as)
     sha256 = hashlib.sha256(data).hexdigest()
@@ -111,10 +116,11 @@ def load_artwork(path: Path, shown_as: Path | None = None) -> Artwork:
         alpha = from_levels(decoded.levels[..., 3:])
     profile = matrix_profile(decoded.icc_profile) if decoded.icc_profile else None
     is_view = levels.dtype == np.uint8 and profile is None
+    pixels = (held_levels if held else from_levels)(levels if is_view else view_of(levels, profile))
     fields = clean(decoded.fields, width, height)
     across, down = decoded.dpi or (0, 0)
     return Artwork(
-        pixels=from_levels(levels if is_view else view_of(levels, profile)),
+        pixels=pixels,
         alpha=alpha,
         format=kind,
         source=path,
@@ -154,7 +160,8 @@ def saved_view(pixels: Tensor, artwork: Artwork, format: str) -> Tensor:
     profile = matrix_profile(artwork.icc_profile or b"")
     if profile is None:
         return pixels
-    return from_levels(view_of(_file_levels(pixels, artwork, format), profile)).to(pixels.device)
+    view = held_levels(view_of(_file_levels(pixels, artwork, format), profile))
+    return (view if pixels.dtype == torch.uint8 else floats(view)).to(pixels.device)
 
 
 def save_artwork(
@@ -170,7 +177,7 @@ def save_artwork(
     included.  JPEG and AVIF are written without chroma subsampling.
 
     Args:
-        pixels: (1, 3, H, W) float in [0, 1], of the artwork's size.
+        pixels: (1, 3, H, W) float in [0, 1], or held as levels, of the artwork's size.
         options: how; without them in the artwork's own format.  What a cloak must keep plays no
             part here.
         shown_as: the file that errors name, where ``path`` is a temporary name for it.
@@ -184,7 +191,7 @@ def save_artwork(
     name = named(shown_as or path)
     options = (options or SaveOptions()).for_file(artwork.format, path)
     format = options.format
-    check_images(pixels, "pixels")
+    check_held(pixels, "pixels")
     size, came = tuple(artwork.pixels.shape), tuple(pixels.shape)
     if came != size:
         raise ArtworkError(f"{name}: expected pixels of shape {size}, but got {came}.")

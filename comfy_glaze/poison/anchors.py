@@ -20,7 +20,7 @@ from ..files.artwork import Artwork, find_artworks, load_artwork, save_artwork
 from ..files.atomic import make_folder
 from ..files.formats import ArtworkError, named
 from ..files.hashing import file_sha256
-from ..images import resize, shrink, to_grid, to_levels
+from ..images import panels_of, resize, shrink, to_grid, to_levels
 from ..networks.transformers_models import load_text_matcher
 from ..styles.bank import Style
 from ..styles.transfer import StyleTransfer, TextToImage
@@ -119,18 +119,22 @@ class Poison:
         return self.anchors[drawn_for(picture, len(self.anchors), self.seed)]
 
     def omega(self) -> StyleTransfer:
-        """Ω: a picture's anchor at its size; named after everything that decides it."""
+        """Ω: a picture's anchor at its size, or at that of each panel of a strip; named after
+        everything that decides it."""
         digest = hashlib.sha256(f"{self.concept}|{self.kind}|{self.seed}".encode())
         for path in self.anchors:
             digest.update((file_sha256(path) or str(path)).encode())
 
         def redraw(image: Tensor, style: Style, seed: int) -> Tensor:
-            height, width = image.shape[-2:]
-            return fitted(load_artwork(self.anchor_for(image)).pixels, height, width)
+            anchor = load_artwork(self.anchor_for(image)).pixels
+            goal = torch.empty(image.shape)
+            for panel in panels_of(*image.shape[-2:]):
+                panel.cut(goal).copy_(fitted(anchor, panel.height, panel.width))
+            return goal
 
         fingerprint = digest.hexdigest()[:16]
         name = f"anchors of {self.towards} {fingerprint}"
-        return StyleTransfer(name, redraw, lambda style: True, lambda: fingerprint)
+        return StyleTransfer(name, redraw, lambda style: True, lambda: fingerprint, by_panels=False)
 
     @property
     def destination(self) -> Style:

@@ -59,7 +59,7 @@ def cloak_on_worker(
     torch.set_num_threads(threads)  # counts for this thread, so it is said each time
     engine = _engine(request)
     (staged,) = cloak_and_stage(
-        [(job, load_artwork(job.source))], engine, mask, engine.fingerprint(mask)
+        [(job, load_artwork(job.source, held=True))], engine, mask, engine.fingerprint(mask)
     )
     return staged
 

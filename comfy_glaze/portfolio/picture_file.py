@@ -16,7 +16,7 @@ from ..cloaking.measures import Comparison, Measures
 from ..files.artwork import load_artwork, save_artwork, saved_view
 from ..files.formats import DEEP, ArtworkError, named
 from ..files.options import SaveOptions
-from ..images import to_grid
+from ..images import as_held, floats, to_grid
 from ..networks.encoders import Encoder
 from ..networks.perceptual import PerceptualMetric, load_metric
 from .cloaked import CloakedPicture
@@ -70,7 +70,8 @@ def write_picture(
     encoded, survived = None, True
     while True:
         save_artwork(pixels, picture.artwork, path, options, shown_as)
-        came = load_artwork(path, shown_as).pixels
+        held = cloak.images.dtype == torch.uint8
+        came = load_artwork(path, shown_as, held=held).pixels
         if options.is_lossless and not torch.equal(came, cloak.images.cpu()):
             name = named(shown_as or path)
             raise ArtworkError(f"{name} must hold the pixels written to it, but others came back.")
@@ -96,7 +97,8 @@ def _when_needed(
         if known is None and cloak.budget.metric != "none":
             known = load_metric(cloak.budget.metric, device)
         images = picture.original.to(device), picture.styled.to(device)
-        return Comparison.of(*images, encoder, known, cloak.settings.objective)
+        settings = cloak.settings
+        return Comparison.of(*images, encoder, known, settings.objective, settings.tile)
 
     return comparison
 
@@ -113,10 +115,10 @@ def _fitted(
     view = saved_view(pixels, picture.artwork, format)
     if torch.equal(view, pixels):
         return pixels, cloak
-    original, limit = picture.original.cpu(), cloak.budget.limit
-    delta = pixels - original
+    original, limit = floats(picture.original.cpu()), cloak.budget.limit
+    delta = floats(pixels) - original
     for share in WEAKER:
-        pixels = to_grid(original + share * delta)
+        pixels = as_held(to_grid(original + share * delta), picture.cloak.images)
         view = saved_view(pixels, picture.artwork, format)
         measures = comparison().measure(view.to(comparison().encoder.device))
         if measures[0].perceptual is None or measures[0].perceptual <= limit:

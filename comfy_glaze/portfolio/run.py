@@ -130,7 +130,7 @@ def _load(group: Sequence[Job]) -> list[tuple[Job, Artwork | Exception]]:
     loaded: list[tuple[Job, Artwork | Exception]] = []
     for job in group:
         try:
-            loaded.append((job, load_artwork(job.source)))
+            loaded.append((job, load_artwork(job.source, held=True)))
         except Exception as error:  # told when it is this picture's turn
             loaded.append((job, error))
     return loaded

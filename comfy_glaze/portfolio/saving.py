@@ -145,7 +145,8 @@ def stage(
             file, shown_as = files["goal"]
             save_artwork(goal, Artwork(goal), file, shown_as=shown_as)
         cloaked = saved.cloak.images.cpu()
-        write_sheet(picture.original, goal, cloaked, staged.report, *files["sheet"])
+        images, alpha = (picture.original, goal, cloaked), picture.artwork.alpha
+        write_sheet(*images, staged.report, *files["sheet"], alpha)
         write_json(staged.report, *files["json"])
         if job.caption is not None:
             with atomic_write(*files["caption"]) as file:
