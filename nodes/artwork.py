@@ -353,8 +353,9 @@ def _measured_anew(
     """The picture as a node in between changed it, with its own measures."""
     images = (one.to(encoder.device) for one in (made.original, made.styled, picture))
     before, redrawn, after = images
-    objective = made.cloak.settings.objective
-    measures = Comparison.of(before, redrawn, encoder, metric, objective).measure(after)
+    settings = made.cloak.settings
+    comparison = Comparison.of(before, redrawn, encoder, metric, settings.objective, settings.tile)
+    measures = comparison.measure(after)
     return replace(made, cloak=replace(made.cloak, images=picture, measures=measures))
 
 

@@ -75,9 +75,8 @@ class Problem:
         elif room.images is not comparison.original:  # it was held as levels
             pictures = {"original": room.images, "styled": floats(comparison.styled)}
             comparison = replace(comparison, **pictures)
-        targets = comparison.keep(
-            views_of(height, width, comparison.wraps)[: 1 if panels > 1 else None]
-        )
+        views_there = views_of(height, width, comparison.wraps)
+        targets = comparison.keep(views_there if panels == 1 else views_there[:1])
         cap = 16 / LEVELS if room.cap is None else room.cap
         enlarged_to = None if (height, width) == full else (full[0], full[1])
         return cls(comparison, targets, budget, cap, below, above, enlarged_to, panels)

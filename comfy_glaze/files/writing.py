@@ -112,13 +112,14 @@ def _png(levels: Levels, carried: Carried) -> bytes:
         data = bytes(_vips_image(levels).pngsave_buffer(bitdepth=16, keep="none"))
     else:
         data = _pillow(levels, "png", {})
-    at, pixels, header = 8, b"", b""
+    whole = memoryview(data)  # its slices are no copies: a large picture's would fill the memory
+    at, pixels, header = 8, whole[:0], b""
     while at < len(data):
         end = at + 12 + int.from_bytes(data[at : at + 4], "big")
         if data[at + 4 : at + 8] == b"IHDR":
             header = data[at:end]
         elif data[at + 4 : at + 8] in (b"IDAT", b"IEND"):  # the encoder's own remarks stay out
-            pixels = data[at:]
+            pixels = whole[at:]
             break
         at = end
     chunks, texts = b"", PngInfo()
@@ -142,7 +143,7 @@ def _png(levels: Levels, carried: Carried) -> bytes:
         records = as_resource(carried.iptc)
         text = f"\niptc\n{len(records):8}\n{records.hex()}\n".encode()
         chunks += _chunk(b"zTXt", b"Raw profile type iptc\0\0" + zlib.compress(text))
-    return data[:8] + header + chunks + pixels
+    return b"".join([data[:8], header, chunks, pixels])
 
 
 def _chunk(name: bytes, body: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Strips, banners and panoramas, which are cut into panels; and pictures that are held as levels."""
+"""Strips, banners and panoramas, cut into panels; and pictures that are held as levels."""
 
 from __future__ import annotations
 

@@ -52,6 +52,7 @@ KEYS = {
         "alpha": float,
         "robustness": str,
         "objective": str,
+        "tile": bool,
     },
     "perceptual": {"metric": str, "limit": float, "value": float},
     "linf": float,
