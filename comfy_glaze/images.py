@@ -152,8 +152,7 @@ def resize(images: Tensor, height: int, width: int, soft: bool = False) -> Tenso
 
     It agrees with Pillow's ``LANCZOS`` on floats (``BILINEAR`` where ``soft``) and is
     differentiable on every device.  Nothing is clamped, so that it stays linear: values may
-    overshoot [0, 1] a little.  Large pictures that are held as
-    levels are resampled band by band.
+    overshoot [0, 1] a little.  Large pictures that are held as levels are resampled band by band.
     """
     if images.dtype == torch.uint8:
         if images.shape[-2] * images.shape[-1] <= WHOLE:

@@ -142,8 +142,8 @@ def optimize_cloak(
     gradients, passes, steps = 0.0, 0, settings.steps
     for number, panel in enumerate(panels):
         part, part_room = comparison.within(panel), room.within(panel)
-        if not bool((part.has_direction() & part_room.free()).any()):
-            continue  # an empty panel of a strip
+        if len(panels) > 1 and not bool((part.has_direction() & part_room.free()).any()):
+            continue  # an empty panel
         problem = Problem.of(part, part_room, budget, method.views, len(panels))
         steps = settings.steps or method.steps(problem) * (STEPS if robust else 1)
         progress = Progress(problem, steps, on_step, number)
