@@ -81,7 +81,7 @@ def test_empty_panels_stay_as_they_are(block_encoder: Encoder, small_views: None
 
 def test_a_strip_weighs_its_panels_by_their_area(block_encoder: Encoder, small_views: None) -> None:
     """So that the shift is that of the whole strip, seen at once."""
-    strip, redrawn = smooth_picture(800, 64), smooth_picture(800, 64, seed=5)
+    strip, redrawn = smooth_picture(960, 64), smooth_picture(960, 64, seed=5)
     cloaked = strip.clone()
     cloaked[..., :333, :] = (strip + 0.3 * (redrawn - strip))[..., :333, :]
     measured = Comparison.of(strip, redrawn, block_encoder, None).measure(cloaked)[0]

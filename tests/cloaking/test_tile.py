@@ -71,7 +71,8 @@ def test_what_may_change_does_not_depend_on_where_the_picture_is_cut() -> None:
     ):
         there = around(picture).roll(moved, dims=(-2, -1))
         here = around(picture.roll(moved, dims=(-2, -1)))
-        assert (there != here).float().mean() < 0.002  # float32 at a rounding's edge
+        differs = (there - here).abs() > 1e-3
+        assert differs.float().mean() < 0.002  # float32 at a rounding's edge
 
 
 @pytest.mark.parametrize("size", [(64, 64), (200, 200)])
