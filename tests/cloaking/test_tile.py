@@ -75,29 +75,27 @@ def test_what_may_change_does_not_depend_on_where_the_picture_is_cut() -> None:
         assert differs.float().mean() < 0.002  # float32 at a rounding's edge
 
 
-@pytest.mark.parametrize("size", [(64, 64), (200, 200)])
+@pytest.mark.parametrize("size", [(64, 64), (208, 208)])
 def test_the_seam_of_a_tile_is_cloaked_as_its_middle_is(
     small_views: None, size: tuple[int, int]
 ) -> None:
-    """Seen with its edges in the middle, it has the shift that it has as it is."""
+    """Seen with its edges in the middle, it has about the shift that it has as it is."""
     encoder = load_encoder("embedded")
     picture, styled = repeating(*size), repeating(*size, seed=5)
 
     def shifts(tile: bool) -> tuple[float, float]:
         settings = CloakSettings(steps=16, tile=tile)
         cloak = optimize_cloak(picture, styled, encoder, NO_METRIC, settings)
-        seam = [
-            one.roll((size[0] // 2, size[1] // 2), dims=(-2, -1))[
-                ..., size[0] // 2 - 16 : size[0] // 2 + 16, :
-            ]
+        rolled = [
+            one.roll((size[0] // 2, size[1] // 2), dims=(-2, -1))
             for one in (picture, styled, cloak.images)
         ]
-        whole = cloak.measures[0].shift_512
-        return whole, Comparison.of(*seam[:2], encoder, None).measure(seam[2])[0].shift_512
+        seams = Comparison.of(*rolled[:2], encoder, None).measure(rolled[2])[0].shift_512
+        return cloak.measures[0].shift_512, seams
 
-    (whole, seam), (_, without) = shifts(tile=True), shifts(tile=False)
-    assert seam > without
-    assert seam > 0.8 * whole > 0.05
+    (whole, seams), (_, without) = shifts(tile=True), shifts(tile=False)
+    assert seams > without
+    assert seams > 0.9 * whole > 0.05
 
 
 def test_the_limit_holds_on_the_seam_too(small_views: None) -> None:

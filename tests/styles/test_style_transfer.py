@@ -147,7 +147,7 @@ def test_the_panels_of_a_strip_are_redrawn_one_by_one(
     strip = to_grid(smooth_picture(1500, 80))
     redrawn = engine(strip, builtin_styles()[0])
     assert set(sizes) <= {shown, (shown[0] + 1, shown[1])}
-    assert (redrawn - (1 - strip)).abs().max() < (0.1 if panel_side else 0.01)
+    assert (redrawn - (1 - strip)).abs().mean() < (0.03 if panel_side else 1e-3)
     held = engine(as_held(strip, torch.empty(0, dtype=torch.uint8)), builtin_styles()[0])
     assert held.dtype == torch.uint8
     assert torch.equal(floats(held), redrawn)
