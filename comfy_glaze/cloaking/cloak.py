@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ..devices import give_back_memory
+from ..images import resize
 from ..networks.encoders import Encoder
 from ..networks.perceptual import PerceptualMetric, load_metric
 from .budget import Budget
@@ -24,6 +25,10 @@ from .objectives import OBJECTIVES
 from .problem import Problem
 from .robustness import ROBUSTNESS, STEPS
 from .room import Room, largest_inside
+from .ties import Ties
+
+FEW_COLOURS = ("keep", "free", "leave")
+"""What may be done with pictures in few colours; ``leave`` is for the portfolio to obey."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,8 @@ class CloakSettings:
         robustness: a key of :data:`comfy_glaze.cloaking.robustness.ROBUSTNESS`.
         objective: a key of :data:`comfy_glaze.cloaking.objectives.OBJECTIVES`; those that look at
             no styled picture take the original in its place.
+        few_colours: one of :data:`FEW_COLOURS`: whether pixel art changes by whole blocks and
+            pictures in few colours keep a palette, or change freely, or are not cloaked at all.
     """
 
     method: str = "fast"
@@ -44,12 +51,14 @@ class CloakSettings:
     seed: int = 0
     robustness: str = "none"
     objective: str = "towards"
+    few_colours: str = "keep"
 
     def __post_init__(self) -> None:
         for name, known in (
             ("method", METHODS),
             ("robustness", ROBUSTNESS),
             ("objective", OBJECTIVES),
+            ("few_colours", FEW_COLOURS),
         ):
             if (chosen := getattr(self, name)) not in known:
                 raise ValueError(f"Expected a {name} among {', '.join(known)}, but got {chosen}.")
@@ -127,7 +136,8 @@ def optimize_cloak(
     comparison = Comparison.of(images, styled, encoder, metric, settings.objective)
     robust = settings.robustness != "none"
     sight = budget.sight.for_coarse_changes() if budget.sight and robust else budget.sight
-    room = Room.of(images, replace(budget, sight=sight), keep_clear)
+    ties = Ties.of(images, with_blocks=settings.few_colours != "free")
+    room = Room.of(images, replace(budget, sight=sight), keep_clear, ties)
     room.check()
     problem = Problem.of(comparison, room, budget, method.views)
     steps = settings.steps or method.steps(problem) * (STEPS if robust else 1)
@@ -136,6 +146,8 @@ def optimize_cloak(
     give_back_memory()
     delta = method.run(problem, progress, settings.seed, ROBUSTNESS[settings.robustness])
     del problem
+    if ties.has_blocks and delta.shape != images.shape:
+        delta = ties.mean(resize(delta, *images.shape[-2:]))
     give_back_memory()  # a large picture needs it for the pixels
     cloaked, perceptual = largest_inside(comparison, room, delta, budget.limit)
     measures = comparison.measure(cloaked, perceptual)

@@ -12,6 +12,7 @@ from ..images import LEVELS, as_scaled_back, resize, size_to_optimise, views_of
 from .budget import Budget
 from .measures import Comparison, ViewTarget
 from .room import Room
+from .ties import FREE, Ties
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +26,7 @@ class Problem:
         cap: the L∞ cap in [0, 1] units, for all pixels or (B or 1, 3 or 1, h, w).
         below, above: how far δ may go down and up at each pixel.
         enlarged_to: (H, W) of the file, if δ is optimised on a smaller copy of it; else None.
+        ties: what changes alike.
     """
 
     comparison: Comparison
@@ -34,6 +36,7 @@ class Problem:
     below: Tensor
     above: Tensor
     enlarged_to: tuple[int, int] | None = None
+    ties: Ties = FREE
 
     @classmethod
     def of(cls, comparison: Comparison, room: Room, budget: Budget, views: int | None) -> Problem:
@@ -57,7 +60,7 @@ class Problem:
         targets = comparison.keep(views_of(height, width))
         cap = 16 / LEVELS if room.cap is None else room.cap
         enlarged_to = None if (height, width) == full else (full[0], full[1])
-        return cls(comparison, targets, budget, cap, below, above, enlarged_to)
+        return cls(comparison, targets, budget, cap, below, above, enlarged_to, room.ties)
 
     @property
     def images(self) -> Tensor:
@@ -104,8 +107,10 @@ class Problem:
         return metric.distance(reference, seen)
 
     def project_(self, delta: Tensor) -> None:
-        """Clamp δ in place to the L∞ cap, the pixels' range, and the pixels left alone."""
+        """Clamp δ in place to the L∞ cap, the pixels' range, and the pixels left alone; what is
+        alike in the picture stays alike."""
         with torch.no_grad():
+            delta.data.copy_(self.ties.mean(delta.data))
             torch.maximum(torch.minimum(delta, self.above), self.below, out=delta.data)
 
     def random_start(self, seed: int) -> Tensor:

@@ -13,6 +13,7 @@ from ..images import LEVELS, View, bands, enlarged, resize, to_grid
 from ..networks.perceptual import Reference
 from .budget import Budget
 from .measures import Comparison
+from .ties import FREE, Ties
 from .visibility import cap_map
 
 TOLERANCE = 1e-4
@@ -49,19 +50,26 @@ class Room:
         images: (B, 3, H, W) in [0, 1].
         cap: as ``linf`` of :func:`room_for`, or whole grey levels as uint8.
         keep_clear: as in :func:`room_for`.
+        ties: what changes alike; caps and ``keep_clear`` are those of whole blocks.
     """
 
     images: Tensor
     cap: float | Tensor | None
     keep_clear: Tensor | None
+    ties: Ties = FREE
 
     @classmethod
-    def of(cls, images: Tensor, budget: Budget, keep_clear: Tensor | None) -> Room:
+    def of(
+        cls, images: Tensor, budget: Budget, keep_clear: Tensor | None, ties: Ties = FREE
+    ) -> Room:
         """The room that a budget gives: its cap, which its sight, if any, lowers pixel by pixel."""
+        if keep_clear is not None:
+            keep_clear = -ties.least(-keep_clear)
         if budget.sight is None:
-            return cls(images, budget.linf, keep_clear)
+            return cls(images, budget.linf, keep_clear, ties)
         linf = 1.0 if budget.linf is None else budget.linf
-        return cls(images, cap_map(images, linf, budget.sight), keep_clear)
+        cap = ties.least(cap_map(images, linf, budget.sight))
+        return cls(images, cap, keep_clear, ties)
 
     def check(self) -> None:
         """Raise unless every picture has pixels that may change.
@@ -108,7 +116,8 @@ class Room:
         elif cap is not None:
             cap = float(_whole_levels(torch.tensor(cap)))
         clear = None if self.keep_clear is None else resize(self.keep_clear, height, width)
-        return Room(images, cap, clear), *room_for(images, cap, clear, on_grid=False)
+        ties = self.ties.without_blocks()
+        return Room(images, cap, clear, ties), *room_for(images, cap, clear, on_grid=False)
 
     def cloaked(self, delta: Tensor, scale: Tensor, window: View) -> Tensor:
         """A window of x + s·δ, on the 8-bit grid; pixels that may not change stay unrounded.
@@ -128,7 +137,8 @@ class Room:
         moved = images + scale * torch.maximum(torch.minimum(change, above), below)
         rounded = to_grid(moved)
         if bool((scale < 1).any()):
-            dithered = (moved * LEVELS + _dither(window).to(moved)).floor() / LEVELS
+            dither = _dither(*self.ties.places(window)).to(moved)
+            dithered = (moved * LEVELS + dither).floor() / LEVELS
             rounded = torch.where(scale < 1, dithered, rounded)
         return torch.where(above > below, rounded, images)
 
@@ -140,14 +150,13 @@ class Room:
         return cloaked
 
 
-def _dither(window: View) -> Tensor:
-    """Thresholds (h, w) in (0, 1) for dithering, which depend only on a pixel's position.
+def _dither(rows: Tensor, columns: Tensor) -> Tensor:
+    """Thresholds (h, w) in (0, 1) for dithering, which depend only on a pixel's position, the
+    number of its row and column.
 
     Interleaved gradient noise (J. Jimenez, SIGGRAPH 2014), evenly distributed and kept away from 0
     and 1 so that float32 rounding cannot cross them.
     """
-    rows = torch.arange(window.top, window.top + window.window_height, dtype=torch.float64)
-    columns = torch.arange(window.left, window.left + window.window_width, dtype=torch.float64)
     pattern = (52.9829189 * ((0.00583715 * rows[:, None] + 0.06711056 * columns) % 1)) % 1
     return (0.01 + 0.98 * pattern).float()
 
