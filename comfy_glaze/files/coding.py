@@ -75,3 +75,14 @@ def av1_sampling(data: bytes) -> str | None:
     if bits & 0x10:
         return "4:0:0"
     return {0: "4:4:4", 0x08: "4:2:2", 0x0C: "4:2:0"}.get(bits & 0x0C)
+
+
+def webp_is_lossless(data: bytes) -> bool:
+    """Whether a WebP file's picture stands in a lossless chunk (RFC 9649, §2)."""
+    at = 12
+    while at + 8 <= len(data):
+        if data[at : at + 4] in (b"VP8L", b"VP8 "):
+            return data[at : at + 4] == b"VP8L"
+        size = int.from_bytes(data[at + 4 : at + 8], "little")
+        at += 8 + size + size % 2
+    return False

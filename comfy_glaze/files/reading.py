@@ -18,7 +18,14 @@ from ..images import Levels
 from ..optional import PackageError, import_optional
 from . import exif as exif_block
 from . import formats
-from .coding import NOT_TOLD, Coding, av1_sampling, jpeg_quality, jpeg_sampling
+from .coding import (
+    NOT_TOLD,
+    Coding,
+    av1_sampling,
+    jpeg_quality,
+    jpeg_sampling,
+    webp_is_lossless,
+)
 from .colour import grey_curve
 from .exif import IPTC, Fields, number, page_kinds, read_fields, resolution
 from .formats import MIN_SIDE, NAMES, ArtworkError
@@ -182,7 +189,7 @@ def _coding_of(image: ImageFile.ImageFile, levels: Levels, data: bytes, kind: st
         return Coding(sampling=av1_sampling(data))
     few = levels.shape[-1] > 2 and levels.dtype == np.uint8 and image.mode != "P"
     return Coding(
-        quality=100 if kind == "webp" and b"VP8L" in data[:64] else None,
+        quality=100 if kind == "webp" and webp_is_lossless(data) else None,
         indexed=image.mode == "P"
         or (few and Image.fromarray(levels).getcolors(FEW_COLOURS) is not None),
     )
@@ -286,7 +293,7 @@ def _decode_tiff(data: bytes, kind: str) -> Decoded:
     fields = read_fields(data)
     tags = {field.tag: field.value for field in fields[0]}
     orientation = int(number(fields[0], exif_block.ORIENTATION) or 1)
-    bits = max(tags.get(_BITS, b"\1")[::2])
+    bits, coding = max(tags.get(_BITS, b"\1")[::2]), NOT_TOLD
     if bits == 16 and number(fields[0], _SAMPLE_FORMAT) in (None, 1):
         if number(fields[0], _EXTRA_SAMPLES) == 1:
             raise _Unexpected(
@@ -305,6 +312,7 @@ def _decode_tiff(data: bytes, kind: str) -> Decoded:
             _check_header(image)
             image.load()
         levels, icc_profile = _levels_of(image, data)
+        coding = _coding_of(image, levels, data, kind)
         levels = _turn(levels, _BACK.get(orientation, orientation))  # Pillow turned it upright
     decoded = Decoded(
         levels,
@@ -313,6 +321,7 @@ def _decode_tiff(data: bytes, kind: str) -> Decoded:
         fields,
         tags.get(XMP),
         tags.get(IPTC) or iptc_of_resources(tags.get(_PHOTOSHOP, b"")),
+        coding=coding,
     )
     return _upright(decoded, orientation)
 

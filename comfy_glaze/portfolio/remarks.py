@@ -75,12 +75,21 @@ def remarks(picture: CloakedPicture, saved: PictureFile) -> list[str]:
     if artwork.tells_location and not saved.options.strip_location:
         found.append("It says where it was made; --strip-location leaves that out.")
     if artwork.source is not None and (few := what_is_few(artwork)) is not None:
-        after = count_of_colours(saved.cloak.images)
-        how = "in a palette" if saved.in_palette else "of which a cloak needs many"
-        free = picture.cloak.settings.few_colours == "free"
-        other = "keep keeps to its squares and palette" if free else "free cloaks it like any other"
-        found.append(
-            f"It is {few}, and has {after} now, {how}, seen as fine grain on even colours; "
-            f"--few-colours {other}, leave does not cloak it."
-        )
+        found.append(_few_words(picture, saved, few))
     return found
+
+
+def _few_words(picture: CloakedPicture, saved: PictureFile, few: str) -> str:
+    after, by_squares = count_of_colours(saved.cloak.images), "squares" in few
+    seen = "as squares" if by_squares else "as fine grain"
+    advice = "--few-colours leave does not cloak such pictures."
+    if picture.cloak.settings.few_colours == "free":
+        seen = "as fine grain"
+        advice = f"--few-colours keep stays within squares and palette where it can. {advice}"
+    elif by_squares or saved.in_palette:
+        advice = f"--few-colours free leads farther and shows more. {advice}"
+    palette = ", in a palette" if saved.in_palette else ""
+    return (
+        f"It is {few}, and with its cloak has {after} colours{palette}, {seen} on even ground. "
+        + (advice)
+    )
