@@ -89,7 +89,5 @@ def _few_words(picture: CloakedPicture, saved: PictureFile, few: str) -> str:
     elif by_squares or saved.in_palette:
         advice = f"--few-colours free leads farther and shows more. {advice}"
     palette = ", in a palette" if saved.in_palette else ""
-    return (
-        f"It is {few}, and with its cloak has {after} colours{palette}, {seen} on even ground. "
-        + (advice)
-    )
+    has = f"It is {few}, and with its cloak has {after} colours{palette}, {seen} on even ground."
+    return f"{has} {advice}"
