@@ -110,8 +110,8 @@ class Problem:
         """Clamp δ in place to the L∞ cap, the pixels' range, and the pixels left alone; what is
         alike in the picture stays alike."""
         with torch.no_grad():
-            delta.data.copy_(self.ties.mean(delta.data))
-            torch.maximum(torch.minimum(delta, self.above), self.below, out=delta.data)
+            alike = self.ties.mean(delta.data)
+            torch.maximum(torch.minimum(alike, self.above), self.below, out=delta.data)
 
     def random_start(self, seed: int) -> Tensor:
         """Half a grey level of noise: δ = 0 is a stationary point of every perceptual metric.

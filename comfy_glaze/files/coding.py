@@ -86,3 +86,18 @@ def webp_is_lossless(data: bytes) -> bool:
         size = int.from_bytes(data[at + 4 : at + 8], "little")
         at += 8 + size + size % 2
     return False
+
+
+def another_follows(data: bytes) -> bool:
+    """Whether a JPEG file goes on with another picture after its end, as those of telephones do
+    (a gain map, a depth map) and MPO files (ITU-T T.81, annex B: markers and their lengths)."""
+    at = 2
+    while (at := data.find(b"\xff", at)) >= 0 and at + 4 <= len(data):
+        marker = data[at + 1]
+        if marker == 0xD9:
+            return b"\xff\xd8\xff" in data[at + 2 :]
+        if marker in (0x00, 0xFF) or 0xD0 <= marker <= 0xD8:  # of coded pixels, or without a length
+            at += 1 if marker == 0xFF else 2
+        else:
+            at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return False

@@ -7,10 +7,12 @@ ITU-T H.273 (the code points of cICP).
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 Place = tuple[float, float]
 """CIE 1931 chromaticities x and y."""
@@ -40,17 +42,17 @@ class Primaries(NamedTuple):
             return False
         return bool(abs(np.linalg.det(self._columns())) > 1e-3)
 
-    def _columns(self) -> np.ndarray:
+    def _columns(self) -> npt.NDArray[np.float64]:
         return np.array([(x, y, 1 - x - y) for x, y in self[1:]]).T
 
-    def to_xyz(self) -> np.ndarray:
+    def to_xyz(self) -> npt.NDArray[np.float64]:
         """(3, 3), XYZ under D50 from linear light in [0, 1]."""
         x, y = self.white
         white = np.array([x / y, 1, (1 - x - y) / y])
         columns = self._columns()
         matrix = columns * np.linalg.solve(columns, white)
         scale = np.diag((_BRADFORD @ _D50) / (_BRADFORD @ white))
-        adapted: np.ndarray = np.linalg.inv(_BRADFORD) @ scale @ _BRADFORD @ matrix
+        adapted: npt.NDArray[np.float64] = np.linalg.inv(_BRADFORD) @ scale @ _BRADFORD @ matrix
         return adapted
 
 
@@ -133,8 +135,8 @@ def _fixed(*values: float) -> bytes:
     return struct.pack(f">{len(values)}i", *(round(value * 65536) for value in values))
 
 
-def _xyz(values: object) -> bytes:
-    return b"XYZ \0\0\0\0" + _fixed(*np.asarray(values, float))
+def _xyz(values: Iterable[float]) -> bytes:
+    return b"XYZ \0\0\0\0" + _fixed(*values)
 
 
 def _parametric(curve: tuple[float, ...]) -> bytes:

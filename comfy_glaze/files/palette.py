@@ -48,7 +48,7 @@ def _variants(counts: npt.NDArray[np.int64], room: int) -> list[int]:
     return [int(n) for n in needed + rest * counts // max(1, int(counts.sum()))]
 
 
-def _clustered(colours: npt.NDArray[np.uint8], most: int) -> npt.NDArray[np.uint8]:
+def _clustered(colours: Levels, most: int) -> Levels:
     """Colours (N, 3) reduced to ``most``, each to the nearest of their means."""
     row = Image.fromarray(colours[None])
     if row.getcolors(most) is not None:
@@ -58,7 +58,7 @@ def _clustered(colours: npt.NDArray[np.uint8], most: int) -> npt.NDArray[np.uint
     return palette[np.asarray(reduced)[0]]
 
 
-def _packed(levels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint32]:
+def _packed(levels: Levels) -> npt.NDArray[np.uint32]:
     """Colours (..., 3 or 4) as one number each, opaque ones last."""
     packed = np.zeros(levels.shape[:-1], np.uint32)
     for channel in (3, 0, 1, 2)[levels.shape[-1] == 3 :]:

@@ -20,7 +20,7 @@ _WHITE_AND_PRIMARIES = struct.Struct(">8I")
 _SRGB_GAMMA = (0.4545, 0.006)  # and how far a gAMA may be from it and still mean sRGB's own curve
 
 
-def chunks_before_end(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+def chunks_of(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Name and body of every whole chunk of a PNG file."""
     at = 8
     while at + 12 <= len(data):
@@ -45,7 +45,7 @@ def texts_of(data: bytes) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     everything = ""
-    for name, body in chunks_before_end(data):
+    for name, body in chunks_of(data):
         if name in (b"tEXt", b"zTXt", b"iTXt"):
             keyword, text = _text(name, body)
             everything += f" {text[:200]}" if keyword in ("Software", "Source") else ""
@@ -88,7 +88,7 @@ def colour_numbers(data: bytes) -> tuple[ColourNumbers | None, bytes]:
         ValueError: a space that cannot be worked in; the middle of a sentence.
     """
     found: dict[bytes, bytes] = {}
-    for name, body in chunks_before_end(data):
+    for name, body in chunks_of(data):
         if name in (b"IDAT", b"IEND"):
             break
         found.setdefault(name, body)

@@ -21,6 +21,7 @@ from . import formats
 from .coding import (
     NOT_TOLD,
     Coding,
+    another_follows,
     av1_sampling,
     jpeg_quality,
     jpeg_sampling,
@@ -141,7 +142,7 @@ def _decode_with_pillow(data: bytes, kind: str) -> Decoded:
             # grey levels went through their curve, so that the numbers no longer hold
             colour_chunks if levels.shape[-1] > 2 else b"",
             coding,
-            image.format == "MPO" or has_gain_map(xmp),
+            kind == "jpeg" and (another_follows(data) or has_gain_map(xmp)),
         ),
         1 if deep and kind == "avif" else turned,  # libvips turns AVIF pictures by itself
     )

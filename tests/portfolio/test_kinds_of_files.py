@@ -316,11 +316,30 @@ def test_a_position_is_mentioned_and_left_out_on_request(top: Path, suffix: str)
     assert b"Credit" in packet
 
 
+def jpeg(picture: Image.Image, **options: Any) -> bytes:
+    buffer = BytesIO()
+    picture.save(buffer, "JPEG", exif=with_thumbnail(), **options)
+    return buffer.getvalue()
+
+
+def with_thumbnail() -> bytes:
+    """EXIF with a thumbnail in it, which is no further picture."""
+    exif = Image.Exif()
+    exif[0x013B] = "Zoe"
+    return exif.tobytes() + b"\xff\xd8\xff\xe0 a thumbnail \xff\xd9"
+
+
+def test_one_picture_with_a_thumbnail_is_one(top: Path) -> None:
+    (top / "one.jpg").write_bytes(jpeg(Image.fromarray(soft()), progressive=True))
+    assert report_of(cloak(top)["one.jpg"])["remarks"] == []
+
+
 def test_a_second_picture_is_mentioned(top: Path) -> None:
     first, second = Image.fromarray(soft()), Image.fromarray(soft(seed=4))
     first.save(top / "two.jpg", "MPO", save_all=True, append_images=[second])
     packet = XMP.replace(b"photoshop/1.0/", b"hdr-gain-map/1.0/")
     first.save(top / "bright.jpg", xmp=packet.replace(b'exif:GPSLatitude="52,0N"', b""))
+    (top / "more.jpg").write_bytes(jpeg(first, progressive=True) + b"trailer" + jpeg(second))
     for name, outcome in cloak(top).items():
         assert "further picture" in report_of(outcome)["remarks"][0], name
         with Image.open(top.parent / "out" / name) as saved:
