@@ -131,6 +131,24 @@ def from_cicp(primaries: int, transfer: int, matrix: int, full_range: int) -> Co
     return ColourNumbers(_PRIMARIES[primaries], _CURVES[transfer])
 
 
+def from_box(data: bytes) -> ColourNumbers | None:
+    """The wide space that an AVIF or HEIF file's ``colr`` box names in numbers (ISO 23000-22).
+
+    Files are often labelled with a video's curve whatever they hold, so only primaries beside the
+    curve of sRGB are believed; None for all others.
+
+    Raises:
+        ValueError: HDR; the middle of a sentence.
+    """
+    at = data.find(b"colrnclx")
+    if at < 0 or at + 14 > len(data):
+        return None
+    primaries, transfer = struct.unpack_from(">HH", data, at + 8)
+    if transfer == 13 or transfer in _HDR:
+        return from_cicp(primaries, transfer, 0, 1) if primaries in _PRIMARIES else None
+    return None
+
+
 def _fixed(*values: float) -> bytes:
     return struct.pack(f">{len(values)}i", *(round(value * 65536) for value in values))
 

@@ -28,6 +28,7 @@ from .coding import (
     webp_is_lossless,
 )
 from .colour import grey_curve
+from .colour_numbers import from_box
 from .exif import IPTC, Fields, number, page_kinds, read_fields, resolution
 from .formats import MIN_SIDE, NAMES, ArtworkError
 from .palette import FEW_COLOURS
@@ -115,6 +116,8 @@ def _decode_with_pillow(data: bytes, kind: str) -> Decoded:
         image = Image.open(BytesIO(data), formats=[kind.upper()])
         _check_header(image)
         colour_chunks = _read_numbers(image, data) if kind == "png" else b""
+        if kind == "avif":
+            _read_box(image.info, data)
         deep = (kind == "png" and data[24] == 16) or (kind == "avif" and _is_deep_avif(data))
         if deep:
             levels, icc_profile = _with_profile(_decode_with_vips(data), image.info)
@@ -176,6 +179,19 @@ def _read_numbers(image: ImageFile.ImageFile, data: bytes) -> bytes:
     elif b"cICP" in chunks:  # sRGB, whatever a profile says
         image.info.pop("icc_profile", None)
     return chunks
+
+
+def _read_box(info: dict[Any, Any], data: bytes) -> None:
+    """Put the colour space that an AVIF or HEIF file gives by numbers in its profile's place, if
+    that is empty."""
+    if info.get("icc_profile"):
+        return
+    try:
+        numbers = from_box(data)
+    except ValueError as refused:
+        raise _Unexpected(str(refused)) from None
+    if numbers is not None:
+        info["icc_profile"] = numbers.profile(is_grey=False)
 
 
 def _coding_of(image: ImageFile.ImageFile, levels: Levels, data: bytes, kind: str) -> Coding:
@@ -347,6 +363,7 @@ def _decode_heif(data: bytes, kind: str) -> Decoded:
     levels: Levels = np.asarray(image).astype(dtype)
     if levels.ndim == 2:
         levels = levels[..., None]
+    _read_box(image.info, data)
     levels, icc_profile = _with_profile(levels, image.info)
     fields = {}
     with suppress(Exception):

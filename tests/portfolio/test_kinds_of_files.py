@@ -564,6 +564,28 @@ def test_what_cannot_be_shown_as_srgb_is_refused_by_name(
     assert words in (outcome.error or "")
 
 
+def avif(primaries: int, transfer: int) -> bytes:
+    """An AVIF file that gives its colour space in numbers."""
+    buffer = BytesIO()
+    Image.fromarray(soft()).save(buffer, "AVIF", quality=90)
+    data = bytearray(buffer.getvalue())
+    at = data.index(b"colrnclx") + 8
+    data[at : at + 4] = struct.pack(">HH", primaries, transfer)
+    return bytes(data)
+
+
+def test_numbers_in_avif_become_a_profile_or_are_refused(top: Path) -> None:
+    (top / "p3.avif").write_bytes(avif(12, 13))
+    (top / "hdr.avif").write_bytes(avif(9, 16))
+    (top / "video.avif").write_bytes(avif(1, 1))
+    found = cloak(top, SaveOptions(keep_shift=0))
+    assert "HDR (PQ)" in (found["hdr.avif"].error or "")
+    for name, has in (("p3.avif", True), ("video.avif", False)):
+        report_of(found[name])
+        with Image.open(top.parent / "out" / name) as saved:
+            assert ("icc_profile" in saved.info) is has
+
+
 def test_grey_in_linear_light_is_seen_as_such(top: Path) -> None:
     picture = Image.fromarray(soft()).convert("L")
     (top / "art.png").write_bytes(with_chunks(picture, (b"gAMA", LINEAR)))
