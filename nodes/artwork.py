@@ -329,7 +329,8 @@ def _save(picture: Tensor, made: CloakedPicture, place: Destination, wired: Any)
             measured, place.job, place.options, phi, metric, place.manifest, place.settings
         )
 
-    if note is None and place.options.is_lossless and made.artwork.levels is None:
+    kept = made.artwork.levels is None and not made.artwork.coding.indexed
+    if note is None and place.options.is_lossless and kept:
         report = write(hosted_encoder(wired).encoder, None)
     else:
         report = with_encoder(wired, made.cloak.budget.metric, (height, width), write)

@@ -14,11 +14,13 @@ from .options import (
     FormatOption,
     LimitOption,
     LinfOption,
+    MaxSizeOption,
     MethodOption,
     MetricOption,
     QualityOption,
     SourcesArgument,
     StepsOption,
+    StripLocationOption,
     one_encoder,
     one_sentence,
 )
@@ -101,7 +103,9 @@ def nightshade(
         int, typer.Option(help="Draws the anchors and picks one a picture; same seed, same files.")
     ] = 0,
     format: FormatOption = "same",
-    quality: QualityOption = 95,
+    quality: QualityOption = None,
+    max_size: MaxSizeOption = None,
+    strip_location: StripLocationOption = False,
     resume: Annotated[
         bool,
         typer.Option(
@@ -127,7 +131,7 @@ def nightshade(
     from ..cloaking.budget import NIGHTSHADE
     from ..cloaking.cloak import CloakSettings
     from ..devices import choose_device
-    from ..files.options import SaveOptions
+    from ..files.options import SaveOptions, SizeLimit
     from ..poison.anchors import (
         Poison,
         anchors_in,
@@ -172,7 +176,12 @@ def nightshade(
                 replace(NIGHTSHADE.changed(limit, linf), metric=metric),
                 CloakSettings(method, steps, seed, robustness),
                 ModelNames(one_encoder(encoder, checkpoint), device=device),
-                saving=SaveOptions(format, quality),
+                saving=SaveOptions(
+                    format,
+                    quality,
+                    max_size=SizeLimit.parse(max_size) if max_size else None,
+                    strip_location=strip_location,
+                ),
                 poison=with_similarities(poison, selection.samples),
             )
         )

@@ -11,7 +11,16 @@ import typer
 from rich.markup import escape
 
 from ..files.formats import named
-from .terminal import log, lost_sentence, progress_bar, results, results_table, say, short_sentence
+from .terminal import (
+    log,
+    lost_sentence,
+    progress_bar,
+    remarks_of,
+    results,
+    results_table,
+    say,
+    short_sentence,
+)
 
 if TYPE_CHECKING:
     from ..cloaking.methods import CloakStep, OnStep
@@ -27,16 +36,11 @@ def fail(failures: list[str], sentence: str) -> None:
 
 
 def tell_passed_over(sources: Sequence[Path]) -> None:
-    """Say which pictures of a folder are of kinds that are not worked on."""
-    kinds = {".gif", ".bmp", ".jxl", ".psd", ".jp2", ".svg", ".exr", ".dng", ".kra", ".clip"}
-    folders = [source for source in sources if source.is_dir()]
-    others = [p for folder in folders for p in folder.rglob("*") if p.suffix.lower() in kinds]
-    if others:
-        names = ", ".join(named(path.name) for path in others[:5]) + (
-            " ..." if len(others) > 5 else ""
-        )
-        kinds_read = "PNG, JPEG, WebP, TIFF, AVIF nor HEIF"
-        say(f"Passed over, neither {kinds_read}: {len(others)} ({names}).", "yellow")
+    """Say what the folders hold that is not worked on, and what to do with it."""
+    from ..files.passed_over import passed_over
+
+    for others in passed_over(sources):
+        say(others.sentence, "yellow")
 
 
 def gather(sources: Sequence[Path], failures: list[str]) -> list[tuple[Path, Path]]:
@@ -121,7 +125,7 @@ class Run:
         from ..portfolio.outputs import reports_folder
 
         reports: list[dict[str, Any]] = []
-        unchanged = 0
+        unchanged = left_alone = 0
         with progress_bar() as progress:
             whole = progress.add_task("", total=len(self.jobs), note="")
             outcomes = self._outcomes(progress)
@@ -132,10 +136,15 @@ class Run:
                     )
                     if outcome.error is not None:
                         fail(failures, outcome.error)
+                    elif outcome.left_alone is not None:
+                        left_alone += 1
+                        say(outcome.left_alone, "yellow")
                     elif outcome.report is None:
                         unchanged += 1
                     else:
-                        reports.append(_for_the_table(outcome.report))
+                        reports.append(_for_the_table(outcome.report, outcome.job.name))
+                        for sentence in remarks_of(outcome.report, outcome.job.name):
+                            say(sentence, "dim")
                         if lost := lost_sentence(outcome.report):
                             say(lost, "yellow")
             except KeyboardInterrupt:
@@ -148,6 +157,8 @@ class Run:
                 raise typer.Exit(130) from None
         if unchanged:
             results.print(f"Unchanged since an earlier run: {unchanged}.")
+        if left_alone:
+            results.print(f"Left alone, as you asked: {left_alone}.")
         if reports:
             results.print(results_table(reports))
             folder = reports_folder(self.out)
@@ -215,7 +226,8 @@ class Run:
             say(f"The page of the portfolio: {error}", "yellow")
 
 
-def _for_the_table(report: dict[str, Any]) -> dict[str, Any]:
-    """The part of a report that the table shows; a long run keeps no more of it."""
+def _for_the_table(report: dict[str, Any], name: str) -> dict[str, Any]:
+    """The part of a report that the table shows, and the picture's name below the output folder; a
+    long run keeps no more of it."""
     shown = ("output", "encoded", "shift", "perceptual", "linf", "psnr", "seconds")
-    return {key: report[key] for key in shown if key in report}
+    return {"name": name, **{key: report[key] for key in shown if key in report}}

@@ -63,6 +63,14 @@ def lost_sentence(report: dict[str, Any]) -> str | None:
     )
 
 
+def remarks_of(report: dict[str, Any], name: str) -> list[str]:
+    """What a report says of a file's size and of what is left behind, a line each."""
+    size = report["bytes"]
+    grown = f"{size['before']:,} bytes became {size['after']:,}. " if size["before"] else ""
+    said = [*report["remarks"], *([grown + size["reason"]] if size["reason"] else [])]
+    return [f"{named(name)}: {sentence}" for sentence in said]
+
+
 FAR_ENOUGH = 0.6
 """The shift below which models of the small world still drew in the artist's style
 (``docs/small-world.md``, "How far is far enough")."""
@@ -81,7 +89,8 @@ def short_sentence(reports: Sequence[dict[str, Any]]) -> str | None:
 
 
 def results_table(reports: Sequence[dict[str, Any]]) -> Table:
-    """One row per cloaked picture, as measured in the saved file."""
+    """One row per cloaked picture, as measured in the saved file: reports, each with the picture's
+    ``name`` below the output folder."""
     table = Table("picture", box=None, pad_edge=False)
     for column in ("shift", "perceptual", "L∞", "PSNR", "seconds"):
         table.add_column(column, justify="right")
@@ -89,7 +98,7 @@ def results_table(reports: Sequence[dict[str, Any]]) -> Table:
         final = report.get("encoded", report)
         value, psnr = final["perceptual"]["value"], final["psnr"]
         table.add_row(
-            escape(named(report["output"]["file"])),
+            escape(named(report["name"])),
             f"{final['shift']['512']:.3f}",
             "-" if value is None else f"{value:.4f}",
             f"{final['linf'] * 255:.0f}/255",

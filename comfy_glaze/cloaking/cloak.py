@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ..devices import give_back_memory
+from ..images import resize
 from ..networks.encoders import Encoder
 from ..networks.perceptual import PerceptualMetric, load_metric
 from .budget import Budget
@@ -24,6 +25,10 @@ from .objectives import OBJECTIVES
 from .problem import Problem
 from .robustness import ROBUSTNESS, STEPS
 from .room import Room, largest_inside
+from .ties import Ties
+
+FEW_COLOURS = ("keep", "free", "leave")
+"""What may be done with pictures in few colours; ``leave`` is for the portfolio to obey."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,8 @@ class CloakSettings:
             no styled picture take the original in its place.
         tile: whether the pictures repeat, so that each edge meets the opposite one.  Then views and
             δ wrap around; a strip's do not.
+        few_colours: one of :data:`FEW_COLOURS`: whether pixel art changes by whole blocks and
+            pictures in few colours keep a palette, or change freely, or are not cloaked at all.
     """
 
     method: str = "fast"
@@ -47,12 +54,14 @@ class CloakSettings:
     robustness: str = "none"
     objective: str = "towards"
     tile: bool = False
+    few_colours: str = "keep"
 
     def __post_init__(self) -> None:
         for name, known in (
             ("method", METHODS),
             ("robustness", ROBUSTNESS),
             ("objective", OBJECTIVES),
+            ("few_colours", FEW_COLOURS),
         ):
             if (chosen := getattr(self, name)) not in known:
                 raise ValueError(f"Expected a {name} among {', '.join(known)}, but got {chosen}.")
@@ -134,7 +143,8 @@ def optimize_cloak(
     comparison = Comparison.of(images, styled, encoder, metric, settings.objective, settings.tile)
     robust = settings.robustness != "none"
     sight = budget.sight.for_coarse_changes() if budget.sight and robust else budget.sight
-    room = Room.of(images, replace(budget, sight=sight), keep_clear, settings.tile)
+    ties = Ties.of(images, with_blocks=settings.few_colours != "free")
+    room = Room.of(images, replace(budget, sight=sight), keep_clear, settings.tile, ties)
     room.check()
     panels = comparison.panels
     cloaked = images if len(panels) == 1 else images.clone()
@@ -151,6 +161,8 @@ def optimize_cloak(
         delta = method.run(problem, progress, settings.seed, ROBUSTNESS[settings.robustness])
         gradients, passes = gradients + progress.gradients, passes + progress.passes
         del problem, progress
+        if part_room.ties.has_blocks and delta.shape != part_room.images.shape:
+            delta = part_room.ties.mean(resize(delta, *part_room.images.shape[-2:]))
         give_back_memory()  # a large picture needs it for the pixels
         made, worst = largest_inside(part, part_room, delta, budget.limit)
         perceptual = torch.maximum(perceptual, worst)

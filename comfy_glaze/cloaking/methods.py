@@ -171,9 +171,10 @@ def _descend(
     Nothing in it waits for the device.
     """
     images, limit = problem.images, problem.budget.limit
-    wraps = problem.comparison.wraps
+    wraps, ties = problem.comparison.wraps, problem.ties
     colour = colour_map(images, wraps) if problem.budget.sight else None
-    lightness = 1.0 if robustness else LIGHTNESS  # colour is what uploads take first
+    # grey pictures have only lightness; and colour is what uploads take first
+    lightness = 1.0 if robustness or ties.grey else LIGHTNESS
     scale = FLOAT16_SCALE if dtype is torch.float16 else 1.0
     delta = problem.random_start(seed)
     momentum = torch.zeros_like(images)
@@ -200,7 +201,8 @@ def _descend(
         if view in pulls:
             direction = direction + multipliers[view] * pulls[view]
         turns[view] += 1
-        momentum = MOMENTUM * momentum + torch.autograd.grad(seen, delta, direction)[0]
+        gradient = torch.autograd.grad(seen, delta, direction)[0]
+        momentum = MOMENTUM * momentum + ties.mean(gradient)
         remaining = 1 - (step - 1) / progress.steps
         with torch.no_grad():
             wanted = momentum if colour is None else less_visible(momentum, colour, lightness)

@@ -12,6 +12,7 @@ from ..images import LEVELS, as_scaled_back, floats, resize, size_to_optimise, v
 from .budget import Budget
 from .measures import Comparison, ViewTarget
 from .room import Room
+from .ties import FREE, Ties
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +27,7 @@ class Problem:
         below, above: how far δ may go down and up at each pixel.
         enlarged_to: (H, W) of the file, if δ is optimised on a smaller copy of it; else None.
         panels: how many panels the file's picture is cut into, of which this is one.
+        ties: what changes alike.
     """
 
     comparison: Comparison
@@ -36,6 +38,7 @@ class Problem:
     above: Tensor
     enlarged_to: tuple[int, int] | None = None
     panels: int = 1
+    ties: Ties = FREE
 
     @classmethod
     def of(
@@ -79,7 +82,7 @@ class Problem:
         targets = comparison.keep(views_there if panels == 1 else views_there[:1])
         cap = 16 / LEVELS if room.cap is None else room.cap
         enlarged_to = None if (height, width) == full else (full[0], full[1])
-        return cls(comparison, targets, budget, cap, below, above, enlarged_to, panels)
+        return cls(comparison, targets, budget, cap, below, above, enlarged_to, panels, room.ties)
 
     @property
     def images(self) -> Tensor:
@@ -126,9 +129,11 @@ class Problem:
         return metric.distance(reference, seen)
 
     def project_(self, delta: Tensor) -> None:
-        """Clamp δ in place to the L∞ cap, the pixels' range, and the pixels left alone."""
+        """Clamp δ in place to the L∞ cap, the pixels' range, and the pixels left alone; what is
+        alike in the picture stays alike."""
         with torch.no_grad():
-            torch.maximum(torch.minimum(delta, self.above), self.below, out=delta.data)
+            alike = self.ties.mean(delta.data)
+            torch.maximum(torch.minimum(alike, self.above), self.below, out=delta.data)
 
     def random_start(self, seed: int) -> Tensor:
         """Half a grey level of noise: δ = 0 is a stationary point of every perceptual metric.

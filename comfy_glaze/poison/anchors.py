@@ -24,9 +24,10 @@ from ..images import panels_of, resize, shrink, to_grid, to_levels
 from ..networks.transformers_models import load_text_matcher
 from ..styles.bank import Style
 from ..styles.transfer import StyleTransfer, TextToImage
+from .wording import with_article
 
 KINDS: dict[str, str] = {
-    "object": "a photo of a {}",
+    "object": "a photo of {}",
     "style": "a painting in the style of {}",
 }
 """What a concept is, and what a model is asked for to see it."""
@@ -42,13 +43,14 @@ class AnchorError(ValueError):
 def prompt_of(concept: str, kind: str = "object") -> str:
     """The words that ask for a concept: "a photo of a cat", or of a style, "a painting in ...".
 
+    An object gets the article that it needs (see :func:`comfy_glaze.poison.wording.with_article`).
+
     Raises:
         ValueError: no such kind.
     """
     if kind not in KINDS:
         raise ValueError(f"Expected a kind among {', '.join(KINDS)}, but got {kind}.")
-    article_before_vowel = KINDS[kind].replace(" a {}", " an {}")
-    return (article_before_vowel if concept[:1].lower() in "aeiou" else KINDS[kind]).format(concept)
+    return KINDS[kind].format(with_article(concept) if kind == "object" else concept)
 
 
 def fitted(picture: Tensor, height: int, width: int) -> Tensor:

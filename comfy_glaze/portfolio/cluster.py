@@ -22,6 +22,7 @@ from ..files.artwork import load_artwork
 from ..files.atomic import remove_leftovers
 from ..optional import PackageError, import_optional
 from .engine import CloakRequest, Engine, open_engine
+from .few_colours import LeftAlone
 from .manifest import Manifest
 from .outputs import Job, unchanged
 from .run import Outcome, cloak_and_stage, sentence_of
@@ -162,5 +163,7 @@ def _outcome_of(task: Any, job: Job, manifest: Manifest, settings: str) -> Outco
                 "others by the same name."
             )
         return Outcome(job, staged.publish(manifest))
+    except LeftAlone as left:
+        return Outcome(job, left_alone=str(left))
     except Exception as error:
         return Outcome(job, error=sentence_of(error, job.source))

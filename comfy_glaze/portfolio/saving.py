@@ -121,7 +121,8 @@ def stage(
         ArtworkError: something cannot be written.
     """
     started = time.perf_counter()
-    options = options.for_file(picture.artwork.format, job.target)
+    artwork = picture.artwork
+    options = options.for_file(artwork.format, job.target, artwork.coding.quality)
     check_saving(picture.artwork, options.format, job.target)
     for folder in {job.target.parent, job.report_stem.parent}:
         make_folder(folder)
