@@ -22,6 +22,11 @@ VIEW_SIZE = 512
 """Pixels: the short side of the view of the whole picture, and the side of a native tile."""
 
 
+def size_words(images: Tensor) -> str:
+    """The size of images (B, C, H, W), as errors say it: width × height."""
+    return f"{images.shape[-1]} × {images.shape[-2]}"
+
+
 def check_images(images: Tensor, name: str = "images") -> None:
     """Raise unless ``images`` follows the library's convention.
 

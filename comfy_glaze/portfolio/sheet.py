@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ POISON_REHEARSAL = (
 )
 _PANEL = 480  # px: the most that a panel's longer side takes
 _MARGIN = 16
+_LINE = 150  # characters of advice in one line
 _INK, _FAINT, _PAPER = (32, 33, 36), (110, 112, 118), (250, 249, 247)
 
 
@@ -162,8 +164,8 @@ def _verdict_words(verdict: dict[str, str] | None) -> list[str]:
     """Nothing for another system's cloak, which has no verdict."""
     if verdict is None:
         return []
-    lines = (f"Verdict: {verdict['level']}. {verdict['sentence']}", verdict["try"])
-    return [line for line in lines if line]
+    told = f"Verdict: {verdict['level']}. {verdict['sentence']}"
+    return [told, *textwrap.wrap(verdict["try"], _LINE)]
 
 
 def _quality_words(quality: dict[str, Any]) -> str:
