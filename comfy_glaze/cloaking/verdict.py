@@ -86,6 +86,7 @@ def judge(
     *,
     budget: Budget | None = None,
     flat: float = 0.0,
+    crops: float | None = None,
     lossless: float | None = None,
     rehearsal: bool = False,
     poison: bool = False,
@@ -93,11 +94,12 @@ def judge(
     """Judge a cloak, or poison.
 
     Args:
-        shift: of what the file holds; where several views have one, the smallest.
+        shift: of what the file holds.
         effect: expected fall of the artist's style in what a model draws, 0 to 1; None where it
             is not known. It is not known of poison.
         budget: of the cloak, so that a larger one is named; None where it is not known.
         flat: from :func:`flat_share`.
+        crops: the shift in native crops of a picture that is too large for them to be guarded.
         lossless: the shift before a lossy file took its part; None for a lossless file.
         rehearsal: whether the encoder belongs to no image generator.
         poison: Nightshade in the place of a cloak.
@@ -109,6 +111,11 @@ def judge(
     level = thresholds.level(shift)
     where = "on the rehearsal encoder" if rehearsal else "on this encoder alone"
     sentence = f"The shift is {shift:.2f} {where}: {(_POISON if poison else _CLOAK)[level]}."
+    if crops is not None and thresholds.level(crops) != level and crops < shift:
+        sentence += (
+            f" In crops of full size it is {crops:.2f}; a version with a short side of at most 1024 "
+            "px is cloaked for crops, too."
+        )
     if lossless is not None and thresholds.level(lossless) != level:
         advice = f"Try --format png: it keeps the cloak's whole shift of {lossless:.2f}."
         return Verdict(level, sentence, advice)
