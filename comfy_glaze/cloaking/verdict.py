@@ -113,8 +113,8 @@ def judge(
     sentence = f"The shift is {shift:.2f} {where}: {(_POISON if poison else _CLOAK)[level]}."
     if crops is not None and thresholds.level(crops) != level and crops < shift:
         sentence += (
-            f" In crops of full size it is {crops:.2f}; a version with a short side of at most 1024 "
-            "px is cloaked for crops, too."
+            f" In crops of full size it is {crops:.2f}; a version of at most 1024 px on "
+            "its short side is cloaked for crops, too."
         )
     if lossless is not None and thresholds.level(lossless) != level:
         advice = f"Try --format png: it keeps the cloak's whole shift of {lossless:.2f}."
