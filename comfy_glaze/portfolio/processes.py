@@ -61,9 +61,6 @@ def cloak_in_processes(
             yield from _until_broken(waiting, chosen, mask, min(count, len(waiting)), manifest)
             count = max(1, count // 2)
     finally:
-        for child in multiprocessing.active_children():
-            child.terminate()
-            child.join()
         folders = {job.target.parent for job in jobs} | {job.report_stem.parent for job in jobs}
         for folder in folders:
             remove_leftovers(folder)
@@ -78,15 +75,20 @@ def _until_broken(
     running: dict[Future[StagedFiles], Job] = {}
     with ProcessPoolExecutor(count, context, _begin, (threads,)) as pool:
         broken = False
-        while running or (waiting and not broken):
-            while waiting and len(running) < count and not broken:
-                job = waiting.popleft()
-                running[pool.submit(_cloak, job, request, mask)] = job
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
-            for task in done:
-                job = running.pop(task)
-                broken = broken or isinstance(task.exception(), BrokenProcessPool)
-                yield _outcome_of(task, job, manifest)
+        try:
+            while running or (waiting and not broken):
+                while waiting and len(running) < count and not broken:
+                    job = waiting.popleft()
+                    running[pool.submit(_cloak, job, request, mask)] = job
+                done, _ = wait(running, return_when=FIRST_COMPLETED)
+                for task in done:
+                    job = running.pop(task)
+                    broken = broken or isinstance(task.exception(), BrokenProcessPool)
+                    yield _outcome_of(task, job, manifest)
+        except BaseException:  # stopped: the pool would wait for the pictures in hand
+            for child in multiprocessing.active_children():
+                child.terminate()
+            raise
 
 
 def _outcome_of(task: Future[StagedFiles], job: Job, manifest: Manifest) -> Outcome:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -278,3 +279,27 @@ def test_processes_make_the_pictures_that_one_makes(run: Run, tmp_path: Path) ->
     assert files_in(alone) == files_in(together) == ["0.png", "1.png", "2.png"]
     for name in files_in(alone):
         assert (alone / name).read_bytes() == (together / name).read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal")
+def test_processes_end_at_once_when_the_user_stops(tmp_path: Path) -> None:
+    for number in range(4):
+        crop(tmp_path / "in" / f"{number}.png", 200 + 40 * number)
+    words = ["cloak", "in", "--out", "out", "--method", "paper", "--steps", "20000", "--jobs", "2"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "comfy_glaze", *words],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "times the memory" in line:
+            break
+    os.killpg(process.pid, signal.SIGINT)
+    assert "Stopped. 0 of 4 are saved" in process.stderr.read()
+    assert process.wait() == 130
+    assert files_in(tmp_path / "out") == []
