@@ -178,7 +178,7 @@ class Run:
                 )
                 raise typer.Exit(130) from None
         self._tell(reports)
-        if self.pictures and (reports or failures or not self._page.is_file()):
+        if self.pictures and (reports or failures or self._page_is_old()):
             self._write_page(failures)
         self._conclude(failures)
 
@@ -229,6 +229,13 @@ class Run:
         from ..portfolio.outputs import reports_folder
 
         return reports_folder(self.out) / "index.html"
+
+    def _page_is_old(self) -> bool:
+        """Whether the page is missing, or tells of failures that are mended."""
+        try:
+            return b'<h2 class="bad">' in self._page.read_bytes()
+        except OSError:
+            return True
 
     def _write_page(self, failures: Sequence[str]) -> None:
         from ..files.formats import ArtworkError

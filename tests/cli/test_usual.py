@@ -80,6 +80,13 @@ def test_resuming_with_nothing_to_do_loads_no_network(run: Run, tmp_path: Path) 
     assert "torch" not in modules
     assert "Unchanged since an earlier run: 2." in said
     assert "Verdicts: " in said
+    (tmp_path / "in" / "text.png").write_text("not a picture")
+    page = tmp_path / "out-reports" / "index.html"
+    assert run(*again).exit_code == 1
+    assert "text.png" in page.read_text("utf-8")
+    (tmp_path / "in" / "text.png").unlink()
+    assert run(*again).exit_code == 0
+    assert "text.png" not in page.read_text("utf-8")
     before = files_in(tmp_path)
     assert run(*again, "--strict").exit_code == 3
     assert files_in(tmp_path) == before
