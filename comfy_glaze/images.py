@@ -27,6 +27,11 @@ LARGEST_VIEW, PANEL_VIEW = 2.5, 1.5
 it is cut into panels whose views have at most the second."""
 
 
+def size_words(images: Tensor) -> str:
+    """The size of images (B, C, H, W), as errors say it: width × height."""
+    return f"{images.shape[-1]} × {images.shape[-2]}"
+
+
 def check_images(images: Tensor, name: str = "images") -> None:
     """Raise unless ``images`` follows the library's convention.
 

@@ -12,7 +12,8 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..comfy_glaze.cloaking.measures import Comparison
-from ..comfy_glaze.files.artwork import Artwork, find_artworks, load_artwork, save_artwork
+from ..comfy_glaze.files.artwork import Artwork, load_artwork, save_artwork
+from ..comfy_glaze.files.finding import find_artworks
 from ..comfy_glaze.files.formats import FORMATS, ArtworkError
 from ..comfy_glaze.files.options import SaveOptions
 from ..comfy_glaze.images import resize, to_grid

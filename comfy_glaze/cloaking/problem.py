@@ -76,8 +76,8 @@ class Problem:
                 comparison.wraps,
             )
         elif room.images is not comparison.original:  # it was held as levels
-            pictures = {"original": room.images, "styled": floats(comparison.styled)}
-            comparison = replace(comparison, **pictures)
+            styled = floats(comparison.styled)
+            comparison = replace(comparison, original=room.images, styled=styled)
         views_there = views_of(height, width, comparison.wraps)
         targets = comparison.keep(views_there if panels == 1 else views_there[:1])
         cap = 16 / LEVELS if room.cap is None else room.cap

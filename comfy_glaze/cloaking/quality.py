@@ -1,7 +1,7 @@
 """How visible a change is, by measures that no cloak is optimised for.
 
 An optimiser can game the perceptual metric in its objective, so every report has these measures as
-well.  They come from packages (``pip install "comfy-glaze[quality]"``).  The measure of a package
+well.  They come from packages (``pip install ".[quality]"``).  The measure of a package
 that is not installed, or broken, is None.
 """
 

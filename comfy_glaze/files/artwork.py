@@ -11,8 +11,7 @@ and :mod:`comfy_glaze.files.xmp`.
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -27,7 +26,7 @@ from .coding import NOT_TOLD, Coding
 from .colour import carry, matrix_profile, view_of
 from .credentials import load_credentials
 from .exif import GPS, Fields, clean, read_fields, write_block
-from .formats import DEEP, GREY, SUFFIXES, ArtworkError, is_same_file, named, read_file
+from .formats import DEEP, GREY, ArtworkError, is_same_file, named, read_file
 from .location import tells_location, without_location
 from .options import SaveOptions
 from .reading import decode
@@ -72,36 +71,6 @@ class Artwork:
         """Whether what may travel says where the work was made."""
         fields = read_fields(self.exif or b"")
         return bool(fields.get(GPS)) or tells_location(self.xmp, self.iptc)
-
-
-def find_artworks(sources: Sequence[Path]) -> list[tuple[Path, Path]]:
-    """Each picture file under ``sources`` with its path relative to what was named.
-
-    Files are taken as named.  Folders are searched to the bottom for known suffixes, sorted by
-    path; hidden files and folders, and symbolic links inside a folder, are passed over.  Raises
-    ``ArtworkError`` if a source is missing, cannot be read, or is a folder without pictures.
-    """
-    found: list[tuple[Path, Path]] = []
-    for source in sources:
-        if not os.path.exists(source):
-            raise ArtworkError(f"{named(source)}: expected a file or folder, but there is none.")
-        inside = sorted(_pictures_in(source)) if os.path.isdir(source) else [source]
-        if not inside:
-            raise ArtworkError(f"{named(source)}: expected pictures in it, but there are none.")
-        top = source if os.path.isdir(source) else source.parent
-        found += [(path, path.relative_to(top)) for path in inside]
-    return found
-
-
-def _pictures_in(top: Path) -> Iterator[Path]:
-    def refuse(error: OSError) -> None:
-        raise ArtworkError(f"{named(error.filename)} cannot be read: {error.strerror}.") from error
-
-    for folder, folders, files in os.walk(top, onerror=refuse):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for path in (Path(folder, name) for name in files if not name.startswith(".")):
-            if path.suffix.lower() in SUFFIXES and not path.is_symlink():
-                yield path
 
 
 def load_artwork(path: Path, shown_as: Path | None = None, *, held: bool = False) -> Artwork:

@@ -16,8 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..files.artwork import Artwork, find_artworks, load_artwork, save_artwork
+from ..files.artwork import Artwork, load_artwork, save_artwork
 from ..files.atomic import make_folder
+from ..files.finding import find_artworks
 from ..files.formats import ArtworkError, named
 from ..files.hashing import file_sha256
 from ..images import panels_of, resize, shrink, to_grid, to_levels

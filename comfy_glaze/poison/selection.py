@@ -101,7 +101,7 @@ def select_samples(
     fall out.  Without a CLIP, ``keep`` are taken evenly from all.
 
     Args:
-        found: pictures, and their names (see :func:`comfy_glaze.files.artwork.find_artworks`).
+        found: pictures, and their names (see :func:`comfy_glaze.files.finding.find_artworks`).
         concept: C, such as "dog" or "fauvism".
         captions: a captioner (see :func:`comfy_glaze.networks.captions.describer`), or ``template``
             for the concept's own prompt.

@@ -11,6 +11,7 @@ from ..cloaking.measures import Comparison, pixel_change, worst_perceptual
 from ..devices import choose_device
 from ..files.artwork import load_artwork
 from ..files.formats import ArtworkError
+from ..images import size_words
 from ..networks.encoder_files import load_encoder
 from ..networks.encoders import Encoder
 from ..networks.perceptual import PerceptualMetric, load_metric
@@ -42,8 +43,8 @@ def measure_files(
         pixels = load_artwork(path, held=True).pixels.to(on_device)
         if pixels.shape != before.shape:
             raise ArtworkError(
-                f"{path} must have the size of {original}, {tuple(before.shape[-2:])}, "
-                f"but it has {tuple(pixels.shape[-2:])}."
+                f"{path} must have the size of {original}, {size_words(before)}, "
+                f"but it has {size_words(pixels)}."
             )
         others.append(pixels)
     return measure_pictures(before, others[0], others[1] if styled else None, phi, distance)

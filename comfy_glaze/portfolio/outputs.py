@@ -68,6 +68,20 @@ def reports_folder(out: Path) -> Path:
     return out.resolve().with_name(out.resolve().name + "-reports")
 
 
+def check_output_folder(sources: Sequence[Path], out: Path) -> None:
+    """Refuse an output folder that is part of the input.
+
+    Raises:
+        ArtworkError: naming both.
+    """
+    for source in sources:
+        if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
+            raise ArtworkError(
+                f"The output folder must lie outside the folder of the originals, "
+                f"but {named(out)} lies in {named(source)}."
+            )
+
+
 def open_output_folder(
     sources: Sequence[Path], out: Path, shard: tuple[int, int] | None = None
 ) -> Manifest:
@@ -79,12 +93,7 @@ def open_output_folder(
     Raises:
         ArtworkError: it is refused.
     """
-    for source in sources:
-        if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
-            raise ArtworkError(
-                f"The output folder must lie outside the folder of the originals, "
-                f"but {named(out)} lies in {named(source)}."
-            )
+    check_output_folder(sources, out)
     for folder in (out, reports_folder(out)):
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -120,7 +129,7 @@ def plan_outputs(
     replaced.
 
     Args:
-        found: sources and their names (see :func:`comfy_glaze.files.artwork.find_artworks`).
+        found: sources and their names (see :func:`comfy_glaze.files.finding.find_artworks`).
         format: of the saved files, ``same`` for the source's own.
         captions: by source, what the text file beside each picture is to say; None for no such
             files.

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from ..cloaking.methods import OnStep
 from ..cloaking.ties import Ties
@@ -16,39 +14,13 @@ from ..files.formats import named
 from .engine import Engine
 from .few_colours import LeftAlone, what_is_few
 from .manifest import Manifest
+from .outcome import Outcome
 from .outputs import Job, unchanged
 from .picture import cloak_artworks
 from .saving import StagedFiles, stage
 
 OnBegin = Callable[[Job], OnStep | None]
 """Called before a picture, the first of a batch; gives what is told of its steps."""
-
-
-@dataclass(frozen=True, eq=False)
-class Outcome:
-    """What became of one picture: a report, or the sentence that says why there is none.
-
-    Attributes:
-        job: the picture.
-        report: as written; None for a picture that failed, or was left as an earlier run made it.
-        error: why it failed.
-        left_alone: why it was not cloaked, as its artist asked.
-    """
-
-    job: Job
-    report: dict[str, Any] | None = None
-    error: str | None = None
-    left_alone: str | None = None
-
-
-def in_shard(job: Job, shard: tuple[int, int] | None) -> bool:
-    """Whether a picture belongs to shard (i, n), i from 1 to n; its name alone decides."""
-    if shard is None:
-        return True
-    number = int.from_bytes(
-        hashlib.sha256(job.name.encode("utf-8", "surrogateescape")).digest(), "big"
-    )
-    return number % shard[1] == shard[0] - 1
 
 
 def remembered_style(manifest: Manifest, encoder: str, style_seed: int) -> str | None:
@@ -61,8 +33,16 @@ def remembered_style(manifest: Manifest, encoder: str, style_seed: int) -> str |
     return name if isinstance(name, str) else None
 
 
-def remember_target(manifest: Manifest, engine: Engine, encoder: str, resumed: bool) -> Engine:
-    """Note the run's target style; the engine of a resumed run is told where that style lies."""
+def remember_target(
+    manifest: Manifest, engine: Engine, encoder: str, resumed: bool, asked: Mapping[str, str]
+) -> Engine:
+    """Note the run's target style; the engine of a resumed run is told where that style lies.
+
+    Args:
+        encoder: as it was named.
+        asked: what else a later run has to know of this one (see
+            :mod:`comfy_glaze.cli.resume`).
+    """
     target, earlier = engine.target, (manifest.run or {}).get("target_style", {})
     if resumed and target.distance is None and earlier.get("name") == target.style.name:
         places = {key: earlier.get(key) for key in ("distance", "percentile")}
@@ -71,6 +51,7 @@ def remember_target(manifest: Manifest, engine: Engine, encoder: str, resumed: b
     manifest.begin(
         {
             "encoder": encoder,
+            **asked,
             "style_seed": target.seed,
             "target_style": {
                 "name": target.style.name,

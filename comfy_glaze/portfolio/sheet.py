@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from torch import Tensor
 from ..countermeasures.retention import Retention
 from ..files.atomic import atomic_write
 from ..images import LEVELS, View, floats, panels_of, shrink, to_levels
+from ..optional import extra_name
 from ..styles.works import evenly
 
 REHEARSAL = (
@@ -26,6 +28,7 @@ _PANEL = 480  # px: the most that a picture's longer side takes
 _STRIP_PANEL, _STRIP_PANELS = 240, 12  # px and number: the panels of a strip that are shown
 _SQUARE, _LIGHT, _DARK = 8, 0.85, 0.65  # px and greys: the ground below what is transparent
 _MARGIN = 16
+_LINE = 150  # characters of advice in one line
 _INK, _FAINT, _PAPER = (32, 33, 36), (110, 112, 118), (250, 249, 247)
 
 
@@ -154,6 +157,7 @@ def _difference_factor(original: Tensor, cloaked: Tensor) -> int:
 def _lines(report: dict[str, Any]) -> list[str]:
     settings, perceptual, shift = report["settings"], report["perceptual"], report["shift"]
     lines = [
+        *_verdict_words(report["verdict"]),
         f"shift {shift['512']:.3f} (512 px), {shift['native']:.3f} (native)    "
         + _budget_words(perceptual, report, settings),
         f"encoder {report['encoder']['name']}    method {settings['method']}, "
@@ -173,6 +177,14 @@ def _lines(report: dict[str, Any]) -> list[str]:
     return lines
 
 
+def _verdict_words(verdict: dict[str, str] | None) -> list[str]:
+    """Nothing for another system's cloak, which has no verdict."""
+    if verdict is None:
+        return []
+    told = f"Verdict: {verdict['level']}. {verdict['sentence']}"
+    return [told, *textwrap.wrap(verdict["try"], _LINE)]
+
+
 def _quality_words(quality: dict[str, Any]) -> str:
     """The measures that no cloak is optimised for, those that there are."""
     words = [
@@ -186,7 +198,7 @@ def _quality_words(quality: dict[str, Any]) -> str:
         )
         if quality[key] is not None
     ]
-    missing = 'not measured; pip install "comfy-glaze[quality]"'
+    missing = f"not measured; pip install {extra_name('quality')}"
     return "not optimised: " + ("    ".join(words) or missing)
 
 

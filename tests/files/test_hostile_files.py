@@ -17,7 +17,8 @@ import torch
 from PIL import ExifTags, Image, ImageFile
 
 from comfy_glaze.files import formats as formats_module
-from comfy_glaze.files.artwork import find_artworks, load_artwork
+from comfy_glaze.files.artwork import load_artwork
+from comfy_glaze.files.finding import find_artworks
 from comfy_glaze.files.formats import FORMATS, ArtworkError
 
 from ..conftest import names_of_any_bytes, posix_words

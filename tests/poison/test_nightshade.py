@@ -14,7 +14,8 @@ from torch import Tensor
 
 from comfy_glaze.cloaking.budget import NIGHTSHADE
 from comfy_glaze.cloaking.measures import worst_perceptual
-from comfy_glaze.files.artwork import Artwork, find_artworks, load_artwork, save_artwork
+from comfy_glaze.files.artwork import Artwork, load_artwork, save_artwork
+from comfy_glaze.files.finding import find_artworks
 from comfy_glaze.images import resize
 from comfy_glaze.networks.encoders import Encoder
 from comfy_glaze.networks.perceptual import load_metric

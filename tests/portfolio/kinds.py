@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from comfy_glaze.files.artwork import find_artworks
+from comfy_glaze.files.finding import find_artworks
 from comfy_glaze.files.options import SaveOptions
 from comfy_glaze.portfolio.manifest import Manifest
 from comfy_glaze.portfolio.outputs import plan_outputs, reports_folder

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from comfy_glaze.cloaking.budget import PRESETS
-from comfy_glaze.files.artwork import find_artworks
+from comfy_glaze.files.finding import find_artworks
 from comfy_glaze.portfolio.manifest import Manifest
 from comfy_glaze.portfolio.outputs import plan_outputs, reports_folder
 from comfy_glaze.portfolio.run import cloak_portfolio

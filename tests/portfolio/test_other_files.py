@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from comfy_glaze.files.artwork import find_artworks
+from comfy_glaze.files.finding import find_artworks
 from comfy_glaze.files.options import SaveOptions
 from comfy_glaze.files.passed_over import passed_over
 from comfy_glaze.portfolio.manifest import Manifest
