@@ -21,9 +21,10 @@ from ..comfy_glaze.networks.encoders import Encoder
 from ..comfy_glaze.networks.perceptual import PERCEPTUAL_METRICS, PerceptualMetric
 from ..comfy_glaze.portfolio.cloaked import CloakedPicture
 from ..comfy_glaze.styles.target import TargetStyle
+from .families import MOST, files_of_families, what_is_missing
 from .host.encoders import load_vae, with_encoder
 from .host.files import vae_names
-from .host.running import LiveRun
+from .host.running import LiveRun, tell
 from .sockets import (
     CATEGORY,
     BudgetSocket,
@@ -43,6 +44,7 @@ from .sockets import (
 )
 
 EMBEDDED = "embedded (rehearsal only)"
+NOTHING = "nothing"
 
 
 class LoadEncoder(io.ComfyNode):
@@ -103,17 +105,39 @@ class CombineEncoders(io.ComfyNode):
             node_id="GlazeCombineEncoders",
             display_name="Combine Encoders (Glaze)",
             category=CATEGORY,
-            description="One cloak against several models at once, for instance SD 1.5 and SDXL. "
-            "It costs the time of all of them, and moves each one less than a cloak of its own.",
-            inputs=[*sockets, *weights],
+            description="One cloak against several models at once, for instance SDXL and FLUX. "
+            "They take turns, so it costs little more time than one of them, and each is led less "
+            "far than by a cloak of its own.",
+            inputs=[
+                *sockets,
+                *weights,
+                io.Combo.Input(
+                    "also",
+                    options=[NOTHING, MOST],
+                    default=NOTHING,
+                    optional=True,
+                    tooltip="Adds the VAEs of the models that are fine-tuned most, as far as "
+                    "their files lie in models/vae; the node says which are missing.",
+                ),
+            ],
             outputs=[EncoderSocket.Output("encoder", display_name="encoder")],
+            hidden=[io.Hidden.unique_id],
         )
+
+    @classmethod
+    def fingerprint_inputs(cls, also: str = NOTHING, **_: Any) -> str:
+        return "/".join(vae_names()) if also == MOST else ""
 
     @classmethod
     def execute(cls, **inputs: Any) -> Any:
         numbers = [n for n in range(1, 5) if inputs.get(f"encoder_{n}") is not None]
         members = [(inputs[f"encoder_{n}"], float(inputs[f"weight_{n}"])) for n in numbers]
         members = [(encoder, weight) for encoder, weight in members if weight > 0]
+        if inputs.get("also", NOTHING) == MOST:
+            files, missing = files_of_families(vae_names())
+            members += [(load_vae(name), 1.0) for name in files.values()]
+            if missing:
+                tell(what_is_missing(missing), cls.hidden.unique_id if cls.hidden else None)
         if not members:
             raise ValueError("Expected at least one encoder with a weight above 0, but got none.")
         return io.NodeOutput(Ensemble(tuple(members)))

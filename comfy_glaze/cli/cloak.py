@@ -22,7 +22,7 @@ from .options import (
     SourcesArgument,
     StepsOption,
     StyleSeedOption,
-    one_encoder,
+    encoders_of,
     one_sentence,
     shard_of,
 )
@@ -155,6 +155,10 @@ def cloak(
         ),
     ] = None,
     device: DeviceOption = "auto",
+    dtype: Annotated[
+        Literal["auto", "float32", "float16", "bfloat16"],
+        typer.Option(help="What the style transfer's checkpoint computes in."),
+    ] = "auto",
 ) -> None:
     """Cloak pictures. The originals are only read; the cloaked ones go to --out.
 
@@ -176,13 +180,14 @@ def cloak(
     failures: list[str] = []
     with one_sentence():
         before = remembered_choice(artist) if artist else None
-        phi = one_encoder(encoder, checkpoint)
+        encoders = encoders_of(encoder, checkpoint)
+        phi = " + ".join(encoders)
         budget = PRESETS[preset].changed(limit, linf, uniform)
         choice = StyleChoice(style, style_seed, artist, bank)
         request = CloakRequest(
             replace(budget, metric=metric, alpha=alpha),
             CloakSettings(method, steps, seed, robustness),
-            ModelNames(phi, style_transfer or checkpoint or "embedded", device),
+            ModelNames(encoders, style_transfer or checkpoint or "embedded", device, dtype),
             choice,
             SaveOptions(format, quality, keep_shift, no_ai_training, credentials),
         )

@@ -19,7 +19,7 @@ from .options import (
     QualityOption,
     SourcesArgument,
     StepsOption,
-    one_encoder,
+    encoders_of,
     one_sentence,
 )
 from .run import Run, fail, gather, tell_metric
@@ -171,7 +171,7 @@ def nightshade(
             CloakRequest(
                 replace(NIGHTSHADE.changed(limit, linf), metric=metric),
                 CloakSettings(method, steps, seed, robustness),
-                ModelNames(one_encoder(encoder, checkpoint), device=device),
+                ModelNames(encoders_of(encoder, checkpoint), device=device),
                 saving=SaveOptions(format, quality),
                 poison=with_similarities(poison, selection.samples),
             )

@@ -26,6 +26,23 @@ MEASURED_TILES = 9
 
 
 @dataclass(frozen=True)
+class MemberShift:
+    """What one of several encoders sees of a cloak.
+
+    Attributes:
+        name, fingerprint: of the encoder.
+        shift_512, shift_native, distance_before, distance_after: as of :class:`Measures`.
+    """
+
+    name: str
+    fingerprint: str
+    shift_512: float
+    shift_native: float
+    distance_before: float
+    distance_after: float
+
+
+@dataclass(frozen=True)
 class Measures:
     """The measures of one cloaked picture.
 
@@ -41,6 +58,8 @@ class Measures:
             picture without and with the cloak.
         tiles, tiles_measured: how many native tiles cover the picture (0 for a small one), and how
             many of them were measured.
+        encoders: where Φ stands for several encoders, what each of them sees, the least shift
+            first; then shifts and distances above are those of the first.
     """
 
     shift_512: float
@@ -52,6 +71,7 @@ class Measures:
     distance_after: float
     tiles: int = 0
     tiles_measured: int = 0
+    encoders: tuple[MemberShift, ...] = ()
 
 
 def feature_distance(features: Tensor, others: Tensor) -> Tensor:
@@ -123,6 +143,7 @@ class ViewTarget:
             the whole picture's, so that a tile which the style hardly touches counts little.
         objective: of the cloak.
         reference: the metric's features of the original; None without a metric.
+        encoder: whose features they are.
     """
 
     view: View
@@ -131,6 +152,7 @@ class ViewTarget:
     unit: Tensor
     objective: Objective
     reference: Reference | None
+    encoder: Encoder
 
     def distance(self, features: Tensor) -> Tensor:
         """The distance of features (B, C, h, w) of this view from the goal, (B,)."""
@@ -151,6 +173,7 @@ class Comparison:
         encoder, metric: Φ and the perceptual metric, which may be None.
         views: the views that are measured, the whole picture first.
         objective: a key of :data:`comfy_glaze.cloaking.objectives.OBJECTIVES`.
+        members: where Φ stands for several encoders, the comparison for each of them.
     """
 
     original: Tensor
@@ -159,7 +182,9 @@ class Comparison:
     metric: PerceptualMetric | None
     views: tuple[View, ...]
     objective: str = "towards"
+    members: tuple[Comparison, ...] = ()
     _kept: dict[View, ViewTarget] = field(default_factory=dict, repr=False)
+    _references: dict[View, Reference | None] = field(default_factory=dict, repr=False)
 
     @classmethod
     @torch.no_grad()
@@ -185,20 +210,35 @@ class Comparison:
                 f"but it has {tuple(styled.shape)}."
             )
         views = measured_views(original)
-        comparison = cls(original, styled, encoder, metric, views, objective)
-        (whole,) = comparison.keep(comparison.views[:1])
-        if not bool((whole.before > 1e-12).all()):
-            raise ValueError(
-                "The styled picture must differ from the original, but the encoder sees the "
-                "same features in both."
+        references: dict[View, Reference | None] = {}
+
+        def compared(phi: Encoder, members: tuple[Comparison, ...] = ()) -> Comparison:
+            return cls(
+                original, styled, phi, metric, views, objective, members, _references=references
             )
+
+        members = tuple(compared(member) for member, _ in encoder.members)
+        comparison = compared(encoder, members)
+        for each in comparison.each:
+            (whole,) = each.keep(views[:1])
+            if not bool((whole.before > 1e-12).all()):
+                raise ValueError(
+                    "The styled picture must differ from the original, but the encoder "
+                    f"{each.encoder.name} sees the same features in both."
+                )
         return comparison
+
+    @property
+    def each(self) -> tuple[Comparison, ...]:
+        """The comparisons for each encoder, which is this one itself where Φ is but one."""
+        return self.members or (self,)
 
     def keep(self, views: Sequence[View]) -> tuple[ViewTarget, ...]:
         """Compute the targets of views, and keep them for as long as this comparison exists."""
         for view in views:
             if view not in self._kept:
-                self._kept[view] = replace(self.target(view), reference=self.reference(view))
+                self._references[view] = self.reference(view)
+                self._kept[view] = replace(self.target(view), reference=self._references[view])
         return tuple(self._kept[view] for view in views)
 
     @torch.no_grad()
@@ -214,13 +254,14 @@ class Comparison:
         before = unit = feature_distance(own, objective.unit(own, styled))
         if view != self.views[0]:  # a tile that the style hardly touches must not outweigh others
             unit = torch.maximum(before, 0.05 * self.target(self.views[0]).before)
-        return ViewTarget(view, objective.goal(own, styled), before, unit, objective, None)
+        goal = objective.goal(own, styled)
+        return ViewTarget(view, goal, before, unit, objective, None, self.encoder)
 
     @torch.no_grad()
     def reference(self, view: View) -> Reference | None:
         """The metric's features of the original in a view, kept or new; None without a metric."""
-        if view in self._kept:
-            return self._kept[view].reference
+        if view in self._references:
+            return self._references[view]
         return self.metric.reference(view.of(self.original)) if self.metric else None
 
     @torch.no_grad()
@@ -240,6 +281,13 @@ class Comparison:
         Args:
             perceptual: the metric's worst value for exactly these pixels, (B,), if already known.
         """
+        if self.members:
+            perceptual = self.perceptual(cloaked) if perceptual is None else perceptual
+            measured = [each.measure(cloaked, perceptual) for each in self.members]
+            names = [(each.encoder.name, each.encoder.fingerprint) for each in self.members]
+            return tuple(
+                _worst_first(names, of_picture) for of_picture in zip(*measured, strict=True)
+            )
         before, after = [], []
         for view in self.views:
             target = self.target(view)
@@ -271,3 +319,20 @@ class Comparison:
         distance to begin with."""
         ratio = torch.stack(list(after)).sum(dim=0) / torch.stack(list(before)).sum(dim=0)
         return 1 - OBJECTIVES[self.objective].value(ratio)
+
+
+def _worst_first(names: Sequence[tuple[str, str]], measures: Sequence[Measures]) -> Measures:
+    """One picture's measures by several encoders as one: those of the encoder that is led least."""
+    of_members = [
+        MemberShift(
+            *name,
+            own.shift_512,
+            own.shift_native,
+            own.distance_before,
+            own.distance_after,
+        )
+        for name, own in zip(names, measures, strict=True)
+    ]
+    shifts = [own.shift_512 if math.isfinite(own.shift_512) else -math.inf for own in measures]
+    order = sorted(range(len(measures)), key=shifts.__getitem__)
+    return replace(measures[order[0]], encoders=tuple(of_members[number] for number in order))

@@ -20,7 +20,8 @@ class Problem:
 
     Attributes:
         comparison: the pictures at the size at which δ is optimised.
-        targets: one per view, the whole picture first.
+        targets: for each encoder, one per view, the whole picture first.
+        shares: how much each encoder counts; their sum is 1.
         budget: limit, α and the cap where it is one number.
         cap: the L∞ cap in [0, 1] units, for all pixels or (B or 1, 3 or 1, h, w).
         below, above: how far δ may go down and up at each pixel.
@@ -28,7 +29,8 @@ class Problem:
     """
 
     comparison: Comparison
-    targets: tuple[ViewTarget, ...]
+    targets: tuple[tuple[ViewTarget, ...], ...]
+    shares: tuple[float, ...]
     budget: Budget
     cap: float | Tensor
     below: Tensor
@@ -54,10 +56,12 @@ class Problem:
             comparison = Comparison.of(
                 room.images, styled, comparison.encoder, comparison.metric, comparison.objective
             )
-        targets = comparison.keep(views_of(height, width))
+        views = views_of(height, width)
+        targets = tuple(each.keep(views) for each in comparison.each)
+        shares = tuple(share for _, share in comparison.encoder.members) or (1.0,)
         cap = 16 / LEVELS if room.cap is None else room.cap
         enlarged_to = None if (height, width) == full else (full[0], full[1])
-        return cls(comparison, targets, budget, cap, below, above, enlarged_to)
+        return cls(comparison, targets, shares, budget, cap, below, above, enlarged_to)
 
     @property
     def images(self) -> Tensor:
@@ -66,7 +70,7 @@ class Problem:
     @property
     def weights(self) -> list[float]:
         """Weights of the views: the whole picture counts as much as all native tiles together."""
-        tiles = len(self.targets) - 1
+        tiles = len(self.targets[0]) - 1
         return [0.5] + tiles * [0.5 / tiles] if tiles else [1.0]
 
     def seen(self, delta: Tensor, target: ViewTarget, soft: bool = False) -> Tensor:
@@ -83,15 +87,14 @@ class Problem:
     def distance(
         self, seen: Tensor, target: ViewTarget, dtype: torch.dtype | None = None
     ) -> Tensor:
-        """J of a view of x + δ, (B,).  For ``towards`` it is d / d₀, the first half of Eq. 2.
+        """J of a view of x + δ by one encoder, (B,): for ``towards`` d / d₀, as in Eq. 2.
 
         Args:
             seen: what Φ is shown, (B, 3, h, w): the view, or the view after a random change.
             dtype: the type that Φ computes in; None for float32.
         """
-        encoder = self.comparison.encoder
-        with computing_in(encoder.device, dtype):
-            features = encoder(seen)
+        with computing_in(target.encoder.device, dtype):
+            features = target.encoder(seen)
         return target.value(features)
 
     def perceptual(self, seen: Tensor, target: ViewTarget) -> Tensor:

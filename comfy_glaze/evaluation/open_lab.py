@@ -93,7 +93,7 @@ def open_lab(request: LabRequest) -> tuple[Lab, list[Artist], dict[str, Any]]:
         CloakRequest(
             PRESETS["default"],
             cloaking,
-            ModelNames(named, named, request.device),
+            ModelNames((named,), named, request.device),
             StyleChoice(request.style),
         ),
         paths,

@@ -143,6 +143,8 @@ def _lines(report: dict[str, Any]) -> list[str]:
         f"{settings['steps']} steps    {report['gradients']:.1f} gradients    "
         f"{report['seconds']['optimize']:.1f} s on {report['device']}",
     ]
+    if "encoders" in report:
+        lines.append("shift of each encoder: " + "    ".join(_encoder_words(report)))
     if "encoded" in report:
         after = report["encoded"]
         lines.append(
@@ -154,6 +156,11 @@ def _lines(report: dict[str, Any]) -> list[str]:
     if report["rehearsal"]:
         lines.append(POISON_REHEARSAL if report.get("poison") else REHEARSAL)
     return lines
+
+
+def _encoder_words(report: dict[str, Any]) -> list[str]:
+    """The shift that each of several encoders sees, the least first."""
+    return [f"{one['shift']['512']:.3f} {one['name']}" for one in report["encoders"]]
 
 
 def _quality_words(quality: dict[str, Any]) -> str:
