@@ -159,6 +159,9 @@ def sampling(host_path: Path) -> ModuleType:
 def random_model(called: str, config: dict[str, Any]) -> Any:
     """One of the host's models with random weights."""
     kind = getattr(importlib.import_module("comfy.supported_models"), called)
+    if called == "Flux":  # the older hosts know fewer of its parameters
+        known = importlib.import_module("comfy.ldm.flux.model").FluxParams.__annotations__
+        config = {k: v for k, v in config.items() if k in known or k == "image_model"}
     described = kind(dict(config, dtype=torch.float32))
     described.set_inference_dtype(torch.float32, None)
     cpu = torch.device("cpu")
