@@ -186,7 +186,7 @@ def _descend(
     scale = FLOAT16_SCALE if dtype is torch.float16 else 1.0
     delta = problem.random_start(seed)
     encoders, views = len(problem.targets), len(problem.targets[0])
-    momenta = [torch.zeros_like(images) for _ in problem.targets]
+    momentum = torch.zeros_like(images)
     finite = torch.ones((), dtype=torch.bool, device=images.device)
     multipliers = [images.new_full((len(images), 1, 1, 1), FIRST_MULTIPLIER)] * views
     pulls: dict[int, Tensor] = {}  # the metric's unit gradient in each view, and when it is stale
@@ -202,6 +202,9 @@ def _descend(
         distance = problem.distance(shown, target, dtype)
         direction = _unit_gradient(scale * distance, point)
         finite = finite & direction.isfinite().all()
+        progress.passed(encoder, view, distance)
+        if encoders > 1:
+            direction = direction * _weight(encoder, progress)
         if measured and problem.comparison.metric is not None:
             perceptual = problem.perceptual(point, target)
             pulls[view] = _unit_gradient(perceptual, point)
@@ -211,10 +214,7 @@ def _descend(
         if view in pulls:
             direction = direction + multipliers[view] * pulls[view]
         turns[view] += 1
-        gradient = torch.autograd.grad(seen, delta, direction)[0]
-        momenta[encoder] = MOMENTUM * momenta[encoder] + gradient
-        progress.passed(encoder, view, distance)
-        momentum = _together(momenta, progress)
+        momentum = MOMENTUM * momentum + torch.autograd.grad(seen, delta, direction)[0]
         remaining = 1 - (step - 1) / progress.steps
         with torch.no_grad():
             wanted = momentum if colour is None else less_visible(momentum, colour, lightness)
@@ -247,16 +247,13 @@ def encoder_in_turn(turn: int, view: int, encoders: int) -> int:
     return (turn // METRIC_EVERY + view + between) % encoders
 
 
-def _together(momenta: list[Tensor], progress: Progress) -> Tensor:
-    """The momenta of all encoders as one, each by its share and more of those that lag behind."""
-    if len(momenta) == 1:
-        return momenta[0]
-    lags = [progress.over_views(encoder).clamp_min(0) for encoder in range(len(momenta))]
-    weighted = [
-        share * (lag**LAGGING).view(-1, 1, 1, 1) * momentum
-        for share, lag, momentum in zip(progress.problem.shares, lags, momenta, strict=True)
-    ]
-    return torch.stack(weighted).sum(dim=0)
+def _weight(encoder: int, progress: Progress) -> Tensor:
+    """How much an encoder's turn counts, (B, 1, 1, 1), 1 on average: by its share, and more if the
+    cloak has led it less far than the others."""
+    shares = torch.tensor(progress.problem.shares, device=progress.distances[0][0].device)
+    each = [progress.over_views(other) for other in range(len(shares))]
+    counted = shares[:, None] * torch.stack(each).clamp_min(1e-6) ** LAGGING
+    return (len(shares) * counted[encoder] / counted.sum(dim=0)).view(-1, 1, 1, 1)
 
 
 def _fast_steps(problem: Problem) -> int:
