@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -174,11 +174,21 @@ def _through_host_vae(vae: Any, images: Tensor) -> Tensor:
     return pictures.movedim(-1, 1)[..., :height, :width].to(images)
 
 
+def _flat(ensemble: Ensemble) -> Iterator[tuple[Any, float]]:
+    """The members, and in place of an ensemble among them its own, which share its weight."""
+    for wired, weight in ensemble.members:
+        if isinstance(wired, Ensemble):
+            total = sum(own for _, own in wired.members)
+            yield from ((inner, weight * own / total) for inner, own in _flat(wired))
+        else:
+            yield wired, weight
+
+
 def _different(ensemble: Ensemble) -> tuple[list[HostedEncoder], list[float]]:
     """The encoders of an ensemble and their weights; one that comes twice counts for both."""
     members: dict[str, HostedEncoder] = {}
     weights: dict[str, float] = {}
-    for wired, weight in ensemble.members:
+    for wired, weight in _flat(ensemble):
         member = hosted_encoder(wired)
         fingerprint = member.encoder.fingerprint
         members.setdefault(fingerprint, member)

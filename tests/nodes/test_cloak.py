@@ -238,6 +238,11 @@ def test_combined_encoders_are_led_together(pack: Pack) -> None:
     (measures,) = batch.pictures[0].cloak.measures
     assert len(measures.encoders) == 2
     assert 0 < measures.shift_512 == measures.encoders[0].shift_512
+    (nested,) = pack.run(
+        "GlazeCombineEncoders", encoder_1=combined, encoder_2=host_vae(seed=2), weight_1=3.0
+    ).args
+    hosted = pack.module("nodes.host.encoders").hosted_encoder(nested).encoder
+    assert [round(share, 3) for _, share in hosted.members] == [0.5, 0.25, 0.25]
     (only,) = pack.run("GlazeCombineEncoders", encoder_1=first, encoder_2=second, weight_2=0.0).args
     assert len(only.members) == 1
     with pytest.raises(ValueError, match="weight above 0"):
