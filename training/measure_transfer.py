@@ -85,8 +85,8 @@ def ways(autoencoder: Autoencoder, encoders: dict[str, Encoder]) -> Iterator[tup
 @torch.no_grad()
 def on_manifold(autoencoder: Autoencoder, original: Tensor, styled: Tensor) -> Tensor:
     """D(Φ(styled)) − D(Φ(original))."""
-    decoded = [autoencoder.decode(autoencoder.encode(x)) for x in (original, styled)]
-    return decoded[1] - decoded[0]
+    before, after = (autoencoder.decode(autoencoder.encode(x)) for x in (original, styled))
+    return after - before
 
 
 def within(comparison: Comparison, budget: Budget, delta: Tensor) -> Tensor:

@@ -56,8 +56,8 @@ class Problem:
             comparison = Comparison.of(
                 room.images, styled, comparison.encoder, comparison.metric, comparison.objective
             )
-        views = views_of(height, width)
-        targets = tuple(each.keep(views) for each in comparison.each)
+        seen = views_of(height, width)
+        targets = tuple(each.keep(seen) for each in comparison.each)
         shares = tuple(share for _, share in comparison.encoder.members) or (1.0,)
         cap = 16 / LEVELS if room.cap is None else room.cap
         enlarged_to = None if (height, width) == full else (full[0], full[1])

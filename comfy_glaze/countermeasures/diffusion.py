@@ -57,11 +57,11 @@ def _purify(image: Tensor, amount: float, seed: int, tools: Tools) -> Tensor:
     )
     pipeline = _img2img(source, image.device)
     block, (height, width) = block_of(pipeline), image.shape[-2:]
-    fitting = resize(image, *(max(block, side // block * block) for side in (height, width)))
-    settings = settings_of(pipeline, source, *fitting.shape[-2:]) | {"guidance_scale": 1.0}
+    rows, columns = (max(block, side // block * block) for side in (height, width))
+    settings = settings_of(pipeline, source, rows, columns) | {"guidance_scale": 1.0}
     cleaned: Tensor = pipeline(
         prompt="",
-        image=fitting.clamp(0, 1),
+        image=resize(image, rows, columns).clamp(0, 1),
         strength=amount,
         num_inference_steps=STEPS,
         generator=torch.Generator("cpu").manual_seed(seed),

@@ -461,7 +461,7 @@ def test_one_encoder_named_twice_is_refused(run: Run, tmp_path: Path) -> None:
     result = run("cloak", source, "--out", "out", "--encoder", "embedded", "--encoder", "embedded")
     assert result.exit_code == 2
     assert "Expected different encoders, but embedded-1 and embedded-1" in result.output
-    speed = run("benchmark", "speed", "--encoder", "a", "--encoder", "b")
+    speed = run("benchmark", "speed", source, "--encoder", "a", "--encoder", "b")
     assert speed.exit_code == 2
     assert "Expected one --encoder for this command, but got 2" in speed.output
 
