@@ -265,7 +265,7 @@ def test_vaes_of_the_usual_models_are_found_by_their_files_names(pack: Pack) -> 
 def test_vaes_of_the_usual_models_are_added_and_the_missing_ones_named(
     pack: Pack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module, files = pack.module("nodes.cloak"), {"ae.safetensors": 1, "sdxl_vae.safetensors": 0}
+    module, files = pack.module("nodes.encoders"), {"ae.safetensors": 1, "sdxl_vae.safetensors": 0}
     monkeypatch.setattr(module, "vae_names", lambda: list(files))
     monkeypatch.setattr(module, "load_vae", lambda name: host_vae(seed=files[name]))
     wired = {"encoder_1": host_vae(), "also": module.MOST}
