@@ -383,7 +383,8 @@ class Comparison:
         shift_native = torch.where(shift_native.isfinite(), shift_native, shift)
         perceptual = self.perceptual(cloaked) if perceptual is None else perceptual
         linf, psnr = pixel_change(self.original, cloaked)
-        others = views_by_panel(*self.original.shape[-2:], wraps=self.wraps)[1]
+        height, width = self.original.shape[-2:]
+        others = views_by_panel(height, width, self.wraps)[1]
         tiles = sum(view.native for view in others)
         tiles_measured = sum(view.native for view in self.views[len(self.wholes) :])
         return tuple(
