@@ -205,6 +205,8 @@ def cloak(
         engine = remember_target(manifest, engine, phi, resumed=earlier is not None)
     if engine.encoder.is_rehearsal:
         say(REHEARSAL_HINT, "yellow")
+    elif engine.encoder.family:
+        say(f"These cloaks lead {engine.encoder.family} encoder.", "dim")
     tell_metric(metric, engine)
     say(choice_sentence(engine.target), "none")
     if artist:

@@ -16,6 +16,7 @@ from ...comfy_glaze.images import resize, size_with_short_side
 from ...comfy_glaze.networks.encoders import fingerprint_of
 from ...comfy_glaze.styles.bank import Style
 from ...comfy_glaze.styles.transfer import LOOKED_AT, StyleTransfer, StyleTransferError, named_by
+from .encoder_kinds import hosts_block
 
 SAMPLERS: list[str] = list(comfy.samplers.KSampler.SAMPLERS)
 SCHEDULERS: list[str] = list(comfy.samplers.KSampler.SCHEDULERS)
@@ -70,7 +71,7 @@ def _sample(
     positive, negative = (
         clip.encode_from_tokens_scheduled(clip.tokenize(text)) for text in (style.prompt, "")
     )
-    block = max(int(vae.spacial_compression_encode()), 8)
+    block = hosts_block(vae)
     height, width = size_with_short_side(image.shape[-2], image.shape[-1], sampling.short_side)
     height, width = (max(block, side // block * block) for side in (height, width))
     small = resize(image, height, width).clamp(0, 1)
