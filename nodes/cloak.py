@@ -33,6 +33,7 @@ from .sockets import (
     Ensemble,
     TargetStyleSocket,
     advanced,
+    check_sides,
     each,
     encoder_input,
     from_images,
@@ -221,7 +222,8 @@ class CloakOptimize(io.ComfyNode):
             display_name="Cloak (Glaze)",
             category=CATEGORY,
             description="Changes the picture, within the budget, so that a model sees the "
-            "redrawn one. Every picture of a batch is cloaked by itself.",
+            "redrawn one. Every picture of a batch is cloaked by itself. Publish what Save Cloaked "
+            "saves: other savers write the target style into the file.",
             inputs=[
                 io.Image.Input("image", tooltip="The pictures to cloak."),
                 io.Image.Input(
@@ -321,7 +323,7 @@ class Task:
 
 def task_from(one: dict[str, Any]) -> Task:
     """The task in one entry of a node's inputs, which is left with what is the node's own."""
-    pictures = to_grid(to_images(one.pop("image")))
+    pictures = check_sides(to_grid(to_images(one.pop("image"))))
     how = {name: one.pop(name) for name in ("method", "steps", "seed", "robustness")}
     mask = one.pop("keep_clear", None)
     masks = None if mask is None else to_masks(mask, pictures)
@@ -381,6 +383,7 @@ def cloak_each(
                 keep_clear=mask,
                 metric=metric,
             )
+            live.on_result(cloak.measures[0])
             cloak = replace(cloak, images=cloak.images.cpu())
             cloaked.append(
                 CloakedPicture(
