@@ -69,7 +69,7 @@ def _origins(graph: Graph, wire: Any) -> set[str]:
         return set()
     node = graph[wire[0]]
     if node["class_type"] == _COMBINED:
-        return set().union(*(_origins(graph, value) for value in node["inputs"].values()))
+        return {origin for value in node["inputs"].values() for origin in _origins(graph, value)}
     return {json.dumps([_described(graph, wire[0]), wire[1]], sort_keys=True, default=str)}
 
 

@@ -165,10 +165,11 @@ def test_the_upload_button_takes_a_picture(session: Session, tmp_path: Path) -> 
 def test_a_folder_shows_what_a_run_takes_and_all_of_it_is_saved(session: Session) -> None:
     session.begin("works/")
     page = session.host.page
-    page.get_by_text(f"{WORKS} pictures").wait_for(timeout=PATIENCE)
+    count = page.locator(".glaze-count")
+    count.filter(has_text=f"{WORKS} pictures").wait_for(timeout=PATIENCE)
     assert page.locator(".glaze-strip img").count() == WORKS
     session.host.set_widget(LOAD, "last", 2)
-    page.get_by_text(f"2 of {WORKS} pictures").wait_for(timeout=PATIENCE)
+    count.filter(has_text=f"2 of {WORKS} pictures").wait_for(timeout=PATIENCE)
     rows = session.run()
     assert [row["measures"]["source"]["file"] for row in rows] == ["0.png", "1.png"]
     assert all(f"Only 2 of {WORKS} pictures" in row["note"] for row in rows)
@@ -176,6 +177,20 @@ def test_a_folder_shows_what_a_run_takes_and_all_of_it_is_saved(session: Session
     assert len(session.run()) == WORKS
     session.host.set_widget(LOAD, "source", "example.png")
     page.locator(".glaze-folder").wait_for(state="detached", timeout=PATIENCE)
+
+
+@pytest.mark.parametrize("name", ["Cloak a folder", "Cloak what a graph has saved"])
+def test_a_folder_fits_into_its_node_in_the_workflows(session: Session, name: str) -> None:
+    session.host.drop(ROOT / f"workflows/{name}.json")
+    session.host.page.locator(".glaze-folder").wait_for(timeout=PATIENCE)
+    node, wanted = session.host.page.evaluate(
+        """(type) => {
+            const node = app.graph.nodes.find((candidate) => candidate.type === type);
+            return [node.size[1], node.computeSize()[1]];
+        }""",
+        LOAD,
+    )
+    assert wanted <= node == 290, "as tall as the file says"
 
 
 def test_transparency_stays_and_what_is_below_it_is_untouched(session: Session) -> None:
