@@ -30,6 +30,7 @@ const galleries = new Map(); // node -> () => void, looks anew at what is wired
 const folders = new Map(); // node -> () => void, looks anew at what the folder holds
 const saved = new Map(); // node -> what it shows of saved files
 const troubles = new Map(); // node -> the widget that says what went wrong
+const refused = new Set(); // nodes that the host left out of the present run
 const executed = new Set(); // those of `saved` that the present run has reached
 
 app.registerExtension({
@@ -64,7 +65,7 @@ app.registerExtension({
 /** A run begins: what the last one left to be read goes. */
 function begin() {
   executed.clear();
-  [...troubles.keys()].forEach(clearTrouble);
+  [...troubles.keys()].filter((node) => !refused.has(node)).forEach(clearTrouble);
   warnOfLeaks();
 }
 
@@ -81,7 +82,7 @@ function showTrouble(node, text) {
   if (!text || !String(node?.comfyClass).startsWith("Glaze")) return;
   clearTrouble(node);
   const height = heightOfTrouble(text, node.size[0]);
-  troubles.set(node, addElement(node, "trouble", createTrouble(text), () => height));
+  troubles.set(node, addElement(node, "trouble", createTrouble(text), () => height, () => height));
   fit(node);
 }
 
@@ -98,10 +99,13 @@ function watchRefusals() {
   const show = (errors) => {
     for (const [id, { errors: reasons }] of Object.entries(errors ?? {}))
       for (const { type, details, extra_info: about } of reasons ?? [])
-        if (type === "custom_validation_failed")
+        if (type === "custom_validation_failed") {
+          refused.add(nodeOf(id));
           showTrouble(nodeOf(id), details.replace(`${about?.input_name} - `, ""));
+        }
   };
   api.queuePrompt = async function (...values) {
+    refused.clear();
     [...troubles.keys()].forEach(clearTrouble);
     try {
       const answer = await queue.apply(this, values);
@@ -145,11 +149,12 @@ function finishOthers(id) {
 }
 
 /** Add an element below the node's own widgets; it holds no value of its own. */
-function addElement(node, name, element, minHeight) {
+function addElement(node, name, element, minHeight, maxHeight = undefined) {
   const widget = node.addDOMWidget(name, "GLAZE", element, {
     serialize: false,
     hideOnZoom: false,
     getMinHeight: minHeight,
+    ...(maxHeight && { getMaxHeight: maxHeight }),
     getValue: () => "",
     setValue: () => {},
   });
@@ -213,6 +218,7 @@ function setUpSource(node) {
     else folder.setTrouble(say("folder.failed", { reason: answer?.error ?? response?.statusText ?? "" }));
   }
 
+  takePainted(node);
   folders.set(node, look);
   after(node, "onRemoved", () => folders.delete(node));
   after(node, "onConfigure", () => queueMicrotask(look));
@@ -221,6 +227,29 @@ function setUpSource(node) {
     if (owner) after(owner, "callback", look);
   }
   queueMicrotask(look);
+}
+
+/**
+ * The page's mask editor gives its painted copy to a node's `images`, and to a widget only if that
+ * is called "image"; ours is called "source".
+ */
+function takePainted(node) {
+  let images = node.images;
+  Object.defineProperty(node, "images", {
+    configurable: true,
+    enumerable: true,
+    get: () => images,
+    set(value) {
+      images = value;
+      const source = widgetOf(node, "source");
+      const painted = value?.[0];
+      const name = `clipspace/${painted?.filename} [input]`;
+      if (painted?.subfolder !== "clipspace" || !source || source.value === name) return;
+      source.value = name;
+      source.callback?.(name, app.canvas, node);
+      node.graph?.change?.();
+    },
+  });
 }
 
 function setUpChart(node) {

@@ -218,10 +218,9 @@ def test_without_a_cloak_nothing_is_saved(server: Server) -> None:
 
 def test_a_file_in_the_place_of_a_folder_is_refused_before_the_run(server: Server) -> None:
     (server.base / "output" / "taken").write_bytes(b"")
-    graph = cloak_graph()
+    graph = cloak_graph(steps=4)
     graph["save"]["inputs"]["filename_prefix"] = "taken/%name%"
-    with pytest.raises(AssertionError, match="needs a folder called taken"):
-        server.run(graph)
+    assert not server.run(graph).executed & {"cloak", "save"}, "the rest of the graph may run"
 
 
 def test_a_folder_goes_on_after_a_broken_file(server: Server) -> None:

@@ -331,22 +331,27 @@ def test_after_stop_no_old_picture_is_shown(session: Session) -> None:
 
 def test_an_error_is_said_on_its_node_in_our_words(session: Session) -> None:
     session.begin("holed.png")
-    page = session.host.page
-    (session.server.base / "output" / "taken").write_bytes(b"")
-    session.host.set_widget(SAVE, "filename_prefix", "taken/%name%")
-    session.host.press_run()
-    said = page.locator(".glaze-trouble")
-    said.wait_for(timeout=PATIENCE)
-    assert "needs a folder called taken in ComfyUI's output folder" in said.inner_text()
-    assert str(session.server.base) not in said.inner_text()
-    page.keyboard.press("Escape")  # the host's own dialogue
-    session.host.set_widget(SAVE, "filename_prefix", "cloaked/%name%")
+    said = session.host.page.locator(".glaze-trouble")
     session.host.set_widget(SAVE, "format", "jpeg")
     session.host.press_run()
     assert session.host.wait_for_end() == "execution_error"
-    said.filter(has_text="expected png or webp for transparency").wait_for(timeout=PATIENCE)
-    page.keyboard.press("Escape")
+    said.wait_for(timeout=PATIENCE)
+    assert said.inner_text() == "holed.png: expected png or webp for transparency, but got jpeg."
     session.host.set_widget(SAVE, "format", "same")
+    session.run()
+    assert said.count() == 0
+
+
+def test_a_refusal_before_the_run_is_said_on_its_node(session: Session) -> None:
+    session.begin()
+    said = session.host.page.locator(".glaze-trouble")
+    (session.server.base / "output" / "taken").write_bytes(b"")
+    session.host.set_widget(SAVE, "filename_prefix", "taken/%name%")
+    session.host.press_run()  # the other nodes run
+    session.host.wait_for_end()
+    said.wait_for(timeout=PATIENCE)
+    assert "needs a folder called taken in ComfyUI's output folder" in said.inner_text()
+    session.host.set_widget(SAVE, "filename_prefix", "cloaked/%name%")
     session.run()
     assert said.count() == 0
 
