@@ -20,6 +20,7 @@ from ..comfy_glaze.styles.bank_file import load_style_bank
 from ..comfy_glaze.styles.builtin_bank import builtin_bank
 from ..comfy_glaze.styles.candidates import filter_bank, find_known_style
 from ..comfy_glaze.styles.memory import choice_state, target_for
+from ..comfy_glaze.styles.secret import seed_of
 from ..comfy_glaze.styles.target import (
     WORKS_FOR_A_STYLE,
     TargetStyle,
@@ -133,7 +134,11 @@ class SelectTargetStyle(io.ComfyNode):
                     "high", 75.0, "For auto: styles farther than this share of all are left out."
                 ),
                 advanced(
-                    seed_widget("style_seed", "For auto: draws one of the styles in between.")
+                    seed_widget(
+                        "style_seed",
+                        "For auto: draws one of the styles in between. 0 draws from a secret of "
+                        "your own, which stays on this computer.",
+                    )
                 ),
             ],
             outputs=[TargetStyleSocket.Output("target_style", display_name="target_style")],
@@ -165,7 +170,7 @@ class SelectTargetStyle(io.ComfyNode):
         target = target_for(
             artist[0],
             _named(style[0].strip(), ranked),
-            lambda: select_target_style(ranked, low[0], high[0], style_seed[0]),
+            lambda: select_target_style(ranked, low[0], high[0], seed_of(artist[0], style_seed[0])),
             encoder_name,
         )
         ui = {

@@ -33,6 +33,7 @@ def at_size_of(artwork: Artwork, pixels: Tensor) -> Artwork:
         pixels=pixels,
         alpha=alpha,
         icc_profile=artwork.icc_profile if artwork.levels is None else None,
+        colour_chunks=artwork.colour_chunks if artwork.levels is None else b"",
         exif=write_block(fields) if fields else None,
         xmp=clean_xmp(artwork.xmp, width, height),
         levels=None,

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import first_line
-from ..optional import PackageError, import_part
+from ..optional import PackageError, broken, import_part, package_at_fault
 from .encoders import ENCODERS, Encoder, EncoderError, encoder_from_module
 from .single_file import as_diffusers
 
@@ -109,6 +109,9 @@ def _build(config: Mapping[str, Any], weights: Mapping[str, Tensor], source: str
         model: nn.Module = kind.from_config(dict(config))
         missing, unexpected = model.load_state_dict(weights, strict=False)
     except (RuntimeError, KeyError, TypeError, ValueError, IndexError) as error:
+        if culprit := package_at_fault(error):  # diffusers imports some packages only now
+            why = f"{culprit}, which is {broken(error, culprit)}; comfy-glaze doctor says more"
+            raise EncoderError(f"{config['_class_name']} needs {why}.") from error
         raise EncoderError(f"The weights in {source} are not those of a picture VAE.") from error
     wrong = [key for key in missing if key.startswith(("encoder.", "quant_conv."))] + unexpected
     if wrong:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...comfy_glaze.countermeasures.tools import Tools
-from ...comfy_glaze.images import views_of
+from ...comfy_glaze.images import panels_of, views_of
 from ...comfy_glaze.networks.encoder_files import load_round_trip
 from ...comfy_glaze.networks.encoders import Encoder, EncoderError, fingerprint_of
 from ...comfy_glaze.networks.ensemble import combine_encoders
@@ -120,7 +120,8 @@ def with_encoder(
     patchers = list(hosted.patchers)
     if loaded is not None and isinstance(loaded.trunk, nn.Module):
         patchers.append(patcher_of(loaded.trunk, device))
-    pixels = max(view.height * view.width for view in views_of(*size))
+    views = (view for panel in panels_of(*size) for view in views_of(panel.height, panel.width))
+    pixels = max(view.height * view.width for view in views)
     side = math.isqrt(pixels)
     activations = hosted.activations(side, side) + _METRIC_BYTES * pixels
 
@@ -140,7 +141,7 @@ def borrowed_encoder(wired: Any) -> Encoder:
         height, width = images.shape[-2:]
         return with_encoder(wired, "none", (height, width), lambda phi, _: phi.features(images))
 
-    return replace(own, features=features)
+    return replace(own, features=features, members=())
 
 
 def tools_of(wired: Any) -> Tools:
@@ -174,12 +175,33 @@ def _through_host_vae(vae: Any, images: Tensor) -> Tensor:
     return pictures.movedim(-1, 1)[..., :height, :width].to(images)
 
 
+def _flat(ensemble: Ensemble) -> Iterator[tuple[Any, float]]:
+    """The members, and in place of an ensemble among them its own, which share its weight."""
+    for wired, weight in ensemble.members:
+        if isinstance(wired, Ensemble):
+            total = sum(own for _, own in wired.members)
+            yield from ((inner, weight * own / total) for inner, own in _flat(wired))
+        else:
+            yield wired, weight
+
+
+def _different(ensemble: Ensemble) -> tuple[list[HostedEncoder], list[float]]:
+    """The encoders of an ensemble and their weights; one that comes twice counts for both."""
+    members: dict[str, HostedEncoder] = {}
+    weights: dict[str, float] = {}
+    for wired, weight in _flat(ensemble):
+        member = hosted_encoder(wired)
+        fingerprint = member.encoder.fingerprint
+        members.setdefault(fingerprint, member)
+        weights[fingerprint] = weights.get(fingerprint, 0.0) + weight
+    return list(members.values()), list(weights.values())
+
+
 def _ensemble(ensemble: Ensemble) -> HostedEncoder:
-    members = [hosted_encoder(wired) for wired, _ in ensemble.members]
-    weights = [weight for _, weight in ensemble.members]
+    members, weights = _different(ensemble)
 
     def activations(height: int, width: int) -> float:
-        return sum(member.activations(height, width) for member in members)
+        return max(member.activations(height, width) for member in members)  # they take turns
 
     patchers = tuple(patcher for member in members for patcher in member.patchers)
     with at_work(patchers, members[0].encoder.device, activations(256, 256), False):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import folder_paths
 
-from ...comfy_glaze.files.artwork import find_artworks
+from ...comfy_glaze.files.finding import find_artworks
 from ...comfy_glaze.files.formats import SUFFIXES, ArtworkError
 
 STYLE_BANKS = "glaze_style_banks"
