@@ -22,6 +22,9 @@ from .encoder_kinds import hosts_block
 SAMPLERS: list[str] = list(comfy.samplers.KSampler.SAMPLERS)
 SCHEDULERS: list[str] = list(comfy.samplers.KSampler.SCHEDULERS)
 
+MOST_DISTILLED_CFG = 5.0
+"""Above it, a guidance-distilled model is taken for one whose cfg was left as it came."""
+
 _UNFILLED = "text_projection.weight"
 """What the host leaves as it stands in memory where a checkpoint has none, as that of SD 1.5."""
 
@@ -42,7 +45,8 @@ def img2img(model: Any, clip: Any, vae: Any, sampling: Sampling) -> StyleTransfe
     """Ω from what is wired.
 
     Raises:
-        StyleTransferError: a socket is empty; its sentence names it.
+        StyleTransferError: a socket is empty, the VAE is of another family than the model, or the
+            model is drawn with much more cfg than it bears.
     """
     wired = {"model": model, "clip": clip, "vae": vae}
     missing = [name for name, value in wired.items() if value is None]
@@ -51,6 +55,9 @@ def img2img(model: Any, clip: Any, vae: Any, sampling: Sampling) -> StyleTransfe
             f"To redraw with your checkpoint, wire model, clip and vae: {' and '.join(missing)} "
             "brings nothing. To use the small built-in engine instead, wire none of the three."
         )
+
+    _check_family(model, vae)
+    _check_cfg(model, sampling.cfg)
 
     def redraw(image: Tensor, style: Style, seed: int) -> Tensor:
         return _sample(model, clip, vae, sampling, image, style, seed)
@@ -63,6 +70,33 @@ def img2img(model: Any, clip: Any, vae: Any, sampling: Sampling) -> StyleTransfe
         return named_by(sampling, *(fingerprint_of(part, LOOKED_AT) for part in kept))
 
     return StyleTransfer("checkpoint's", redraw, lambda style: True, fingerprint)
+
+
+def _check_family(model: Any, vae: Any) -> None:
+    """Raise ``StyleTransferError`` where the model cannot work on what the VAE gives."""
+    wanted = model.model.latent_format
+    needs = (wanted.latent_channels, wanted.latent_dimensions)
+    if (vae.latent_channels, vae.latent_dim) != needs:
+        raise StyleTransferError(
+            "The VAE at the socket 'vae' is of another family than the model: it gives "
+            f"{_in_words(vae.latent_channels, vae.latent_dim)}, and the model works on "
+            f"{_in_words(*needs)}. Wire the VAE that belongs to the model."
+        )
+
+
+def _in_words(channels: int, dimensions: int) -> str:
+    return f"{channels} channels" + (" of a video" if dimensions == 3 else "")
+
+
+def _check_cfg(model: Any, cfg: float) -> None:
+    """Raise ``StyleTransferError`` where a guidance-distilled model is drawn with strong cfg."""
+    config = model.model.model_config.unet_config
+    distilled = config.get("guidance_embed") or config.get("image_model") in ("flux", "flux2")
+    if distilled and cfg > MOST_DISTILLED_CFG:
+        raise StyleTransferError(
+            "This model is distilled: it follows the style's name by itself, and 'cfg' burns its "
+            f"pictures. Set 'cfg' to 1; it is {cfg:g}."
+        )
 
 
 def _sample(
