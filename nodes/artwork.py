@@ -330,7 +330,8 @@ def _save(picture: Tensor, made: CloakedPicture, place: Destination, wired: Any)
             measured, place.job, place.options, phi, metric, place.manifest, place.settings
         )
 
-    if note is None and place.options.is_lossless and made.artwork.levels is None:
+    kept = made.artwork.levels is None and not made.artwork.coding.indexed
+    if note is None and place.options.is_lossless and kept:
         report = write(hosted_encoder(wired).encoder, None)
     else:
         report = with_encoder(wired, made.cloak.budget.metric, (height, width), write)
@@ -354,8 +355,9 @@ def _measured_anew(
     """The picture as a node in between changed it, with its own measures."""
     images = (one.to(encoder.device) for one in (made.original, made.styled, picture))
     before, redrawn, after = images
-    objective = made.cloak.settings.objective
-    measures = Comparison.of(before, redrawn, encoder, metric, objective).measure(after)
+    settings = made.cloak.settings
+    comparison = Comparison.of(before, redrawn, encoder, metric, settings.objective, settings.tile)
+    measures = comparison.measure(after)
     return replace(made, cloak=replace(made.cloak, images=picture, measures=measures))
 
 

@@ -234,6 +234,15 @@ class CloakOptimize(io.ComfyNode):
                 clear_input(),
                 *how_widgets("cloak"),
                 style_for_report(),
+                advanced(
+                    io.Boolean.Input(
+                        "tile",
+                        default=False,
+                        optional=True,
+                        tooltip="For a picture that repeats, as wallpapers and textures do: each "
+                        "edge is cloaked as going on at the opposite one, so that no seam shows.",
+                    )
+                ),
             ],
             outputs=made_outputs("cloaked"),
             is_input_list=True,
@@ -322,7 +331,8 @@ class Task:
 def task_from(one: dict[str, Any]) -> Task:
     """The task in one entry of a node's inputs, which is left with what is the node's own."""
     pictures = to_grid(to_images(one.pop("image")))
-    how = {name: one.pop(name) for name in ("method", "steps", "seed", "robustness")}
+    names = ("method", "steps", "seed", "robustness", "tile")
+    how = {name: one.pop(name) for name in names if name in one}
     mask = one.pop("keep_clear", None)
     masks = None if mask is None else to_masks(mask, pictures)
     budget = one.pop("budget", None)

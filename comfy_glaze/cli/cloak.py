@@ -21,6 +21,7 @@ from .options import (
     JsonOption,
     LimitOption,
     LinfOption,
+    MaxSizeOption,
     MethodOption,
     MetricOption,
     QualityOption,
@@ -28,6 +29,7 @@ from .options import (
     SourcesArgument,
     StepsOption,
     StrictOption,
+    StripLocationOption,
     StyleSeedOption,
     one_encoder,
     one_sentence,
@@ -115,9 +117,23 @@ def cloak(
             "--uniform", help="Spend the cap evenly, even where the eye sees every change."
         ),
     ] = False,
+    tile: Annotated[
+        bool,
+        typer.Option(
+            "--tile", help="The pictures repeat, as wallpapers and textures do: no seam shows."
+        ),
+    ] = False,
+    few_colours: Annotated[
+        Literal["keep", "free", "leave"],
+        typer.Option(
+            help="Pixel art and pictures in few colours: keep changes whole squares and stays "
+            "within a palette, free cloaks them like any other picture, leave does not cloak them."
+        ),
+    ] = "keep",
     seed: Annotated[int, typer.Option(help="The same seed gives the same file.")] = 0,
     format: FormatOption = "same",
-    quality: QualityOption = 95,
+    quality: QualityOption = None,
+    max_size: MaxSizeOption = None,
     keep_shift: Annotated[
         float,
         typer.Option(
@@ -139,6 +155,7 @@ def cloak(
             help="Sign each file (C2PA) with the certificate.pem and key.pem in this folder.",
         ),
     ] = None,
+    strip_location: StripLocationOption = False,
     resume: Annotated[
         bool,
         typer.Option(
@@ -236,7 +253,7 @@ def cloak(
         from ..cloaking.budget import PRESETS
         from ..cloaking.cloak import CloakSettings
         from ..files.artwork import load_artwork
-        from ..files.options import SaveOptions
+        from ..files.options import SaveOptions, SizeLimit
         from ..portfolio.cluster import connect
         from ..portfolio.engine import CloakRequest, ModelNames, StyleChoice
         from ..portfolio.run import remember_target, remembered_style
@@ -248,10 +265,18 @@ def cloak(
             choice = StyleChoice(style, style_seed, artist, bank)
             request = CloakRequest(
                 replace(budget, metric=metric, alpha=alpha),
-                CloakSettings(method, steps, seed, robustness),
+                CloakSettings(method, steps, seed, robustness, tile=tile, few_colours=few_colours),
                 ModelNames(phi, style_transfer or checkpoint or "embedded", device),
                 choice,
-                SaveOptions(format, quality, keep_shift, no_ai_training, credentials),
+                SaveOptions(
+                    format,
+                    quality,
+                    keep_shift,
+                    no_ai_training,
+                    credentials,
+                    SizeLimit.parse(max_size) if max_size else None,
+                    strip_location,
+                ),
             )
             if keep_clear is not None:
                 load_artwork(keep_clear)  # a bad mask is found now and not once per picture

@@ -18,6 +18,7 @@ from .options import (
     JsonOption,
     LimitOption,
     LinfOption,
+    MaxSizeOption,
     MethodOption,
     MetricOption,
     QualityOption,
@@ -25,6 +26,7 @@ from .options import (
     SourcesArgument,
     StepsOption,
     StrictOption,
+    StripLocationOption,
     one_encoder,
     one_sentence,
 )
@@ -107,7 +109,9 @@ def nightshade(
         int, typer.Option(help="Draws the anchors and picks one a picture; same seed, same files.")
     ] = 0,
     format: FormatOption = "same",
-    quality: QualityOption = 95,
+    quality: QualityOption = None,
+    max_size: MaxSizeOption = None,
+    strip_location: StripLocationOption = False,
     resume: Annotated[
         bool,
         typer.Option(
@@ -137,7 +141,7 @@ def nightshade(
     from ..cloaking.budget import NIGHTSHADE
     from ..cloaking.cloak import CloakSettings
     from ..devices import choose_device
-    from ..files.options import SaveOptions
+    from ..files.options import SaveOptions, SizeLimit
     from ..poison.anchors import (
         Poison,
         anchors_in,
@@ -187,7 +191,12 @@ def nightshade(
                     replace(NIGHTSHADE.changed(limit, linf), metric=metric),
                     CloakSettings(method, steps, seed, robustness),
                     ModelNames(one_encoder(encoder, checkpoint), device=device),
-                    saving=SaveOptions(format, quality),
+                    saving=SaveOptions(
+                        format,
+                        quality,
+                        max_size=SizeLimit.parse(max_size) if max_size else None,
+                        strip_location=strip_location,
+                    ),
                     poison=with_similarities(poison, selection.samples),
                 )
             )

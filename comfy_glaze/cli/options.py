@@ -76,8 +76,27 @@ FormatOption = Annotated[
     typer.Option("--format", help="Of the saved pictures; same makes PNG of HEIF."),
 ]
 QualityOption = Annotated[
-    int,
-    typer.Option("--quality", help="Of JPEG, WebP and AVIF, 1 to 100; WebP at 100 is lossless."),
+    int | None,
+    typer.Option(
+        "--quality",
+        help="Of JPEG, WebP and AVIF, 1 to 100; WebP at 100 is lossless. Without it, that of the "
+        "original where it is known, else 95.",
+    ),
+]
+MaxSizeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--max-size",
+        metavar="SIZE",
+        help="How large a file may be: 900kB, 2MB, or 1.5x for one and a half times the original. "
+        "What does not fit loses quality, or parts of the cloak, and the report says how much.",
+    ),
+]
+StripLocationOption = Annotated[
+    bool,
+    typer.Option(
+        "--strip-location", help="Leave out where a picture was made: GPS and names of places."
+    ),
 ]
 ExcludeOption = Annotated[
     list[str] | None,

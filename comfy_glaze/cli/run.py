@@ -20,6 +20,7 @@ from .terminal import (
     lost_sentence,
     print_json,
     progress_bar,
+    remarks_of,
     results,
     results_table,
     say,
@@ -42,16 +43,11 @@ def fail(failures: list[str], sentence: str) -> None:
 
 
 def tell_passed_over(sources: Sequence[Path]) -> None:
-    """Say which pictures of a folder are of kinds that are not worked on."""
-    kinds = {".gif", ".bmp", ".jxl", ".psd", ".jp2", ".svg", ".exr", ".dng", ".kra", ".clip"}
-    folders = [source for source in sources if source.is_dir()]
-    others = [p for folder in folders for p in folder.rglob("*") if p.suffix.lower() in kinds]
-    if others:
-        names = ", ".join(named(path.name) for path in others[:5]) + (
-            " ..." if len(others) > 5 else ""
-        )
-        kinds_read = "PNG, JPEG, WebP, TIFF, AVIF nor HEIF"
-        say(f"Passed over, neither {kinds_read}: {len(others)} ({names}).", "yellow")
+    """Say what the folders hold that is not worked on, and what to do with it."""
+    from ..files.passed_over import passed_over
+
+    for others in passed_over(sources):
+        say(others.sentence, "yellow")
 
 
 def gather(
@@ -125,6 +121,9 @@ def open_telling(request: CloakRequest, works: Sequence[Path], failures: list[st
             raise typer.Exit(1) from None
 
 
+_SAVED = ("cloaked", "poisoned", "unchanged")
+
+
 @dataclass(eq=False)
 class Run:
     """Pictures to cloak or to poison, and what is told of them.
@@ -166,12 +165,14 @@ class Run:
                     self._take(outcome, failures)
                     if outcome.report is not None:
                         reports[outcome.job.name] = _for_the_table(outcome.report)
+                        for sentence in remarks_of(outcome.report, outcome.job.name):
+                            say(sentence, "dim")
                         if lost := lost_sentence(outcome.report):
                             say(lost, "yellow")
             except KeyboardInterrupt:
                 outcomes.close()  # type: ignore[attr-defined]
                 progress.stop()
-                saved = sum(picture["status"] != "failed" for picture in self.pictures)
+                saved = sum(picture["status"] in _SAVED for picture in self.pictures)
                 log.print(
                     f"Stopped. {saved} of {len(self.jobs)} are saved; nothing is half-written. "
                     "The same command with --resume goes on from here."
@@ -188,6 +189,9 @@ class Run:
         if outcome.error is not None:
             status = "failed"
             fail(failures, outcome.error)
+        elif outcome.left_alone is not None:
+            status = "left alone"
+            say(outcome.left_alone, "yellow")
         elif report is None:
             status, verdict = "unchanged", self.manifest.entries[name].get("verdict")
         else:
@@ -206,6 +210,11 @@ class Run:
         unchanged = sum(picture["status"] == "unchanged" for picture in self.pictures)
         if unchanged:
             results.print(f"Unchanged since an earlier run: {unchanged}.")
+        left_alone = sum(picture["status"] == "left alone" for picture in self.pictures)
+        if left_alone:
+            results.print(f"Left alone, as you asked: {left_alone}.")
+        if left_alone:
+            results.print(f"Left alone, as you asked: {left_alone}.")
         if reports:
             results.print(results_table(reports))
             what = "Poisoned" if self.poison else "Cloaked"
@@ -217,7 +226,7 @@ class Run:
 
     def _conclude(self, failures: Sequence[str]) -> None:
         if failures:
-            saved = any(picture["status"] != "failed" for picture in self.pictures)
+            saved = any(picture["status"] in _SAVED for picture in self.pictures)
             rest = "Everything else is saved." if saved else "Nothing was saved."
             say(f"Failed: {len(failures)}. {rest}", "bold red")
             raise typer.Exit(1)

@@ -105,6 +105,14 @@ def lost_sentence(report: dict[str, Any]) -> str | None:
     )
 
 
+def remarks_of(report: dict[str, Any], name: str) -> list[str]:
+    """What a report says of a file's size and of what is left behind, a line each."""
+    size = report["bytes"]
+    grown = f"{size['before']:,} bytes became {size['after']:,}. " if size["before"] else ""
+    said = [*report["remarks"], *([grown + size["reason"]] if size["reason"] else [])]
+    return [f"{named(name)}: {sentence}" for sentence in said]
+
+
 TOO_WEAK = ("none", "weak")
 """The verdicts of cloaks that are not enough."""
 

@@ -26,10 +26,11 @@ class CloakStep:
     Tensors stay on their device until they are looked at, so that a step waits for nobody.
 
     Attributes:
-        step, steps: from 1 to steps.
+        step, steps: from 1 to steps; a strip's panels are counted together.
         feature_distance: (B,), the mean over views, relative to the untouched picture's.
         perceptual: (B,), the metric's worst value over views, or zeros without a metric.
-        preview: gives the images (B, 3, H, W) in [0, 1] as they are when it is called.
+        preview: gives the images (B, 3, H, W) in [0, 1] as they are when it is called; of a strip
+            the panel at work.
     """
 
     step: int
@@ -44,11 +45,19 @@ OnStep = Callable[[CloakStep], None]
 
 @dataclass(eq=False)
 class Progress:
-    """One run: its number of steps, and the latest values of every view for each step's report."""
+    """One run: its number of steps, and the latest values of every view for each step's report.
+
+    Attributes:
+        problem: a picture, or a panel of a strip.
+        steps: for this problem.
+        on_step: told of every step.
+        panel: the number of the panel, from 0.
+    """
 
     problem: Problem
     steps: int
     on_step: OnStep | None
+    panel: int = 0
     distances: list[Tensor] = field(init=False)
     perceptual: list[Tensor] = field(init=False)
     passes: int = 0  # backward passes through Φ
@@ -73,8 +82,8 @@ class Progress:
         weighted = zip(self.problem.weights, self.distances, strict=True)
         self.on_step(
             CloakStep(
-                step,
-                self.steps,
+                self.panel * self.steps + step,
+                self.problem.panels * self.steps,
                 torch.stack([weight * distance for weight, distance in weighted]).sum(dim=0),
                 torch.stack(self.perceptual).amax(dim=0),
                 preview=lambda: (self.problem.images + delta).detach(),
@@ -162,8 +171,10 @@ def _descend(
     Nothing in it waits for the device.
     """
     images, limit = problem.images, problem.budget.limit
-    colour = colour_map(images) if problem.budget.sight else None
-    lightness = 1.0 if robustness else LIGHTNESS  # colour is what uploads take first
+    wraps, ties = problem.comparison.wraps, problem.ties
+    colour = colour_map(images, wraps) if problem.budget.sight else None
+    # grey pictures have only lightness; and colour is what uploads take first
+    lightness = 1.0 if robustness or ties.grey else LIGHTNESS
     scale = FLOAT16_SCALE if dtype is torch.float16 else 1.0
     delta = problem.random_start(seed)
     momentum = torch.zeros_like(images)
@@ -190,7 +201,8 @@ def _descend(
         if view in pulls:
             direction = direction + multipliers[view] * pulls[view]
         turns[view] += 1
-        momentum = MOMENTUM * momentum + torch.autograd.grad(seen, delta, direction)[0]
+        gradient = torch.autograd.grad(seen, delta, direction)[0]
+        momentum = MOMENTUM * momentum + ties.mean(gradient)
         remaining = 1 - (step - 1) / progress.steps
         with torch.no_grad():
             wanted = momentum if colour is None else less_visible(momentum, colour, lightness)
@@ -217,10 +229,15 @@ def _turn(step: int, views: int) -> int:
     return 1 + (step // 2 - 1) % (views - 1)
 
 
+PANEL_STEPS = 5
+
+
 def _fast_steps(problem: Problem) -> int:
-    """Four turns for every native tile, and as many for the whole."""
+    """Four turns for every native tile, and as many for the whole; fewer for a strip's panels."""
+    if problem.panels > 1:
+        return PANEL_STEPS
     tiles = len(problem.targets) - 1
-    return 8 * tiles if tiles else 16
+    return max(16, 8 * tiles)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,8 @@ class CloakedPicture:
 
     Attributes:
         artwork: what is saved along with the pixels.
-        original, styled: what the cloak was made from, images (1, 3, H, W) in [0, 1].
+        original, styled: what the cloak was made from, images (1, 3, H, W) in [0, 1], or held as
+            levels.
         cloak: of this one picture, with its measures.
         target: T, where it is known.
         poison: what the report says of concept poison (see

@@ -22,6 +22,7 @@ from ..files.artwork import load_artwork
 from ..files.atomic import remove_leftovers
 from ..optional import PackageError, import_optional
 from .engine import CloakRequest, Engine, open_engine
+from .few_colours import LeftAlone
 from .manifest import Manifest
 from .outcome import Outcome
 from .outputs import Job, unchanged
@@ -60,7 +61,7 @@ def cloak_on_worker(
     torch.set_num_threads(threads)  # counts for this thread, so it is said each time
     engine = own_engine(request)
     (staged,) = cloak_and_stage(
-        [(job, load_artwork(job.source))], engine, mask, engine.fingerprint(mask)
+        [(job, load_artwork(job.source, held=True))], engine, mask, engine.fingerprint(mask)
     )
     return staged
 
@@ -163,5 +164,7 @@ def _outcome_of(task: Any, job: Job, manifest: Manifest, settings: str) -> Outco
                 "others by the same name."
             )
         return Outcome(job, staged.publish(manifest))
+    except LeftAlone as left:
+        return Outcome(job, left_alone=str(left))
     except Exception as error:
         return Outcome(job, error=sentence_of(error, job.source))

@@ -37,10 +37,10 @@ def measure_files(
     """
     on_device = choose_device(device)
     phi, distance = load_encoder(encoder, on_device), load_metric(metric, on_device)
-    before = load_artwork(original).pixels.to(on_device)
+    before = load_artwork(original, held=True).pixels.to(on_device)
     others = []
     for path in (cloaked, *([styled] if styled else [])):
-        pixels = load_artwork(path).pixels.to(on_device)
+        pixels = load_artwork(path, held=True).pixels.to(on_device)
         if pixels.shape != before.shape:
             raise ArtworkError(
                 f"{path} must have the size of {original}, {size_words(before)}, "
@@ -57,7 +57,8 @@ def measure_pictures(
     encoder: Encoder,
     metric: PerceptualMetric,
 ) -> dict[str, Any]:
-    """The measures of one cloaked picture under the report's keys, (1, 3, H, W) in [0, 1] each.
+    """The measures of one cloaked picture under the report's keys, (1, 3, H, W) in [0, 1] each, or
+    held as levels.
 
     Without a styled picture there is no direction to measure a shift in.
     """

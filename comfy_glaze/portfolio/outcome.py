@@ -16,8 +16,10 @@ class Outcome:
         job: the picture.
         report: as written; None for a picture that failed, or was left as an earlier run made it.
         error: why it failed.
+        left_alone: why it was not cloaked, as its artist asked.
     """
 
     job: Job
     report: dict[str, Any] | None = None
     error: str | None = None
+    left_alone: str | None = None

@@ -11,6 +11,7 @@ from ..cloaking.quality import measure_quality
 from ..networks.encoders import Encoder
 from .cloaked import CloakedPicture
 from .picture_file import PictureFile
+from .remarks import bytes_as_json, remarks
 
 SCHEMA = 1
 
@@ -52,13 +53,19 @@ def build_report(
         "schema": SCHEMA,
         "version": __version__,
         "rehearsal": encoder.is_rehearsal,
-        "source": {"file": source.name if source else None, "sha256": picture.artwork.sha256},
+        "source": {
+            "file": source.name if source else None,
+            "sha256": picture.artwork.sha256,
+            "quality": picture.artwork.coding.quality,
+        },
         "output": {
             "file": name,
             "sha256": sha256,
             "format": saved.options.format,
             "bits": saved.bits,
         },
+        "bytes": bytes_as_json(picture, saved),
+        "remarks": remarks(picture, saved),
         **({} if poison is None else {"poison": dict(poison)}),
         **({} if cloak.system is None else {"system": cloak.system}),
         "target_style": {

@@ -8,9 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..cloaking.methods import OnStep
+from ..cloaking.ties import Ties
 from ..files.artwork import Artwork, check_saving, load_artwork
 from ..files.formats import named
 from .engine import Engine
+from .few_colours import LeftAlone, what_is_few
 from .manifest import Manifest
 from .outcome import Outcome
 from .outputs import Job, unchanged
@@ -113,18 +115,19 @@ def _load(group: Sequence[Job]) -> list[tuple[Job, Artwork | Exception]]:
     loaded: list[tuple[Job, Artwork | Exception]] = []
     for job in group:
         try:
-            loaded.append((job, load_artwork(job.source)))
+            loaded.append((job, load_artwork(job.source, held=True)))
         except Exception as error:  # told when it is this picture's turn
             loaded.append((job, error))
     return loaded
 
 
 def _by_size(loaded: Sequence[tuple[Job, Artwork | Exception]]) -> list[list[Loaded]]:
-    """The pictures that could be read, those of one size together."""
-    groups: dict[tuple[int, ...], list[Loaded]] = {}
+    """The pictures that could be read, those together that have one size and the same ties."""
+    groups: dict[tuple[object, ...], list[Loaded]] = {}
     for job, artwork in loaded:
         if not isinstance(artwork, Exception):
-            groups.setdefault(tuple(artwork.pixels.shape), []).append((job, artwork))
+            key = (*artwork.pixels.shape, Ties.of(artwork.pixels))
+            groups.setdefault(key, []).append((job, artwork))
     return list(groups.values())
 
 
@@ -141,6 +144,11 @@ def _cloak(
     on_step = on_begin(pictures[0][0]) if on_begin else None
     try:
         staged = cloak_and_stage(pictures, engine, mask, settings, on_step)
+    except LeftAlone as left:
+        if len(pictures) == 1:
+            yield Outcome(pictures[0][0], left_alone=str(left))
+            return
+        failure = str(left)
     except Exception as error:
         failure = sentence_of(error, pictures[0][0].source)
     # Out here the traceback, which kept the failed batch's tensors alive, is gone.
@@ -163,9 +171,12 @@ def cloak_and_stage(
     """Cloak pictures of one size together, and write everything under temporary names.
 
     Raises:
+        LeftAlone: one of them is not to be cloaked.
         ValueError: one of them cannot be cloaked or written; then nothing is left of the others.
     """
     for job, artwork in pictures:
+        if engine.settings.few_colours == "leave" and (few := what_is_few(artwork)) is not None:
+            raise LeftAlone(f"{named(job.source)} is {few}: left alone, and not in the output.")
         options = engine.saving.for_file(artwork.format, job.target)
         check_saving(artwork, options.format, job.target)  # before the work, not after it
     cloaked = cloak_artworks([artwork for _, artwork in pictures], engine, mask, on_step)

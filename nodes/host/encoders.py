@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...comfy_glaze.countermeasures.tools import Tools
-from ...comfy_glaze.images import views_of
+from ...comfy_glaze.images import panels_of, views_of
 from ...comfy_glaze.networks.encoder_files import load_round_trip
 from ...comfy_glaze.networks.encoders import Encoder, EncoderError, fingerprint_of
 from ...comfy_glaze.networks.ensemble import combine_encoders
@@ -120,7 +120,8 @@ def with_encoder(
     patchers = list(hosted.patchers)
     if loaded is not None and isinstance(loaded.trunk, nn.Module):
         patchers.append(patcher_of(loaded.trunk, device))
-    pixels = max(view.height * view.width for view in views_of(*size))
+    views = (view for panel in panels_of(*size) for view in views_of(panel.height, panel.width))
+    pixels = max(view.height * view.width for view in views)
     side = math.isqrt(pixels)
     activations = hosted.activations(side, side) + _METRIC_BYTES * pixels
 
