@@ -138,7 +138,7 @@ LOADS = """
 import torch
 from comfy_glaze.countermeasures.diffusion import _upscaler
 from comfy_glaze.networks.encoder_files import load_encoder
-from comfy_glaze.styles.transfer import load_pipeline
+from comfy_glaze.styles.pipelines import load_pipeline
 for load in (
     lambda: load_encoder("embedded"),
     lambda: load_pipeline("nowhere", torch.device("cpu")),

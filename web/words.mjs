@@ -50,6 +50,7 @@ const ENGLISH = {
   "measure.shift": "Shift",
   "measure.shift.tip":
     "How far the features moved from your original (0) to the redrawn picture (1), on the whole picture at 512 px.",
+  "measure.encoder.tip": "The shift that this encoder sees. The one that is led least comes first.",
   "measure.shift.native": "{value} in close-up tiles",
   "measure.perceptual": "Visible change",
   "measure.perceptual.tip": "{metric}: 0 means no difference. It was held at or below your limit.",
@@ -175,6 +176,7 @@ const GERMAN = {
   "measure.shift": "Verschiebung",
   "measure.shift.tip":
     "Wie weit die Merkmale vom Original (0) zum umgemalten Bild (1) gewandert sind, am ganzen Bild bei 512 px.",
+  "measure.encoder.tip": "Die Verschiebung, die dieser Encoder sieht. Der am wenigsten geführte steht zuerst.",
   "measure.shift.native": "{value} in Ausschnitten",
   "measure.perceptual": "Sichtbare Änderung",
   "measure.perceptual.tip": "{metric}: 0 heißt kein Unterschied. Der Wert blieb an oder unter deiner Grenze.",

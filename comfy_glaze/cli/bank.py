@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from .model_names import check_model_names
-from .options import DeviceOption, EncoderOption, one_encoder, one_sentence
+from .options import DeviceOption, EncoderOption, encoders_of, one_sentence
 from .style_lists import GenreOption, LivingOption, StylesOption, candidates_named
 from .style_tables import bank_table
 from .terminal import progress_bar, results, say
@@ -95,7 +95,7 @@ def build(
     where it stopped: give the same command again.
     """
     from ..devices import choose_device
-    from ..networks.encoder_files import load_encoder
+    from ..networks.ensemble import load_encoders
     from ..styles.bank_build import build_style_bank
     from ..styles.builtin_bank import own_bank_file
 
@@ -111,7 +111,7 @@ def build(
             draws_any = images is not None or drawn_by != "embedded"
             styles = "wikiart" if draws_any else "builtin"
         candidates = candidates_named(styles, genre, without_living)
-        phi = load_encoder(one_encoder(encoder, checkpoint), on_device)
+        phi = load_encoders(encoders_of(encoder, checkpoint), on_device)
         if images is not None:
             chosen, source = _from_files(images, candidates, layout, per_style)
         elif prompts:

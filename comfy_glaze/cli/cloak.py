@@ -31,7 +31,7 @@ from .options import (
     StrictOption,
     StripLocationOption,
     StyleSeedOption,
-    one_encoder,
+    encoders_of,
     one_sentence,
     shard_of,
 )
@@ -199,6 +199,10 @@ def cloak(
     quiet: QuietOption = False,
     as_json: JsonOption = False,
     device: DeviceOption = "auto",
+    dtype: Annotated[
+        Literal["auto", "float32", "float16", "bfloat16"],
+        typer.Option(help="What the style transfer's checkpoint computes in."),
+    ] = "auto",
 ) -> None:
     """Cloak pictures. The originals are only read; the cloaked ones go to --out.
 
@@ -229,8 +233,9 @@ def cloak(
                 )
             if jobs > 1 and (cluster is not None or batch > 1):
                 raise ValueError("Expected one of --jobs, --batch and --cluster, but got several.")
-            phi = one_encoder(encoder, checkpoint)
-            check_model_names(checkpoint, phi, style_transfer)
+            encoders = encoders_of(encoder, checkpoint)
+            phi = " + ".join(encoders)
+            check_model_names(checkpoint, *encoders, style_transfer)
             found = gather(sources, failures, exclude or ())
             check_output_folder(sources, out)
             if dry_run:
@@ -266,7 +271,7 @@ def cloak(
             request = CloakRequest(
                 replace(budget, metric=metric, alpha=alpha),
                 CloakSettings(method, steps, seed, robustness, tile=tile, few_colours=few_colours),
-                ModelNames(phi, style_transfer or checkpoint or "embedded", device),
+                ModelNames(encoders, style_transfer or checkpoint or "embedded", device, dtype),
                 choice,
                 SaveOptions(
                     format,

@@ -27,7 +27,7 @@ from .options import (
     StepsOption,
     StrictOption,
     StripLocationOption,
-    one_encoder,
+    encoders_of,
     one_sentence,
 )
 from .run import Run, fail, gather, json_at_the_end, tell_metric
@@ -190,7 +190,7 @@ def nightshade(
                 CloakRequest(
                     replace(NIGHTSHADE.changed(limit, linf), metric=metric),
                     CloakSettings(method, steps, seed, robustness),
-                    ModelNames(one_encoder(encoder, checkpoint), device=device),
+                    ModelNames(encoders_of(encoder, checkpoint), device=device),
                     saving=SaveOptions(
                         format,
                         quality,

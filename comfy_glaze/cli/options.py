@@ -21,7 +21,7 @@ EncoderOption = Annotated[
         "--encoder",
         metavar="NAME",
         help="Image encoder: embedded, a VAE or checkpoint on disk (folder or .safetensors), "
-        "or a hub id.",
+        "or a hub id. Name several, each with --encoder, to work on all of them at once.",
     ),
 ]
 MetricOption = Annotated[
@@ -186,10 +186,11 @@ def shard_of(text: str | None) -> Shard | None:
     return Shard(int(part), int(whole))
 
 
-def one_encoder(named: list[str] | None, otherwise: str | None = None) -> str:
+def encoders_of(named: list[str] | None, otherwise: str | None = None) -> tuple[str, ...]:
+    return tuple(named or [otherwise or "embedded"])
+
+
+def one_encoder(named: list[str] | None) -> str:
     if named and len(named) > 1:
-        raise ValueError(
-            f"Expected one --encoder, but got {len(named)}; in ComfyUI the node Combine Encoders "
-            "takes several."
-        )
-    return named[0] if named else otherwise or "embedded"
+        raise ValueError(f"Expected one --encoder for this command, but got {len(named)}.")
+    return named[0] if named else "embedded"

@@ -121,7 +121,8 @@ def open_telling(request: CloakRequest, works: Sequence[Path], failures: list[st
             raise typer.Exit(1) from None
 
 
-_SAVED = ("cloaked", "poisoned", "unchanged")
+NOT_SAVED = ("failed", "left alone")
+"""What becomes of a picture that gets no file."""
 
 
 @dataclass(eq=False)
@@ -172,7 +173,7 @@ class Run:
             except KeyboardInterrupt:
                 outcomes.close()  # type: ignore[attr-defined]
                 progress.stop()
-                saved = sum(picture["status"] in _SAVED for picture in self.pictures)
+                saved = sum(picture["status"] not in NOT_SAVED for picture in self.pictures)
                 log.print(
                     f"Stopped. {saved} of {len(self.jobs)} are saved; nothing is half-written. "
                     "The same command with --resume goes on from here."
@@ -213,8 +214,6 @@ class Run:
         left_alone = sum(picture["status"] == "left alone" for picture in self.pictures)
         if left_alone:
             results.print(f"Left alone, as you asked: {left_alone}.")
-        if left_alone:
-            results.print(f"Left alone, as you asked: {left_alone}.")
         if reports:
             results.print(results_table(reports))
             what = "Poisoned" if self.poison else "Cloaked"
@@ -226,7 +225,7 @@ class Run:
 
     def _conclude(self, failures: Sequence[str]) -> None:
         if failures:
-            saved = any(picture["status"] in _SAVED for picture in self.pictures)
+            saved = any(picture["status"] not in NOT_SAVED for picture in self.pictures)
             rest = "Everything else is saved." if saved else "Nothing was saved."
             say(f"Failed: {len(failures)}. {rest}", "bold red")
             raise typer.Exit(1)

@@ -32,6 +32,23 @@ NOTHING = 1e-12
 
 
 @dataclass(frozen=True)
+class MemberShift:
+    """What one of several encoders sees of a cloak.
+
+    Attributes:
+        name, fingerprint: of the encoder.
+        shift_512, shift_native, distance_before, distance_after: as of :class:`Measures`.
+    """
+
+    name: str
+    fingerprint: str
+    shift_512: float
+    shift_native: float
+    distance_before: float
+    distance_after: float
+
+
+@dataclass(frozen=True)
 class Measures:
     """The measures of one cloaked picture.
 
@@ -48,6 +65,8 @@ class Measures:
             picture without and with the cloak; of a strip, the mean over its area.
         tiles, tiles_measured: how many native tiles cover the picture (0 for a small one), and how
             many of them were measured.
+        encoders: where Φ stands for several encoders, what each of them sees, the least shift
+            first; then shifts and distances above are those of the first.
     """
 
     shift_512: float
@@ -59,6 +78,7 @@ class Measures:
     distance_after: float
     tiles: int = 0
     tiles_measured: int = 0
+    encoders: tuple[MemberShift, ...] = ()
 
 
 def feature_distance(features: Tensor, others: Tensor) -> Tensor:
@@ -113,7 +133,7 @@ def measured_views(original: Tensor, wraps: bool = False) -> tuple[View, ...]:
     that number are evenly spread, and one third are the flattest of the rest, where a cloak shows
     first.
     """
-    wholes, others = views_by_panel(*original.shape[-2:], wraps)
+    wholes, others = views_by_panel(*original.shape[-2:], wraps=wraps)
     wholes, tiles = [*wholes, *(v for v in others if not v.native)], [v for v in others if v.native]
     if len(tiles) <= MEASURED_TILES:
         return (*wholes, *tiles)
@@ -153,6 +173,7 @@ class ViewTarget:
             the whole picture's, so that a tile which the style hardly touches counts little.
         objective: of the cloak.
         reference: the metric's features of the original; None without a metric.
+        encoder: whose features they are.
     """
 
     view: View
@@ -161,6 +182,7 @@ class ViewTarget:
     unit: Tensor
     objective: Objective
     reference: Reference | None
+    encoder: Encoder
 
     def distance(self, features: Tensor) -> Tensor:
         """The distance of features (B, C, h, w) of this view from the goal, (B,)."""
@@ -182,6 +204,7 @@ class Comparison:
         views: the views that are measured, the whole picture, or each panel as a whole, first.
         objective: a key of :data:`comfy_glaze.cloaking.objectives.OBJECTIVES`.
         wraps: whether the pictures repeat, so that their edges meet.
+        members: where Φ stands for several encoders, the comparison for each of them.
     """
 
     original: Tensor
@@ -191,7 +214,9 @@ class Comparison:
     views: tuple[View, ...]
     objective: str = "towards"
     wraps: bool = False
+    members: tuple[Comparison, ...] = ()
     _kept: dict[View, ViewTarget] = field(default_factory=dict, repr=False)
+    _references: dict[View, Reference | None] = field(default_factory=dict, repr=False)
 
     @classmethod
     @torch.no_grad()
@@ -221,16 +246,24 @@ class Comparison:
                 f"but it has {tuple(styled.shape)}."
             )
         views = measured_views(original, wraps)
-        comparison = cls(original, styled, encoder, metric, views, objective, wraps)
-        if len(comparison.panels) == 1:
-            comparison.keep(comparison.wholes)
-        for view in comparison.wholes:
-            comparison._kept.setdefault(view, comparison.target(view))
-        if not bool(comparison.has_direction().all()):
-            raise ValueError(
-                "The styled picture must differ from the original, but the encoder sees the "
-                "same features in both."
-            )
+        references: dict[View, Reference | None] = {}
+
+        def compared(phi: Encoder, members: tuple[Comparison, ...] = ()) -> Comparison:
+            own = cls(original, styled, phi, metric, views, objective, wraps, members)
+            return replace(own, _references=references)
+
+        members = tuple(compared(member) for member, _ in encoder.members)
+        comparison = compared(encoder, members)
+        for each in comparison.each:
+            if len(each.panels) == 1:
+                each.keep(each.wholes)
+            for view in each.wholes:
+                each._kept.setdefault(view, each.target(view))
+            if not bool(each.has_direction().all()):
+                raise ValueError(
+                    "The styled picture must differ from the original, but the encoder "
+                    f"{each.encoder.name} sees the same features in both."
+                )
         return comparison
 
     @property
@@ -243,10 +276,18 @@ class Comparison:
         """The views of the whole picture, or of each panel as a whole."""
         return self.views[: len(self.panels)]
 
+    @property
+    def each(self) -> tuple[Comparison, ...]:
+        """The comparisons for each encoder, which is this one itself where Φ is but one."""
+        return self.members or (self,)
+
     def has_direction(self) -> Tensor:
-        """Which pictures have features that can move somewhere, (B,)."""
-        before = torch.stack([self.target(view).before for view in self.wholes])
-        return before.amax(dim=0) > NOTHING
+        """Which pictures have features that can move somewhere, (B,), for every encoder."""
+        can_move = [
+            torch.stack([each.target(view).before for view in each.wholes]).amax(dim=0) > NOTHING
+            for each in self.each
+        ]
+        return torch.stack(can_move).all(dim=0)
 
     def within(self, panel: View) -> Comparison:
         """The comparison of one panel by itself; of any picture but a strip it is this one."""
@@ -255,19 +296,30 @@ class Comparison:
         moved = {
             view: view.moved(-panel.top, -panel.left) for view in self.views if panel.holds(view)
         }
-        pictures = panel.cut(self.original), panel.cut(self.styled)
-        views = tuple(moved.values())
-        part = Comparison(*pictures, self.encoder, self.metric, views, self.objective)
-        for view, target in self._kept.items():
-            if view in moved:
-                part._kept[moved[view]] = replace(target, view=moved[view])
-        return part
+        references: dict[View, Reference | None] = {}
+        return replace(
+            self,
+            original=panel.cut(self.original),
+            styled=panel.cut(self.styled),
+            views=tuple(moved.values()),
+            wraps=False,
+            members=tuple(
+                replace(member.within(panel), _references=references) for member in self.members
+            ),
+            _kept={
+                moved[view]: replace(target, view=moved[view])
+                for view, target in self._kept.items()
+                if view in moved
+            },
+            _references=references,
+        )
 
     def keep(self, views: Sequence[View]) -> tuple[ViewTarget, ...]:
         """Compute the targets of views, and keep them for as long as this comparison exists."""
         for view in views:
-            if view not in self._kept or self._kept[view].reference is None:
-                self._kept[view] = replace(self.target(view), reference=self.reference(view))
+            if view not in self._references:
+                self._references[view] = self.reference(view)
+            self._kept[view] = replace(self.target(view), reference=self._references[view])
         return tuple(self._kept[view] for view in views)
 
     @torch.no_grad()
@@ -284,14 +336,14 @@ class Comparison:
         unit = before.clamp_min(NOTHING)
         if view not in self.wholes:  # a tile that the style hardly touches must not outweigh others
             unit = torch.maximum(before, 0.05 * self.target(self.wholes[0]).before)
-        return ViewTarget(view, objective.goal(own, styled), before, unit, objective, None)
+        goal = objective.goal(own, styled)
+        return ViewTarget(view, goal, before, unit, objective, None, self.encoder)
 
     @torch.no_grad()
     def reference(self, view: View) -> Reference | None:
         """The metric's features of the original in a view, kept or new; None without a metric."""
-        kept = self._kept.get(view)
-        if kept is not None and kept.reference is not None:
-            return kept.reference
+        if view in self._references:
+            return self._references[view]
         return self.metric.reference(view.of(self.original)) if self.metric else None
 
     @torch.no_grad()
@@ -311,6 +363,13 @@ class Comparison:
         Args:
             perceptual: the metric's worst value for exactly these pixels, (B,), if already known.
         """
+        if self.members:
+            perceptual = self.perceptual(cloaked) if perceptual is None else perceptual
+            measured = [each.measure(cloaked, perceptual) for each in self.members]
+            names = [(each.encoder.name, each.encoder.fingerprint) for each in self.members]
+            return tuple(
+                _worst_first(names, of_picture) for of_picture in zip(*measured, strict=True)
+            )
         before, after = {}, {}
         for view in self.views:
             target = self.target(view)
@@ -324,7 +383,8 @@ class Comparison:
         shift_native = torch.where(shift_native.isfinite(), shift_native, shift)
         perceptual = self.perceptual(cloaked) if perceptual is None else perceptual
         linf, psnr = pixel_change(self.original, cloaked)
-        others = views_by_panel(*self.original.shape[-2:], self.wraps)[1]
+        height, width = self.original.shape[-2:]
+        others = views_by_panel(height, width, self.wraps)[1]
         tiles = sum(view.native for view in others)
         tiles_measured = sum(view.native for view in self.views[len(self.wholes) :])
         return tuple(
@@ -357,3 +417,20 @@ def _sum(distances: Mapping[View, Tensor], views: Sequence[View]) -> Tensor:
     """The distances of some views, weighed and added up, (B,)."""
     weighed = [w * distances[view] for w, view in zip(_weights(views), views, strict=True)]
     return torch.stack(weighed).sum(dim=0)
+
+
+def _worst_first(names: Sequence[tuple[str, str]], measures: Sequence[Measures]) -> Measures:
+    """One picture's measures by several encoders as one: those of the encoder that is led least."""
+    of_members = [
+        MemberShift(
+            *name,
+            own.shift_512,
+            own.shift_native,
+            own.distance_before,
+            own.distance_after,
+        )
+        for name, own in zip(names, measures, strict=True)
+    ]
+    shifts = [own.shift_512 if math.isfinite(own.shift_512) else -math.inf for own in measures]
+    order = sorted(range(len(measures)), key=shifts.__getitem__)
+    return replace(measures[order[0]], encoders=tuple(of_members[number] for number in order))

@@ -21,7 +21,8 @@ class Problem:
 
     Attributes:
         comparison: the pictures at the size at which δ is optimised.
-        targets: one per view, the whole picture first.
+        targets: for each encoder, one per view, the whole picture first.
+        shares: how much each encoder counts; their sum is 1.
         budget: limit, α and the cap where it is one number.
         cap: the L∞ cap in [0, 1] units, for all pixels or (B or 1, 3 or 1, h, w).
         below, above: how far δ may go down and up at each pixel.
@@ -31,7 +32,8 @@ class Problem:
     """
 
     comparison: Comparison
-    targets: tuple[ViewTarget, ...]
+    targets: tuple[tuple[ViewTarget, ...], ...]
+    shares: tuple[float, ...]
     budget: Budget
     cap: float | Tensor
     below: Tensor
@@ -76,13 +78,14 @@ class Problem:
                 comparison.wraps,
             )
         elif room.images is not comparison.original:  # it was held as levels
-            pictures = {"original": room.images, "styled": floats(comparison.styled)}
-            comparison = replace(comparison, **pictures)
-        views_there = views_of(height, width, comparison.wraps)
-        targets = comparison.keep(views_there if panels == 1 else views_there[:1])
+            comparison = _of_floats(comparison, room.images)
+        seen = views_of(height, width, comparison.wraps)[: None if panels == 1 else 1]
+        targets = tuple(each.keep(seen) for each in comparison.each)
+        shares = tuple(share for _, share in comparison.encoder.members) or (1.0,)
         cap = 16 / LEVELS if room.cap is None else room.cap
         enlarged_to = None if (height, width) == full else (full[0], full[1])
-        return cls(comparison, targets, budget, cap, below, above, enlarged_to, panels, room.ties)
+        bounds = budget, cap, below, above
+        return cls(comparison, targets, shares, *bounds, enlarged_to, panels, room.ties)
 
     @property
     def images(self) -> Tensor:
@@ -91,7 +94,7 @@ class Problem:
     @property
     def weights(self) -> list[float]:
         """Weights of the views: the whole picture counts as much as all native tiles together."""
-        tiles = len(self.targets) - 1
+        tiles = len(self.targets[0]) - 1
         return [0.5] + tiles * [0.5 / tiles] if tiles else [1.0]
 
     def seen(self, delta: Tensor, target: ViewTarget, soft: bool = False) -> Tensor:
@@ -108,15 +111,14 @@ class Problem:
     def distance(
         self, seen: Tensor, target: ViewTarget, dtype: torch.dtype | None = None
     ) -> Tensor:
-        """J of a view of x + δ, (B,).  For ``towards`` it is d / d₀, the first half of Eq. 2.
+        """J of a view of x + δ by one encoder, (B,): for ``towards`` d / d₀, as in Eq. 2.
 
         Args:
             seen: what Φ is shown, (B, 3, h, w): the view, or the view after a random change.
             dtype: the type that Φ computes in; None for float32.
         """
-        encoder = self.comparison.encoder
-        with computing_in(encoder.device, dtype):
-            features = encoder(seen)
+        with computing_in(target.encoder.device, dtype):
+            features = target.encoder(seen)
         return target.value(features)
 
     def perceptual(self, seen: Tensor, target: ViewTarget) -> Tensor:
@@ -145,3 +147,10 @@ class Problem:
         delta = (noise / LEVELS).to(self.images.device).expand_as(self.images).clone()
         self.project_(delta)
         return delta.requires_grad_()
+
+
+def _of_floats(comparison: Comparison, original: Tensor) -> Comparison:
+    """The same of pictures that are held as levels no more."""
+    styled = floats(comparison.styled)
+    members = tuple(_of_floats(member, original) for member in comparison.members)
+    return replace(comparison, original=original, styled=styled, members=members)

@@ -94,7 +94,7 @@ def open_lab(request: LabRequest) -> tuple[Lab, list[Artist], dict[str, Any]]:
         CloakRequest(
             PRESETS["default"],
             cloaking,
-            ModelNames(named, named, request.device),
+            ModelNames((named,), named, request.device),
             StyleChoice(request.style, seed=1),  # not 0: an experiment can be repeated anywhere
         ),
         paths,

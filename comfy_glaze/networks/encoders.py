@@ -37,6 +37,8 @@ class Encoder:
         multiple: the side of a pixel block that becomes one feature position.
         device: where ``features`` computes.
         is_rehearsal: true for the embedded encoder, which no image generator uses.
+        members: the encoders that this one stands for, each with its share of 1; none for an
+            encoder that stands for itself.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Encoder:
     multiple: int
     device: torch.device
     is_rehearsal: bool = False
+    members: tuple[tuple[Encoder, float], ...] = ()
 
     def __call__(self, images: Tensor) -> Tensor:
         """Features (B, C, ⌈H/m⌉, ⌈W/m⌉) of images (B, 3, H, W) in [0, 1].

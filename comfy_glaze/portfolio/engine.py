@@ -14,8 +14,8 @@ from ..devices import choose_device
 from ..files.credentials import load_credentials
 from ..files.hashing import file_sha256
 from ..files.options import SaveOptions
-from ..networks.encoder_files import load_encoder
 from ..networks.encoders import Encoder
+from ..networks.ensemble import load_encoders
 from ..networks.perceptual import PerceptualMetric, load_metric
 from ..poison.anchors import Poison
 from ..styles.bank_file import load_style_bank
@@ -33,14 +33,15 @@ class ModelNames:
     """Which models to load, and where.
 
     Attributes:
-        encoder: see :func:`comfy_glaze.networks.encoder_files.load_encoder`.
-        style_transfer: see :func:`comfy_glaze.styles.transfer.load_style_transfer`.
+        encoders: see :func:`comfy_glaze.networks.ensemble.load_encoders`.
+        style_transfer, dtype: see :func:`comfy_glaze.styles.transfer.load_style_transfer`.
         device: see :func:`comfy_glaze.devices.choose_device`.
     """
 
-    encoder: str = "embedded"
+    encoders: tuple[str, ...] = ("embedded",)
     style_transfer: str = "embedded"
     device: str = "auto"
+    dtype: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -142,12 +143,15 @@ def open_engine(
     models, poison, choice = request.models, request.poison, request.style
     device = choose_device(models.device)
     named = _named_style(request)
-    encoder = load_encoder(models.encoder, device)
+    encoder = load_encoders(models.encoders, device)
     budget, metric = request.budget, None
     if budget.metric != "none":
         metric = load_metric(budget.metric, device)
         budget = replace(budget, metric=metric.name)
-    redraw = poison.omega() if poison else load_style_transfer(models.style_transfer, device)
+    if poison:
+        redraw = poison.omega()
+    else:
+        redraw = load_style_transfer(models.style_transfer, device, dtype=models.dtype)
     if named is not None:
         redraw.check(named.style)
     target = choice.chosen

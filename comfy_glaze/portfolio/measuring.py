@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ from ..devices import choose_device
 from ..files.artwork import load_artwork
 from ..files.formats import ArtworkError
 from ..images import size_words
-from ..networks.encoder_files import load_encoder
 from ..networks.encoders import Encoder
+from ..networks.ensemble import load_encoders
 from ..networks.perceptual import PerceptualMetric, load_metric
 from .report import measures_as_json
 
@@ -23,7 +24,7 @@ def measure_files(
     cloaked: Path,
     styled: Path | None,
     *,
-    encoder: str = "embedded",
+    encoders: Sequence[str] = ("embedded",),
     metric: str = "auto",
     device: str = "auto",
 ) -> dict[str, Any]:
@@ -36,7 +37,7 @@ def measure_files(
         ArtworkError: a file cannot be read, or the sizes differ.
     """
     on_device = choose_device(device)
-    phi, distance = load_encoder(encoder, on_device), load_metric(metric, on_device)
+    phi, distance = load_encoders(encoders, on_device), load_metric(metric, on_device)
     before = load_artwork(original, held=True).pixels.to(on_device)
     others = []
     for path in (cloaked, *([styled] if styled else [])):

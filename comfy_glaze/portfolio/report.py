@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from .. import __version__
-from ..cloaking.measures import Measures
+from ..cloaking.measures import Measures, MemberShift
 from ..cloaking.quality import measure_quality
 from ..networks.encoders import Encoder
 from .cloaked import CloakedPicture
@@ -17,14 +17,26 @@ SCHEMA = 1
 
 
 def measures_as_json(measures: Measures, metric: str, limit: float | None) -> dict[str, Any]:
-    """One set of measures under the report's keys."""
+    """One set of measures under the report's keys; of several encoders each one's, worst first."""
+    encoders = [
+        {"name": member.name, "fingerprint": member.fingerprint, **_led(member)}
+        for member in measures.encoders
+    ]
     return {
         "perceptual": {"metric": metric, "limit": limit, "value": measures.perceptual},
         "linf": measures.linf,
         "psnr": measures.psnr,
-        "shift": {"512": measures.shift_512, "native": measures.shift_native},
-        "feature_distance": {"before": measures.distance_before, "after": measures.distance_after},
+        **_led(measures),
         "native_tiles": {"all": measures.tiles, "measured": measures.tiles_measured},
+        **({"encoders": encoders} if encoders else {}),
+    }
+
+
+def _led(seen: Measures | MemberShift) -> dict[str, Any]:
+    """How far an encoder was led."""
+    return {
+        "shift": {"512": seen.shift_512, "native": seen.shift_native},
+        "feature_distance": {"before": seen.distance_before, "after": seen.distance_after},
     }
 
 

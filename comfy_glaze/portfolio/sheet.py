@@ -164,6 +164,8 @@ def _lines(report: dict[str, Any]) -> list[str]:
         f"{settings['steps']} steps    {report['gradients']:.1f} gradients    "
         f"{report['seconds']['optimize']:.1f} s on {report['device']}",
     ]
+    if "encoders" in report:
+        lines.append("shift of each encoder: " + "    ".join(_encoder_words(report)))
     if "encoded" in report:
         after = report["encoded"]
         lines.append(
@@ -183,6 +185,11 @@ def _verdict_words(verdict: dict[str, str] | None) -> list[str]:
         return []
     told = f"Verdict: {verdict['level']}. {verdict['sentence']}"
     return [told, *textwrap.wrap(verdict["try"], _LINE)]
+
+
+def _encoder_words(report: dict[str, Any]) -> list[str]:
+    """The shift that each of several encoders sees, the least first."""
+    return [f"{one['shift']['512']:.3f} {one['name']}" for one in report["encoders"]]
 
 
 def _quality_words(quality: dict[str, Any]) -> str:

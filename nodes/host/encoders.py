@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -141,7 +141,7 @@ def borrowed_encoder(wired: Any) -> Encoder:
         height, width = images.shape[-2:]
         return with_encoder(wired, "none", (height, width), lambda phi, _: phi.features(images))
 
-    return replace(own, features=features)
+    return replace(own, features=features, members=())
 
 
 def tools_of(wired: Any) -> Tools:
@@ -175,12 +175,33 @@ def _through_host_vae(vae: Any, images: Tensor) -> Tensor:
     return pictures.movedim(-1, 1)[..., :height, :width].to(images)
 
 
+def _flat(ensemble: Ensemble) -> Iterator[tuple[Any, float]]:
+    """The members, and in place of an ensemble among them its own, which share its weight."""
+    for wired, weight in ensemble.members:
+        if isinstance(wired, Ensemble):
+            total = sum(own for _, own in wired.members)
+            yield from ((inner, weight * own / total) for inner, own in _flat(wired))
+        else:
+            yield wired, weight
+
+
+def _different(ensemble: Ensemble) -> tuple[list[HostedEncoder], list[float]]:
+    """The encoders of an ensemble and their weights; one that comes twice counts for both."""
+    members: dict[str, HostedEncoder] = {}
+    weights: dict[str, float] = {}
+    for wired, weight in _flat(ensemble):
+        member = hosted_encoder(wired)
+        fingerprint = member.encoder.fingerprint
+        members.setdefault(fingerprint, member)
+        weights[fingerprint] = weights.get(fingerprint, 0.0) + weight
+    return list(members.values()), list(weights.values())
+
+
 def _ensemble(ensemble: Ensemble) -> HostedEncoder:
-    members = [hosted_encoder(wired) for wired, _ in ensemble.members]
-    weights = [weight for _, weight in ensemble.members]
+    members, weights = _different(ensemble)
 
     def activations(height: int, width: int) -> float:
-        return sum(member.activations(height, width) for member in members)
+        return max(member.activations(height, width) for member in members)  # they take turns
 
     patchers = tuple(patcher for member in members for patcher in member.patchers)
     with at_work(patchers, members[0].encoder.device, activations(256, 256), False):

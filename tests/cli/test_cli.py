@@ -464,11 +464,33 @@ def test_options_that_are_no_numbers_are_bad_usage(
     assert words[1] in result.output
 
 
-def test_several_encoders_are_refused_for_now(run: Run, tmp_path: Path) -> None:
+def test_several_encoders_have_a_result_each(run: Run, tmp_path: Path, tiny_pipeline: str) -> None:
+    source, both = crop(tmp_path / "art.png"), ["--encoder", "embedded", "--encoder", tiny_pipeline]
+    words = ["--style", "Soft crayon", "--steps", 4, *both]
+    result = run("cloak", source, "--out", "out", *words)
+    assert result.exit_code == 0, result.output
+    assert "Rehearsal" not in result.output
+    reports = tmp_path / "out-reports"
+    report = report_of(reports / "art.png.glaze.json")
+    assert report["encoder"]["name"] == "embedded-1 + tiny-sd"
+    assert {one["name"] for one in report["encoders"]} == {"embedded-1", "tiny-sd"}
+    shifts = [one["shift"]["512"] for one in report["encoders"]]
+    assert shifts == sorted(shifts)
+    assert report["shift"] == report["encoders"][0]["shift"]
+    measured = run(
+        "measure", source, "out/art.png", "--styled", reports / "art.png.styled.png", *both
+    )
+    assert json.loads(measured.stdout)["encoders"] == report["encoders"]
+
+
+def test_one_encoder_named_twice_is_refused(run: Run, tmp_path: Path) -> None:
     source = crop(tmp_path / "art.png")
-    result = run("cloak", source, "--out", "out", "--encoder", "a", "--encoder", "b")
+    result = run("cloak", source, "--out", "out", "--encoder", "embedded", "--encoder", "embedded")
     assert result.exit_code == 2
-    assert "Expected one --encoder, but got 2" in result.output
+    assert "Expected different encoders, but embedded-1 and embedded-1" in result.output
+    speed = run("benchmark", "speed", source, "--encoder", "a", "--encoder", "b")
+    assert speed.exit_code == 2
+    assert "Expected one --encoder for this command, but got 2" in speed.output
 
 
 def test_checkpoint_is_encoder_and_style_transfer_at_once(

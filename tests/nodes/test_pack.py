@@ -35,7 +35,10 @@ HOST_MODULES = {
 WIDGETS: dict[str, list[tuple[str, Any]]] = {
     "GlazeLoadArtwork": [("source", None), ("first", 1), ("last", 0)],
     "GlazeLoadEncoder": [("name", "embedded (rehearsal only)")],
-    "GlazeCombineEncoders": [(f"weight_{number}", 1.0) for number in (1, 2, 3, 4)],
+    "GlazeCombineEncoders": [
+        *((f"weight_{number}", 1.0) for number in (1, 2, 3, 4)),
+        ("also", "nothing"),
+    ],
     "GlazeLoadStyleBank": [("bank", "built in"), ("genres", ""), ("without_living", False)],
     "GlazeBuildStyleBank": [
         ("styles", "wikiart"),

@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 from comfy_glaze.images import as_held, floats, to_grid
+from comfy_glaze.styles import pipelines
 from comfy_glaze.styles import transfer as style_transfer
 from comfy_glaze.styles.bank import Style, builtin_styles
-from comfy_glaze.styles.transfer import StyleTransfer, StyleTransferError, load_style_transfer
+from comfy_glaze.styles.pipelines import StyleTransferError
+from comfy_glaze.styles.transfer import StyleTransfer, load_style_transfer
 
 from ..conftest import smooth_picture
 
@@ -105,10 +107,12 @@ def test_settings_of_img2img_are_in_its_fingerprint(
         load_style_transfer(tiny_pipeline).fingerprint(),
         load_style_transfer(tiny_pipeline, strength=0.4).fingerprint(),
     ]
-    for name in ("IMG2IMG_STEPS", "IMG2IMG_GUIDANCE", "IMG2IMG_SHORT_SIDE"):
+    for name in ("IMG2IMG_STEPS", "IMG2IMG_SHORT_SIDE"):
         with monkeypatch.context() as changed:
             changed.setattr(style_transfer, name, 3)
             prints.append(load_style_transfer(tiny_pipeline).fingerprint())
+    monkeypatch.setitem(pipelines._SETTINGS, "StableDiffusion", {"guidance_scale": 3})
+    prints.append(load_style_transfer(tiny_pipeline).fingerprint())
     assert len(set(prints)) == 5
 
 
