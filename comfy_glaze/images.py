@@ -234,6 +234,15 @@ def size_with_short_side(height: int, width: int, short: int) -> tuple[int, int]
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
+def same_proportions(size: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether one size (height, width) is the other, scaled and rounded to whole pixels."""
+    (height, width), (high, wide) = size, other
+    return (
+        abs(width * high / height - wide) <= 1  # at least one side was rounded to fit the other
+        or abs(height * wide / width - high) <= 1
+    )
+
+
 def size_to_optimise(height: int, width: int, views: int) -> tuple[int, int]:
     """The (height, width) at which δ is optimised.
 

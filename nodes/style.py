@@ -40,6 +40,7 @@ from .sockets import (
     StyleBankSocket,
     TargetStyleSocket,
     advanced,
+    check_sides,
     each,
     encoder_input,
     from_images,
@@ -51,6 +52,7 @@ from .sockets import (
     style_filters,
     to_images,
 )
+from .wiring import check_same_encoder
 
 AUTO = "auto"
 
@@ -140,7 +142,7 @@ class SelectTargetStyle(io.ComfyNode):
                 ),
             ],
             outputs=[TargetStyleSocket.Output("target_style", display_name="target_style")],
-            hidden=[io.Hidden.unique_id],
+            hidden=[io.Hidden.unique_id, io.Hidden.prompt],
         )
 
     @classmethod
@@ -161,6 +163,8 @@ class SelectTargetStyle(io.ComfyNode):
     ) -> Any:
         works = [work for batch in images for work in each(to_images(batch))]
         node_id = cls.hidden.unique_id if cls.hidden else None
+        if cls.hidden and style[0].strip() in ("", AUTO):
+            check_same_encoder(cls.hidden.prompt, cls.hidden.unique_id)
         ranked, encoder_name = _rank(style_bank[0], works, encoder[0], node_id)
         band = in_band(ranked, low[0], high[0])
         target = target_for(
@@ -295,7 +299,8 @@ class StyleTransfer(io.ComfyNode):
         else:
             sampling = Sampling(steps, cfg, denoise, sampler, scheduler, short_side)
             engine = img2img(model, clip, vae, sampling)
-        styled = engine(to_images(image).clamp(0, 1), target_style.style, seed)
+        pictures = check_sides(to_images(image)).clamp(0, 1)
+        styled = engine(pictures, target_style.style, seed)
         return io.NodeOutput(from_images(styled))
 
 
