@@ -128,7 +128,9 @@ def with_encoder(
     side = math.isqrt(pixels)
     activations = hosted.activations(side, side) + _METRIC_BYTES * pixels
 
-    ensure_room(hosted.encoder.name, device, activations / 2, size)
+    height, width = size
+    purpose = f"for a picture of {width} × {height} pixels"
+    ensure_room(hosted.encoder.name, device, activations / 2, purpose)
 
     def attempt(recompute: bool) -> T:
         needed = activations / 2 if recompute else activations
@@ -206,6 +208,9 @@ def _rebuilt(vae: Any) -> HostedEncoder:
     why = why_unfit(vae)
     if why:
         raise EncoderError(f"{words} cannot lead a cloak: {why}. {FITTING}")
+    weights = encoder_weights(vae.first_stage_model).values()
+    copies = sum(weight.numel() * (weight.element_size() + 4) for weight in weights)
+    ensure_room(called(vae), torch.device("cpu"), copies, "for a copy that has gradients")
     block = hosts_block(vae)
     side = max(64, 2 * block)
     picture = torch.rand(1, 3, side, side + block, generator=torch.Generator().manual_seed(0))
