@@ -29,6 +29,7 @@ from .sockets import (
     CloakSocket,
     TargetStyleSocket,
     advanced,
+    check_sides,
     each,
     encoder_input,
     from_images,
@@ -141,7 +142,8 @@ class CloakOptimize(io.ComfyNode):
             display_name="Cloak (Glaze)",
             category=CATEGORY,
             description="Changes the picture, within the budget, so that a model sees the "
-            "redrawn one. Every picture of a batch is cloaked by itself.",
+            "redrawn one. Every picture of a batch is cloaked by itself. Publish what Save Cloaked "
+            "saves: other savers write the target style into the file.",
             inputs=[
                 io.Image.Input("image", tooltip="The pictures to cloak."),
                 io.Image.Input(
@@ -154,6 +156,15 @@ class CloakOptimize(io.ComfyNode):
                 clear_input(),
                 *how_widgets("cloak"),
                 style_for_report(),
+                advanced(
+                    io.Boolean.Input(
+                        "tile",
+                        default=False,
+                        optional=True,
+                        tooltip="For a picture that repeats, as wallpapers and textures do: each "
+                        "edge is cloaked as going on at the opposite one, so that no seam shows.",
+                    )
+                ),
             ],
             outputs=made_outputs("cloaked"),
             is_input_list=True,
@@ -241,8 +252,9 @@ class Task:
 
 def task_from(one: dict[str, Any]) -> Task:
     """The task in one entry of a node's inputs, which is left with what is the node's own."""
-    pictures = to_grid(to_images(one.pop("image")))
-    how = {name: one.pop(name) for name in ("method", "steps", "seed", "robustness")}
+    pictures = check_sides(to_grid(to_images(one.pop("image"))))
+    names = ("method", "steps", "seed", "robustness", "tile")
+    how = {name: one.pop(name) for name in names if name in one}
     mask = one.pop("keep_clear", None)
     masks = None if mask is None else to_masks(mask, pictures)
     budget = one.pop("budget", None)
@@ -301,6 +313,7 @@ def cloak_each(
                 keep_clear=mask,
                 metric=metric,
             )
+            live.on_result(cloak.measures[0])
             cloak = replace(cloak, images=cloak.images.cpu())
             cloaked.append(
                 CloakedPicture(

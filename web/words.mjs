@@ -17,12 +17,16 @@ const ENGLISH = {
   "chart.done": "Done after {steps} steps",
   "chart.stopped": "Stopped at step {step} of {steps}",
   "chart.curve": "{name} at step {step}: {value}",
+  "chart.leak":
+    "{savers} writes this workflow, and with it the name of the target style, into its files. Publish what Save Cloaked saves, or start ComfyUI with --disable-metadata.",
   "time.seconds": "{n} s",
   "time.minutes": "{n} min",
   "time.hours": "{h} h {m} min",
 
   "compare.label": "Before and after",
   "compare.idle": "Your cloaked pictures appear here after a run.",
+  "compare.stopped": "The run was stopped before anything was saved here.",
+  "compare.broken": "The run ended with an error before anything was saved here.",
   "compare.before": "Original",
   "compare.after": "Cloaked",
   "compare.poisoned": "Poisoned",
@@ -44,6 +48,11 @@ const ENGLISH = {
   "compare.download.tip": "Download the saved file",
   "compare.missing": "This picture cannot be shown; the file may have been moved.",
   "compare.no.original": "The original is not at hand, so only the cloaked picture is shown.",
+
+  "folder.label": "Pictures of the folder",
+  "folder.all": "{total} pictures",
+  "folder.part": "{chosen} of {total} pictures: first and last leave out the others",
+  "folder.failed": "The folder cannot be shown: {reason}",
 
   "measure.label": "What was measured",
   "measure.target": "Led towards",
@@ -143,12 +152,16 @@ const GERMAN = {
   "chart.done": "Fertig nach {steps} Schritten",
   "chart.stopped": "Angehalten bei Schritt {step} von {steps}",
   "chart.curve": "{name} bei Schritt {step}: {value}",
+  "chart.leak":
+    "{savers} schreibt diesen Ablauf, und damit den Namen des Zielstils, in die Dateien. Veröffentliche, was „Ummanteltes speichern“ speichert, oder starte ComfyUI mit --disable-metadata.",
   "time.seconds": "{n} s",
   "time.minutes": "{n} min",
   "time.hours": "{h} h {m} min",
 
   "compare.label": "Vorher und nachher",
   "compare.idle": "Nach einem Lauf erscheinen hier deine ummantelten Bilder.",
+  "compare.stopped": "Der Lauf wurde angehalten, bevor hier etwas gespeichert war.",
+  "compare.broken": "Der Lauf endete mit einem Fehler, bevor hier etwas gespeichert war.",
   "compare.before": "Original",
   "compare.after": "Ummantelt",
   "compare.poisoned": "Vergiftet",
@@ -170,6 +183,11 @@ const GERMAN = {
   "compare.download.tip": "Die gespeicherte Datei herunterladen",
   "compare.missing": "Dieses Bild lässt sich nicht zeigen; vielleicht wurde die Datei verschoben.",
   "compare.no.original": "Das Original liegt nicht vor; gezeigt wird nur das ummantelte Bild.",
+
+  "folder.label": "Bilder des Ordners",
+  "folder.all": "{total} Bilder",
+  "folder.part": "{chosen} von {total} Bildern: first und last lassen die übrigen aus",
+  "folder.failed": "Der Ordner lässt sich nicht zeigen: {reason}",
 
   "measure.label": "Was gemessen wurde",
   "measure.target": "Geführt zu",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from .model_names import check_model_names
 from .options import DeviceOption, EncoderOption, encoders_of, one_sentence
 from .style_lists import GenreOption, LivingOption, StylesOption, candidates_named
 from .style_tables import bank_table
@@ -103,6 +104,7 @@ def build(
             raise ValueError("Expected --images alone, or --prompts, or --contents.")
         if prompts and contents is not None:
             raise ValueError("Expected --prompts or --contents, but got both.")
+        check_model_names(*(encoder or ()), checkpoint, style_transfer)
         on_device = choose_device(device)
         drawn_by = style_transfer or checkpoint or "embedded"
         if styles == "auto":
@@ -168,8 +170,8 @@ def _from_prompts(
 def _redrawn(
     candidates: tuple[Candidate, ...], model: str, device: torch.device, contents: Path | None
 ) -> tuple[list[Style], PictureSource]:
-    from ..files.artwork import find_artworks
     from ..files.bundled import content_pictures
+    from ..files.finding import find_artworks
     from ..styles.bank_sources import by_style_transfer
     from ..styles.transfer import load_style_transfer
     from ..styles.works import read_pictures

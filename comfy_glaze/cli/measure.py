@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .model_names import check_model_names
 from .options import (
     DeviceOption,
     EncoderOption,
@@ -57,6 +58,7 @@ def measure(
     from ..portfolio.measuring import measure_files
 
     with one_sentence():
+        check_model_names(*(encoder or ()))
         if plot is not None:
             from ..evaluation.drawing import require_matplotlib
 

