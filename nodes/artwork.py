@@ -147,7 +147,7 @@ def listing(source: str, first: int, last: int) -> dict[str, Any]:
     ``names`` of the first few.
 
     Raises:
-        ArtworkError: there are none.
+        ValueError: there are none.
     """
     with told_by_names():
         found = artworks_in(source)
