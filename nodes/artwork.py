@@ -124,7 +124,8 @@ class LoadArtwork(io.ComfyNode):
                 artworks, names = [replace(artwork, notes=notes)], list(artwork.works)
             else:
                 artworks, notes = _loaded(chosen, graph, node_id, notes)
-                tell(" ".join(notes), node_id)
+                if len(found) > 1:
+                    tell(" ".join(notes) or f"{len(artworks)} pictures.", node_id)
             works = works_named(found, names) if links_to(graph, node_id, WORKS) else []
         parts = [_as_the_artist_means_it(artwork) for artwork in artworks]
         return io.NodeOutput(
