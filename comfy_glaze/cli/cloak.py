@@ -301,6 +301,8 @@ def cloak(
                 shares.share_style(reports_folder(out), phi, engine.target.style.name)
         if engine.encoder.is_rehearsal:
             say(REHEARSAL_HINT, "yellow")
+        elif engine.encoder.family:
+            say(f"These cloaks lead {engine.encoder.family} encoder.", "dim")
         tell_metric(metric, engine)
         say(choice_sentence(engine.target), "none")
         if artist:

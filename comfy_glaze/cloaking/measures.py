@@ -133,7 +133,8 @@ def measured_views(original: Tensor, wraps: bool = False) -> tuple[View, ...]:
     that number are evenly spread, and one third are the flattest of the rest, where a cloak shows
     first.
     """
-    wholes, others = views_by_panel(*original.shape[-2:], wraps=wraps)
+    height, width = original.shape[-2:]
+    wholes, others = views_by_panel(height, width, wraps)
     wholes, tiles = [*wholes, *(v for v in others if not v.native)], [v for v in others if v.native]
     if len(tiles) <= MEASURED_TILES:
         return (*wholes, *tiles)

@@ -75,6 +75,10 @@ def measure_pictures(
         }
     measures = Comparison.of(original, styled, encoder, metric).measure(cloaked)[0]
     return {
-        "encoder": {"name": encoder.name, "fingerprint": encoder.fingerprint},
+        "encoder": {
+            "name": encoder.name,
+            "fingerprint": encoder.fingerprint,
+            "family": encoder.family,
+        },
         **measures_as_json(measures, metric.name, limit=None),
     }

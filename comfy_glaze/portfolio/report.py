@@ -87,7 +87,11 @@ def build_report(
             "distance": target.distance if target else None,
             "percentile": target.percentile if target else None,
         },
-        "encoder": {"name": encoder.name, "fingerprint": encoder.fingerprint},
+        "encoder": {
+            "name": encoder.name,
+            "fingerprint": encoder.fingerprint,
+            "family": encoder.family,
+        },
         "settings": asdict(cloak.settings)
         | {
             "preset": budget.preset,

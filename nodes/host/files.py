@@ -182,16 +182,21 @@ def new_style_bank(name: str) -> Path:
     return Path(folder_paths.models_dir, STYLE_BANKS, f"{name}.safetensors")
 
 
+_VAE_FOLDERS = ("vae", "vae_approx")
+
+
 def vae_names() -> list[str]:
-    """VAE files of the host; others than .safetensors can run code when they are read."""
-    names = folder_paths.get_filename_list("vae")
-    return sorted(name for name in names if name.endswith(".safetensors"))
+    """VAE files of the host, and small encoders from models/vae_approx; others than .safetensors
+    can run code when they are read."""
+    names = {name for folder in _VAE_FOLDERS for name in folder_paths.get_filename_list(folder)}
+    return sorted(name for name in names if name.endswith(".safetensors") and "decoder" not in name)
 
 
 def vae_path(name: str) -> str:
     """The file of a VAE from :func:`vae_names`."""
-    found: str = folder_paths.get_full_path_or_raise("vae", name)
-    return found
+    paths = (folder_paths.get_full_path(folder, name) for folder in _VAE_FOLDERS)
+    found: str | None = next(filter(None, paths), None)
+    return found or folder_paths.get_full_path_or_raise("vae", name)
 
 
 def next_output(prefix: str, height: int, width: int) -> tuple[Path, str, int, str]:

@@ -17,6 +17,7 @@ from ...comfy_glaze.networks.encoders import fingerprint_of
 from ...comfy_glaze.styles.bank import Style
 from ...comfy_glaze.styles.pipelines import StyleTransferError
 from ...comfy_glaze.styles.transfer import LOOKED_AT, StyleTransfer, named_by
+from .encoder_kinds import hosts_block
 
 SAMPLERS: list[str] = list(comfy.samplers.KSampler.SAMPLERS)
 SCHEDULERS: list[str] = list(comfy.samplers.KSampler.SCHEDULERS)
@@ -26,8 +27,6 @@ MOST_DISTILLED_CFG = 5.0
 
 _UNFILLED = "text_projection.weight"
 """What the host leaves as it stands in memory where a checkpoint has none, as that of SD 1.5."""
-
-_PACKED = 128  # channels of FLUX.2's latents
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ def _sample(
     positive, negative = (
         clip.encode_from_tokens_scheduled(clip.tokenize(text)) for text in (style.prompt, "")
     )
-    block = _block(vae)
+    block = hosts_block(vae)
     height, width = size_with_short_side(image.shape[-2], image.shape[-1], sampling.short_side)
     height, width = (max(block, side // block * block) for side in (height, width))
     small = resize(image, height, width).clamp(0, 1)
@@ -130,13 +129,3 @@ def _sample(
     pictures = vae.decode(drawn)  # (1, H, W, 3), or (1, frames, H, W, 3) from video kinds
     picture: Tensor = pictures.reshape(-1, *pictures.shape[-3:])[:1, ..., :3]
     return picture.movedim(-1, 1).float().cpu().clamp(0, 1)
-
-
-def _block(vae: Any) -> int:
-    """The side of a pixel block that becomes one position of the latents.
-
-    FLUX.2's 128 channels are 32 for each of 2 × 2 positions, which the host counts with its own VAE
-    of that family and forgets with the tiny one.
-    """
-    block = max(int(vae.spacial_compression_encode()), 8)
-    return max(block, 16) if getattr(vae, "latent_channels", None) == _PACKED else block

@@ -139,20 +139,16 @@ class SmallVAE(nn.Module):
 
 class VAE:
     latent_dim, latent_channels = 2, 4
+    vae_dtype = torch.float32
 
-    def __init__(self, sd: dict[str, Tensor], device: Any = None, dtype: Any = None) -> None:
+    def __init__(self, sd: dict[str, Tensor], metadata: Any = None) -> None:
         self.first_stage_model = SmallVAE()
         self.first_stage_model.load_state_dict(sd)
         self.device = torch.device("cpu")
+        self.process_input = lambda images: images * 2 - 1
 
     def get_sd(self) -> dict[str, Tensor]:
         return self.first_stage_model.state_dict()
-
-    def process_input(self, images: Tensor) -> Tensor:
-        return images * 2 - 1
-
-    def memory_used_encode(self, shape: tuple[int, ...], dtype: Any) -> float:
-        return 4.0 * shape[2] * shape[3]
 
     def spacial_compression_encode(self) -> int:
         return 8

@@ -41,7 +41,7 @@ KEYS = {
         "distance": float,
         "percentile": float,
     },
-    "encoder": {"name": str, "fingerprint": str},
+    "encoder": {"name": str, "fingerprint": str, "family": str},
     "settings": {
         "method": str,
         "steps": int,
