@@ -139,13 +139,8 @@ def _png(levels: Levels, carried: Carried) -> bytes:
         end = at + 12 + int.from_bytes(data[at : at + 4], "big")
         if data[at + 4 : at + 8] == b"IHDR":
             header = data[at:end]
-<<<<<<< HEAD
-        elif data[at + 4 : at + 8] in (b"PLTE", b"IDAT", b"IEND"):  # the encoder's remarks stay out
-            pixels = whole[at:]
-=======
         elif data[at + 4 : at + 8] in _PIXELS:  # the encoder's own remarks stay out
-            pixels = data[at:]
->>>>>>> files
+            pixels = whole[at:]
             break
         at = end
     chunks, texts = b"", PngInfo()
