@@ -29,7 +29,7 @@ from comfy_glaze.networks.perceptual import load_metric
 from .measure_transfer import pictures, random_encoders
 from .real_art.autoencoder import load_autoencoder
 
-STEPS = (16, 24, 37, 48)  # of all four; 16 are those of one encoder, 37 their own number
+STEPS = (16, 24, 33, 48)  # of all four; 16 are those of one encoder, 33 their own number
 Pair = tuple[Tensor, Tensor]
 
 
