@@ -29,21 +29,21 @@ PICTURES = {"example.png": "harbour", "harbour.png": "harbour", "ink.png": "ink"
 JUDGE = "models/glaze_judges/clip-vit-large-patch14"
 SIDE = 192  # px: the artworks' longer side, so that a run takes a minute or two on a CPU
 NODES = {  # whose page shows it as it looks in which workflow
-    "GlazeLoadArtwork": "Cloak one picture",
-    "GlazeStyleTransfer": "Cloak one picture",
-    "GlazeLoadEncoder": "Rehearse without a checkpoint",
-    "GlazeLoadStyleBank": "Rehearse without a checkpoint",
-    "GlazeSelectTargetStyle": "Rehearse without a checkpoint",
-    "GlazeLPIPSBudget": "Rehearse without a checkpoint",
-    "GlazeCloakOptimize": "Rehearse without a checkpoint",
-    "GlazeSaveCloaked": "Rehearse without a checkpoint",
-    "GlazeCombineEncoders": "Cloak against two models",
-    "GlazeBuildStyleBank": "Cloak against two models",
-    "GlazeNightshadePoison": "Poison a concept",
-    "GlazeApplyCountermeasure": "What survives the web",
-    "GlazeMeasureCloak": "What survives the web",
-    "GlazeBaselineCloak": "Compare with other systems",
-    "GlazeGenreShift": "Mimic a style",
+    "GlazeLoadArtwork": "Glaze 02 - One picture - see every step",
+    "GlazeStyleTransfer": "Glaze 02 - One picture - see every step",
+    "GlazeLoadEncoder": "Glaze 04 - Rehearsal - no download needed",
+    "GlazeLoadStyleBank": "Glaze 04 - Rehearsal - no download needed",
+    "GlazeSelectTargetStyle": "Glaze 04 - Rehearsal - no download needed",
+    "GlazeLPIPSBudget": "Glaze 04 - Rehearsal - no download needed",
+    "GlazeCloakOptimize": "Glaze 04 - Rehearsal - no download needed",
+    "GlazeSaveCloaked": "Glaze 04 - Rehearsal - no download needed",
+    "GlazeCombineEncoders": "Glaze 08 - Two models - one cloak for both",
+    "GlazeBuildStyleBank": "Glaze 08 - Two models - one cloak for both",
+    "GlazeNightshadePoison": "Glaze 12 - Poison - Nightshade",
+    "GlazeApplyCountermeasure": "Glaze 09 - Uploads - what they leave",
+    "GlazeMeasureCloak": "Glaze 09 - Uploads - what they leave",
+    "GlazeBaselineCloak": "Glaze 10 - Other systems - compare",
+    "GlazeGenreShift": "Glaze 11 - Mimic - what a model would learn",
 }
 OPTIMISERS = ("GlazeCloakOptimize", "GlazeNightshadePoison", "GlazeBaselineCloak")
 

@@ -1,4 +1,4 @@
-"""What the page asks for by itself: the styles of a bank, and a picture of each.
+"""What the page asks for by itself: the styles of a bank, a picture of each, and checkpoints.
 
 Files are read in threads of their own, so that the host's event loop goes on.
 """
@@ -12,6 +12,7 @@ from aiohttp import web
 from server import PromptServer
 
 from ..style import bank_of
+from .checkpoints import checkpoint_names, fitting_checkpoints
 
 
 def register() -> None:
@@ -21,6 +22,7 @@ def register() -> None:
         return
     server.routes.get("/comfy_glaze/styles")(_styles)
     server.routes.get("/comfy_glaze/thumbnail")(_thumbnail)
+    server.routes.get("/comfy_glaze/checkpoints")(_checkpoints)
 
 
 async def _styles(request: Any) -> Any:
@@ -44,3 +46,9 @@ async def _thumbnail(request: Any) -> Any:
     return web.Response(
         body=picture, content_type="image/webp", headers={"Cache-Control": "max-age=86400"}
     )
+
+
+async def _checkpoints(request: Any) -> Any:
+    """All checkpoints, and those that can be cloaked against and redraw."""
+    fitting = await asyncio.to_thread(fitting_checkpoints)
+    return web.json_response({"present": checkpoint_names(), "fitting": fitting})

@@ -27,21 +27,26 @@ pytest.importorskip(
 )
 
 WORKFLOWS = sorted((ROOT / "workflows").glob("*.json"))
-REHEARSAL = ROOT / "workflows/Rehearse without a checkpoint.json"
+REHEARSAL = ROOT / "workflows/Glaze 04 - Rehearsal - no download needed.json"
 CHECKPOINT = "v1-5-pruned-emaonly-fp16.safetensors"  # what the workflows name
 OPTIMISER = {  # where it is not the Cloak node
-    "Poison a concept": "GlazeNightshadePoison",
-    "Compare with other systems": "GlazeBaselineCloak",
+    "Glaze 12 - Poison - Nightshade": "GlazeNightshadePoison",
+    "Glaze 10 - Other systems - compare": "GlazeBaselineCloak",
 }
 ROWS = {
-    "Cloak a folder": 3,
-    "Mimic a style": 3,
-    "Compare target styles": 3,
-    "Compare with other systems": 3,
+    "Glaze 03 - Folder - all your works in one style": 3,
+    "Glaze 11 - Mimic - what a model would learn": 3,
+    "Glaze 07 - Styles - compare three": 3,
+    "Glaze 10 - Other systems - compare": 3,
 }
-STYLES = {"Compare target styles": 3, "Compare with other systems": 2}  # Glaze's, and none
+STYLES = {
+    "Glaze 07 - Styles - compare three": 3,
+    "Glaze 10 - Other systems - compare": 2,
+}  # Glaze's, and none
 JUDGE = "models/glaze_judges/clip-vit-large-patch14"  # what they name as well
-NEWER_HOSTS = {"Mimic a style": "before 0.33, TrainLoraNode has other widgets and outputs"}
+NEWER_HOSTS = {
+    "Glaze 11 - Mimic - what a model would learn": "before 0.33, TrainLoraNode has other widgets and outputs"
+}
 PICTURES = {"example": ("harbour", 128, 96), "ink": ("ink", 96, 96), "poster": ("poster", 96, 104)}
 
 

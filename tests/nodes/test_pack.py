@@ -74,6 +74,12 @@ WIDGETS: dict[str, list[tuple[str, Any]]] = {
         ("uniform", False),
     ],
     "GlazeCloakOptimize": [("method", "fast"), ("steps", 0), ("robustness", "none"), ("seed", 0)],
+    "GlazeCloakPicture": [
+        ("preset", "default"),
+        ("uniform", False),
+        ("style", "auto"),
+        ("artist", ""),
+    ],
     "GlazeNightshadePoison": [
         ("concept", "dog"),
         ("towards", "cat"),
@@ -117,6 +123,10 @@ SOCKETS: dict[str, tuple[str, str]] = {
     "GlazeStyleTransfer": ("image target_style model clip vae", "styled"),
     "GlazeLPIPSBudget": ("", "budget"),
     "GlazeCloakOptimize": ("image styled encoder budget keep_clear target_style", "cloaked cloak"),
+    "GlazeCloakPicture": (
+        "image encoder model clip style_bank keep_clear",
+        "cloaked cloak",
+    ),
     "GlazeNightshadePoison": ("image anchor encoder budget keep_clear", "poisoned cloak"),
     "GlazeSaveCloaked": ("images cloak artwork", ""),
     "GlazeApplyCountermeasure": ("image encoder", "changed"),
