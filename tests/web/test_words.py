@@ -10,7 +10,8 @@ from typing import Any
 from .conftest import WEB
 
 LOCALES = Path(__file__).parents[2] / "locales"
-MOUNT = 'import { ENGLISH, speak, say } from "/web/words.mjs"; Object.assign(window, { ENGLISH, speak, say });'
+MOUNT = """import { ENGLISH, speak, say } from "/web/words.mjs";
+    Object.assign(window, { ENGLISH, speak, say });"""
 
 
 def blanks(text: str) -> set[str]:
