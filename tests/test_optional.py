@@ -26,6 +26,7 @@ from comfy_glaze.networks.transformers_models import load_captioner
 from comfy_glaze.optional import (
     BrokenPackageError,
     PackageError,
+    extra_name,
     import_if_usable,
     import_optional,
 )
@@ -93,7 +94,7 @@ def test_a_missing_package_says_how_to_install_it() -> None:
         assert not isinstance(caught.value, BrokenPackageError)
         assert str(caught.value) == (
             "no-such-package, which is not installed; "
-            "install it with: pip install comfy-glaze[extra]"
+            f"install it with: pip install {extra_name('extra')}"
         )
 
 

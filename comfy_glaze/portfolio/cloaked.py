@@ -9,6 +9,8 @@ from typing import Any
 from torch import Tensor
 
 from ..cloaking.cloak import Cloak
+from ..cloaking.measures import Measures
+from ..cloaking.verdict import Verdict, flat_share, judge
 from ..files.artwork import Artwork
 from ..styles.target import TargetStyle
 
@@ -34,3 +36,32 @@ class CloakedPicture:
     target: TargetStyle | None
     poison: Mapping[str, Any] | None = None
     seconds: float = 0.0
+
+    def verdict(
+        self, rehearsal: bool, effect: float | None = None, encoded: Measures | None = None
+    ) -> Verdict | None:
+        """What the cloak is worth; None for another system's, whose shift means something else.
+
+        Args:
+            rehearsal: whether Φ belongs to no image generator
+                (:attr:`comfy_glaze.networks.encoders.Encoder.is_rehearsal`).
+            effect: see :func:`comfy_glaze.cloaking.verdict.judge`.
+            encoded: the measures of a lossy file, where there is one.
+        """
+        if self.cloak.system is not None:
+            return None
+        measures = self.cloak.measures[0]
+        return judge(
+            _smallest_shift(encoded or measures),
+            effect,
+            budget=self.cloak.budget,
+            flat=flat_share(self.original),
+            lossless=_smallest_shift(measures) if encoded else None,
+            rehearsal=rehearsal,
+            poison=self.poison is not None,
+        )
+
+
+def _smallest_shift(measures: Measures) -> float:
+    """What guards against a mimic who makes the picture smaller, and one who crops it."""
+    return min(measures.shift_512, measures.shift_native)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from .. import __version__
@@ -46,6 +46,8 @@ def build_report(
     cloak, target, poison = saved.cloak, picture.target, picture.poison
     budget, source = cloak.budget, picture.artwork.source
     limit = None if budget.metric == "none" else budget.limit
+    shown = replace(picture, cloak=cloak)
+    verdict = shown.verdict(encoder.is_rehearsal, encoded=saved.encoded)
     report = {
         "schema": SCHEMA,
         "version": __version__,
@@ -77,6 +79,7 @@ def build_report(
             "alpha": budget.alpha,
         },
         **measures_as_json(cloak.measures[0], budget.metric, limit),
+        "verdict": verdict.as_json() if verdict else None,
         "gradients": cloak.gradients,
         "seconds": {"optimize": cloak.seconds, "total": seconds},
         "device": str(encoder.device),

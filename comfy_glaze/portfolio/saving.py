@@ -96,6 +96,7 @@ class StagedFiles:
             "caption": caption,
             "shift": final["shift"]["512"],
             "perceptual": final["perceptual"]["value"],
+            "verdict": report["verdict"],
         }
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from ..countermeasures.retention import Retention
 from ..files.atomic import atomic_write
 from ..images import LEVELS, shrink, to_levels
+from ..optional import extra_name
 
 REHEARSAL = (
     "Rehearsal: the embedded encoder belongs to no image generator, so this cloak guards nothing "
@@ -137,6 +138,7 @@ def _difference_factor(original: Tensor, cloaked: Tensor) -> int:
 def _lines(report: dict[str, Any]) -> list[str]:
     settings, perceptual, shift = report["settings"], report["perceptual"], report["shift"]
     lines = [
+        *_verdict_words(report["verdict"]),
         f"shift {shift['512']:.3f} (512 px), {shift['native']:.3f} (native)    "
         + _budget_words(perceptual, report, settings),
         f"encoder {report['encoder']['name']}    method {settings['method']}, "
@@ -156,6 +158,14 @@ def _lines(report: dict[str, Any]) -> list[str]:
     return lines
 
 
+def _verdict_words(verdict: dict[str, str] | None) -> list[str]:
+    """Nothing for another system's cloak, which has no verdict."""
+    if verdict is None:
+        return []
+    lines = (f"Verdict: {verdict['level']}. {verdict['sentence']}", verdict["try"])
+    return [line for line in lines if line]
+
+
 def _quality_words(quality: dict[str, Any]) -> str:
     """The measures that no cloak is optimised for, those that there are."""
     words = [
@@ -169,7 +179,7 @@ def _quality_words(quality: dict[str, Any]) -> str:
         )
         if quality[key] is not None
     ]
-    missing = 'not measured; pip install "comfy-glaze[quality]"'
+    missing = f"not measured; pip install {extra_name('quality')}"
     return "not optimised: " + ("    ".join(words) or missing)
 
 

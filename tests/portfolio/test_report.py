@@ -59,6 +59,7 @@ KEYS = {
     "shift": {"512": float, "native": float},
     "feature_distance": {"before": float, "after": float},
     "native_tiles": {"all": int, "measured": int},
+    "verdict": {"level": str, "sentence": str, "try": str},
     "gradients": float,
     "seconds": {"optimize": float, "total": float},
     "device": str,
