@@ -1,4 +1,4 @@
-"""Run every workflow in a real ComfyUI and take its picture, for docs/, the pages and thumbnails.
+"""Run every workflow in a real ComfyUI and take its picture, for docs/ and the nodes' pages.
 
     COMFYUI_PATH=path/to/ComfyUI python -m docs.screenshots [--steps N] [name of a workflow ...]
 
@@ -25,10 +25,15 @@ from tests.tiny_clip import write_clip
 
 ROOT = Path(__file__).parent.parent
 CHECKPOINT = "v1-5-pruned-emaonly-fp16.safetensors"
-PICTURES = {"example.png": "harbour", "harbour.png": "harbour", "ink.png": "ink"}
+PICTURES = {
+    "glaze-sample-harbour.png": "harbour",
+    "glaze-sample-ink.png": "ink",
+    "harbour.png": "harbour",
+}
 JUDGE = "models/glaze_judges/clip-vit-large-patch14"
 SIDE = 192  # px: the artworks' longer side, so that a run takes a minute or two on a CPU
 NODES = {  # whose page shows it as it looks in which workflow
+    "GlazeCloakPicture": "Glaze 05 - After your graph - cloak what it makes",
     "GlazeLoadArtwork": "Glaze 02 - One picture - see every step",
     "GlazeStyleTransfer": "Glaze 02 - One picture - see every step",
     "GlazeLoadEncoder": "Glaze 04 - Rehearsal - no download needed",
@@ -105,9 +110,6 @@ def photograph(host: HostPage, workflow: Path, steps: int) -> None:
     host.run(1800)
     shot = Image.open(io.BytesIO(host.picture())).convert("RGB")
     save_webp(shot.copy(), ROOT / "docs/workflows" / f"{workflow.stem}.webp", 1800, 300_000)
-    thumbnail = shot.copy()
-    thumbnail.thumbnail((640, 640), Image.Resampling.LANCZOS)
-    thumbnail.save(workflow.with_suffix(".jpg"), quality=85, optimize=True)
     for node, where in NODES.items():
         box = host.node_box(node) if where == workflow.stem else None
         if box is not None:

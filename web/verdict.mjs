@@ -19,7 +19,8 @@ export function optionsIn(advice) {
 }
 
 /** An advice without the command line's options. */
-export const inWords = (advice) => (advice ?? "").replace(/ ?\(--[^)]*\)/g, "");
+export const inWords = (advice) =>
+  (advice ?? "").replace(/ ?\(--[^)]*\)/g, "").replace(/--format (\w+)/g, (_, name) => name.toUpperCase());
 
 /**
  * The verdict of a report.

@@ -70,7 +70,9 @@ def workflow_server(host_path: Path, tmp_path_factory: pytest.TempPathFactory) -
         picture = Image.open(ROOT / f"samples/{artwork}.png").convert("RGB")
         picture = picture.resize((width, height), Image.Resampling.LANCZOS)
         picture.save(base / f"input/{name}.png")
-    shutil.copyfile(base / "input/glaze-sample-ink.png", base / "output/paintings/picture_00001_.png")
+    shutil.copyfile(
+        base / "input/glaze-sample-ink.png", base / "output/paintings/picture_00001_.png"
+    )
     server = start_server(host_path, base, free_port())
     yield server
     server.stop()

@@ -82,6 +82,8 @@ def test_options_of_every_kind_are_read_from_an_advice(widget_page: Any) -> None
     }
     assert options("Try --format png: it keeps") == {"format": "png"}
     assert options("Cloak your other works like this one.") == {}
+    lossy = widget_page.page.evaluate("verdict.inWords('Try --format png: it keeps the shift.')")
+    assert lossy == "Try PNG: it keeps the shift."
 
 
 def test_a_report_without_a_verdict_shows_none(widget_page: Any) -> None:
