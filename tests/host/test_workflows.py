@@ -46,9 +46,8 @@ STYLES = {
     "Glaze 10 - Other systems - compare": 2,
 }  # Glaze's, and none
 JUDGE = "models/glaze_judges/clip-vit-large-patch14"  # what they name as well
-NEWER_HOSTS = {
-    "Glaze 11 - Mimic - what a model would learn": "before 0.33, TrainLoraNode has other widgets and outputs"
-}
+MIMIC = "Glaze 11 - Mimic - what a model would learn"
+NEWER_HOSTS = {MIMIC: "before 0.33, TrainLoraNode has other widgets and outputs"}
 PICTURES = {
     "glaze-sample-harbour": ("harbour", 128, 96),
     "glaze-sample-ink": ("ink", 96, 96),
