@@ -267,6 +267,8 @@ function setUpSaved(node) {
     filled = output.glaze.length > 0;
     saved.show(output.glaze);
     fit(node);
+    // In the app it stands below all that can be chosen.
+    saved.element.closest("[data-testid=app-mode-widget-item]")?.scrollIntoView({ block: "start" });
   });
 }
 
