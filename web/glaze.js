@@ -34,12 +34,12 @@ app.registerExtension({
   name: "comfy_glaze",
   async init() {
     loadStyles();
-    await learnLanguage();
     api.addEventListener("comfy_glaze.step", ({ detail }) => chartOf(detail.node)?.step(detail));
     api.addEventListener("execution_success", () => charts.forEach((chart) => chart.finish()));
     for (const end of ["execution_interrupted", "execution_error"])
       api.addEventListener(end, () => charts.forEach((chart) => chart.stop()));
     api.addEventListener("executing", ({ detail }) => finishOthers(detail));
+    await learnLanguage();
   },
   nodeCreated(node) {
     SETUPS[node.comfyClass]?.(node);

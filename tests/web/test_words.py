@@ -27,6 +27,7 @@ def test_languages_hold_the_same_keys_and_blanks(widget_page: Any) -> None:
     widget_page.mount(MOUNT)
     english = widget_page.page.evaluate("ENGLISH")
     languages = sorted(path.parent.name for path in LOCALES.glob("*/main.json"))
+    languages.remove("en")  # its words are in words.mjs
     assert languages == ["es", "fr", "ja", "ko", "ru", "zh"]
     for language in languages:
         words = words_of(language)["words"]
