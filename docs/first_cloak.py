@@ -2,7 +2,7 @@
 
     COMFYUI_PATH=path/to/ComfyUI python -m docs.first_cloak
 
-They show the page of a ComfyUI with no checkpoint in it and everything as it comes: at the size of a
+They show the page of a ComfyUI with no checkpoint in it, as it comes: at the size of a
 laptop and of a large screen; the app, the canvas and Nodes 2.0.
 """
 
