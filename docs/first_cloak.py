@@ -23,7 +23,7 @@ from tests.host.test_app import open_app, run, search_templates
 
 OUT = ROOT / "docs/first-cloak"
 SIZES = {"laptop": (1366, 768), "large": (1920, 1080)}
-STEPS = "Glaze 02 - One picture - see every step"
+STEPS = "Glaze 02 See every step"
 
 
 def keep(host: HostPage, name: str) -> None:

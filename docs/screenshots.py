@@ -33,22 +33,22 @@ PICTURES = {
 JUDGE = "models/glaze_judges/clip-vit-large-patch14"
 SIDE = 192  # px: the artworks' longer side, so that a run takes a minute or two on a CPU
 NODES = {  # whose page shows it as it looks in which workflow
-    "GlazeCloakPicture": "Glaze 05 - After your graph - cloak what it makes",
-    "GlazeLoadArtwork": "Glaze 02 - One picture - see every step",
-    "GlazeStyleTransfer": "Glaze 02 - One picture - see every step",
-    "GlazeLoadEncoder": "Glaze 04 - Rehearsal - no download needed",
-    "GlazeLoadStyleBank": "Glaze 04 - Rehearsal - no download needed",
-    "GlazeSelectTargetStyle": "Glaze 04 - Rehearsal - no download needed",
-    "GlazeLPIPSBudget": "Glaze 04 - Rehearsal - no download needed",
-    "GlazeCloakOptimize": "Glaze 04 - Rehearsal - no download needed",
-    "GlazeSaveCloaked": "Glaze 04 - Rehearsal - no download needed",
-    "GlazeCombineEncoders": "Glaze 08 - Two models - one cloak for both",
-    "GlazeBuildStyleBank": "Glaze 08 - Two models - one cloak for both",
-    "GlazeNightshadePoison": "Glaze 12 - Poison - Nightshade",
-    "GlazeApplyCountermeasure": "Glaze 09 - Uploads - what they leave",
-    "GlazeMeasureCloak": "Glaze 09 - Uploads - what they leave",
-    "GlazeBaselineCloak": "Glaze 10 - Other systems - compare",
-    "GlazeGenreShift": "Glaze 11 - Mimic - what a model would learn",
+    "GlazeCloakPicture": "Glaze 05 Cloak what your own graph makes",
+    "GlazeLoadArtwork": "Glaze 02 See every step",
+    "GlazeStyleTransfer": "Glaze 02 See every step",
+    "GlazeLoadEncoder": "Glaze 04 Try it with no download",
+    "GlazeLoadStyleBank": "Glaze 04 Try it with no download",
+    "GlazeSelectTargetStyle": "Glaze 04 Try it with no download",
+    "GlazeLPIPSBudget": "Glaze 04 Try it with no download",
+    "GlazeCloakOptimize": "Glaze 04 Try it with no download",
+    "GlazeSaveCloaked": "Glaze 04 Try it with no download",
+    "GlazeCombineEncoders": "Glaze 08 One cloak for two models at the same time",
+    "GlazeBuildStyleBank": "Glaze 08 One cloak for two models at the same time",
+    "GlazeNightshadePoison": "Glaze 12 Nightshade is poison for one concept in the models that other people train",
+    "GlazeApplyCountermeasure": "Glaze 09 What is left of a cloak after an upload elsewhere",
+    "GlazeMeasureCloak": "Glaze 09 What is left of a cloak after an upload elsewhere",
+    "GlazeBaselineCloak": "Glaze 10 The same picture cloaked as Fawkes and PhotoGuard would do it",
+    "GlazeGenreShift": "Glaze 11 What the model of a mimic would learn from your cloaked works",
 }
 OPTIMISERS = ("GlazeCloakOptimize", "GlazeNightshadePoison", "GlazeBaselineCloak")
 

@@ -18,7 +18,7 @@ from .page import HostPage, open_host
 from .server import Server, start_server
 from .test_workflows import check_file, saved_rows
 
-APP = "Glaze 01 - App - drop pictures, press Run.app"
+APP = "Glaze 01 Start here.app"
 CHECKPOINT = "my-own-mix.safetensors"  # no name that a workflow knows
 FILM = "film.safetensors"
 DROP = """([zone, files]) => {

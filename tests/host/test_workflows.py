@@ -27,26 +27,26 @@ pytest.importorskip(
 )
 
 WORKFLOWS = sorted((ROOT / "workflows").glob("*.json"))
-REHEARSAL = ROOT / "workflows/Glaze 04 - Rehearsal - no download needed.json"
+REHEARSAL = ROOT / "workflows/Glaze 04 Try it with no download.json"
 CHECKPOINT = "v1-5-pruned-emaonly-fp16.safetensors"  # what the workflows name
 OPTIMISER = {  # where it is not the Cloak node
-    "Glaze 01 - App - drop pictures, press Run.app": None,  # Glaze has no widget for its steps
-    "Glaze 05 - After your graph - cloak what it makes": None,
-    "Glaze 12 - Poison - Nightshade": "GlazeNightshadePoison",
-    "Glaze 10 - Other systems - compare": "GlazeBaselineCloak",
+    "Glaze 01 Start here.app": None,  # Glaze has no widget for its steps
+    "Glaze 05 Cloak what your own graph makes": None,
+    "Glaze 12 Nightshade is poison for one concept in the models that other people train": "GlazeNightshadePoison",
+    "Glaze 10 The same picture cloaked as Fawkes and PhotoGuard would do it": "GlazeBaselineCloak",
 }
 ROWS = {
-    "Glaze 03 - Folder - all your works in one style": 3,
-    "Glaze 11 - Mimic - what a model would learn": 3,
-    "Glaze 07 - Styles - compare three": 3,
-    "Glaze 10 - Other systems - compare": 3,
+    "Glaze 03 Cloak a whole folder": 3,
+    "Glaze 11 What the model of a mimic would learn from your cloaked works": 3,
+    "Glaze 07 Compare three target styles for the same picture": 3,
+    "Glaze 10 The same picture cloaked as Fawkes and PhotoGuard would do it": 3,
 }
 STYLES = {
-    "Glaze 07 - Styles - compare three": 3,
-    "Glaze 10 - Other systems - compare": 2,
+    "Glaze 07 Compare three target styles for the same picture": 3,
+    "Glaze 10 The same picture cloaked as Fawkes and PhotoGuard would do it": 2,
 }  # Glaze's, and none
 JUDGE = "models/glaze_judges/clip-vit-large-patch14"  # what they name as well
-MIMIC = "Glaze 11 - Mimic - what a model would learn"
+MIMIC = "Glaze 11 What the model of a mimic would learn from your cloaked works"
 NEWER_HOSTS = {MIMIC: "before 0.33, TrainLoraNode has other widgets and outputs"}
 PICTURES = {
     "glaze-sample-harbour": ("harbour", 128, 96),
