@@ -1,4 +1,4 @@
-"""Run every workflow in a real ComfyUI and take its picture, for docs/, the pages and thumbnails.
+"""Run every workflow in a real ComfyUI and take its picture, for docs/ and the nodes' pages.
 
     COMFYUI_PATH=path/to/ComfyUI python -m docs.screenshots [--steps N] [name of a workflow ...]
 
@@ -25,25 +25,30 @@ from tests.tiny_clip import write_clip
 
 ROOT = Path(__file__).parent.parent
 CHECKPOINT = "v1-5-pruned-emaonly-fp16.safetensors"
-PICTURES = {"example.png": "harbour", "harbour.png": "harbour", "ink.png": "ink"}
+PICTURES = {
+    "glaze-sample-harbour.png": "harbour",
+    "glaze-sample-ink.png": "ink",
+    "harbour.png": "harbour",
+}
 JUDGE = "models/glaze_judges/clip-vit-large-patch14"
 SIDE = 192  # px: the artworks' longer side, so that a run takes a minute or two on a CPU
 NODES = {  # whose page shows it as it looks in which workflow
-    "GlazeLoadArtwork": "Cloak one picture",
-    "GlazeStyleTransfer": "Cloak one picture",
-    "GlazeLoadEncoder": "Rehearse without a checkpoint",
-    "GlazeLoadStyleBank": "Rehearse without a checkpoint",
-    "GlazeSelectTargetStyle": "Rehearse without a checkpoint",
-    "GlazeLPIPSBudget": "Rehearse without a checkpoint",
-    "GlazeCloakOptimize": "Rehearse without a checkpoint",
-    "GlazeSaveCloaked": "Rehearse without a checkpoint",
-    "GlazeCombineEncoders": "Cloak against two models",
-    "GlazeBuildStyleBank": "Cloak against two models",
-    "GlazeNightshadePoison": "Poison a concept",
-    "GlazeApplyCountermeasure": "What survives the web",
-    "GlazeMeasureCloak": "What survives the web",
-    "GlazeBaselineCloak": "Compare with other systems",
-    "GlazeGenreShift": "Mimic a style",
+    "GlazeCloakPicture": "Glaze 05 Cloak what your own graph makes",
+    "GlazeLoadArtwork": "Glaze 02 See every step",
+    "GlazeStyleTransfer": "Glaze 02 See every step",
+    "GlazeLoadEncoder": "Glaze 04 Try it with no download",
+    "GlazeLoadStyleBank": "Glaze 04 Try it with no download",
+    "GlazeSelectTargetStyle": "Glaze 04 Try it with no download",
+    "GlazeLPIPSBudget": "Glaze 04 Try it with no download",
+    "GlazeCloakOptimize": "Glaze 04 Try it with no download",
+    "GlazeSaveCloaked": "Glaze 04 Try it with no download",
+    "GlazeCombineEncoders": "Glaze 08 One cloak for two models at the same time",
+    "GlazeBuildStyleBank": "Glaze 08 One cloak for two models at the same time",
+    "GlazeNightshadePoison": "Glaze 12 Nightshade is poison for one concept in the models that other people train",
+    "GlazeApplyCountermeasure": "Glaze 09 What is left of a cloak after an upload elsewhere",
+    "GlazeMeasureCloak": "Glaze 09 What is left of a cloak after an upload elsewhere",
+    "GlazeBaselineCloak": "Glaze 10 The same picture cloaked as Fawkes and PhotoGuard would do it",
+    "GlazeGenreShift": "Glaze 11 What the model of a mimic would learn from your cloaked works",
 }
 OPTIMISERS = ("GlazeCloakOptimize", "GlazeNightshadePoison", "GlazeBaselineCloak")
 
@@ -105,9 +110,6 @@ def photograph(host: HostPage, workflow: Path, steps: int) -> None:
     host.run(1800)
     shot = Image.open(io.BytesIO(host.picture())).convert("RGB")
     save_webp(shot.copy(), ROOT / "docs/workflows" / f"{workflow.stem}.webp", 1800, 300_000)
-    thumbnail = shot.copy()
-    thumbnail.thumbnail((640, 640), Image.Resampling.LANCZOS)
-    thumbnail.save(workflow.with_suffix(".jpg"), quality=85, optimize=True)
     for node, where in NODES.items():
         box = host.node_box(node) if where == workflow.stem else None
         if box is not None:
