@@ -1,6 +1,6 @@
-"""Run every workflow in a real ComfyUI and take its picture, for docs/ and the nodes' pages.
+"""Open or run workflows in a real ComfyUI and take pictures, for docs/ and the nodes' pages.
 
-    COMFYUI_PATH=path/to/ComfyUI python -m docs.screenshots [--steps N] [name of a workflow ...]
+    COMFYUI_PATH=path/to/ComfyUI python -m docs.screenshots [--steps N] [--as-it-opens] [name ...]
 
 A ComfyUI is started with the bundled artworks at small sizes and a checkpoint of random weights,
 which takes the place of Stable Diffusion: what it redraws is a texture, and no style at all.
@@ -32,23 +32,23 @@ PICTURES = {
 }
 JUDGE = "models/glaze_judges/clip-vit-large-patch14"
 SIDE = 192  # px: the artworks' longer side, so that a run takes a minute or two on a CPU
-NODES = {  # whose page shows it as it looks in which workflow
-    "GlazeCloakPicture": "Glaze 05 Cloak what your own graph makes",
-    "GlazeLoadArtwork": "Glaze 02 See every step",
-    "GlazeStyleTransfer": "Glaze 02 See every step",
-    "GlazeLoadEncoder": "Glaze 04 Try it with no download",
-    "GlazeLoadStyleBank": "Glaze 04 Try it with no download",
-    "GlazeSelectTargetStyle": "Glaze 04 Try it with no download",
-    "GlazeLPIPSBudget": "Glaze 04 Try it with no download",
-    "GlazeCloakOptimize": "Glaze 04 Try it with no download",
-    "GlazeSaveCloaked": "Glaze 04 Try it with no download",
-    "GlazeCombineEncoders": "Glaze 08 One cloak for two models at the same time",
-    "GlazeBuildStyleBank": "Glaze 08 One cloak for two models at the same time",
-    "GlazeNightshadePoison": "Glaze 12 Nightshade is poison for one concept in the models that other people train",
-    "GlazeApplyCountermeasure": "Glaze 09 What is left of a cloak after an upload elsewhere",
-    "GlazeMeasureCloak": "Glaze 09 What is left of a cloak after an upload elsewhere",
-    "GlazeBaselineCloak": "Glaze 10 The same picture cloaked as Fawkes and PhotoGuard would do it",
-    "GlazeGenreShift": "Glaze 11 What the model of a mimic would learn from your cloaked works",
+NODES = {  # whose page shows it as it looks in which workflow, by number
+    "GlazeCloakPicture": "01",
+    "GlazeLoadArtwork": "04",
+    "GlazeStyleTransfer": "02",
+    "GlazeLoadEncoder": "04",
+    "GlazeLoadStyleBank": "04",
+    "GlazeSelectTargetStyle": "04",
+    "GlazeLPIPSBudget": "04",
+    "GlazeCloakOptimize": "04",
+    "GlazeSaveCloaked": "04",
+    "GlazeCombineEncoders": "08",
+    "GlazeBuildStyleBank": "08",
+    "GlazeNightshadePoison": "12",
+    "GlazeApplyCountermeasure": "09",
+    "GlazeMeasureCloak": "09",
+    "GlazeBaselineCloak": "10",
+    "GlazeGenreShift": "11",
 }
 OPTIMISERS = ("GlazeCloakOptimize", "GlazeNightshadePoison", "GlazeBaselineCloak")
 
@@ -90,9 +90,22 @@ def save_webp(picture: Image.Image, path: Path, width: int, limit: int) -> None:
     raise ValueError(f"{path.name} needs more than {limit} bytes.")
 
 
-def photograph(host: HostPage, workflow: Path, steps: int) -> None:
-    """Run one workflow and save all pictures of it."""
+def photograph(host: HostPage, workflow: Path, steps: int, run: bool = True) -> None:
+    """Run one workflow, or leave it as it opens, and save all pictures of it."""
     host.drop(workflow)
+    if run:
+        run_small(host, workflow, steps)
+    host.page.wait_for_timeout(2000)  # the gallery's pictures
+    shot = Image.open(io.BytesIO(host.picture())).convert("RGB")
+    save_webp(shot.copy(), ROOT / "docs/workflows" / f"{workflow.stem}.webp", 1800, 300_000)
+    for node, where in NODES.items():
+        box = host.node_box(node) if where == workflow.name.split()[1] else None
+        if box is not None:
+            save_webp(shot.crop(box), ROOT / f"web/docs/pictures/{node}.webp", 800, 150_000)
+
+
+def run_small(host: HostPage, workflow: Path, steps: int) -> None:
+    """Run what has been dropped, with little to draw and to learn."""
     if steps:
         text = workflow.read_text(encoding="utf-8")
         for optimiser in OPTIMISERS:
@@ -108,18 +121,13 @@ def photograph(host: HostPage, workflow: Path, steps: int) -> None:
         host.set_widget("TrainLoraNode", "training_dtype", "fp32")
     host.draw_bank_small(workflow)
     host.run(1800)
-    shot = Image.open(io.BytesIO(host.picture())).convert("RGB")
-    save_webp(shot.copy(), ROOT / "docs/workflows" / f"{workflow.stem}.webp", 1800, 300_000)
-    for node, where in NODES.items():
-        box = host.node_box(node) if where == workflow.stem else None
-        if box is not None:
-            save_webp(shot.crop(box), ROOT / f"web/docs/pictures/{node}.webp", 800, 150_000)
 
 
 def main() -> None:
     """Take the pictures of the named workflows, or of all."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--steps", type=int, default=0, help="of the cloak; 0 for the method's own")
+    parser.add_argument("--as-it-opens", action="store_true", help="without a run")
     parser.add_argument("names", nargs="*", help="workflows; all of them if none is named")
     chosen = parser.parse_args()
     names = chosen.names or sorted(path.stem for path in (ROOT / "workflows").glob("*.json"))
@@ -130,7 +138,8 @@ def main() -> None:
         try:
             with open_host(server.url, Comfy_VueNodes_Enabled=False) as host:
                 for name in names:
-                    photograph(host, ROOT / "workflows" / f"{name}.json", chosen.steps)
+                    workflow = ROOT / "workflows" / f"{name}.json"
+                    photograph(host, workflow, chosen.steps, not chosen.as_it_opens)
         finally:
             server.stop()
 

@@ -138,7 +138,7 @@ export const ENGLISH = {
 
   "app.pictures": "1 · Your pictures",
   "app.presets": "2 · How much may change",
-  "app.style": "3 · Style to lead a model towards (auto is fine)",
+  "app.style": "3 · Target style (auto is fine)",
   "app.result": "Before, after, and the verdict",
 
   "checkpoint.chosen": "{name} was chosen, the first of your checkpoints that fits. If you worry about another model, choose its checkpoint in Load Checkpoint.",
