@@ -120,12 +120,13 @@ def told_by_names() -> Iterator[None]:
     """Let errors about files name them below the host's folders, and not from the disk's root."""
     try:
         yield
-    except ArtworkError as error:
+    except ValueError as error:
         text = str(error)
-        for folder in (folder_paths.get_input_directory(), output_folder(), temp_folder()):
+        kept = (folder_paths.get_input_directory(), output_folder(), folder_paths.models_dir)
+        for folder in kept:
             for top in {Path(folder), Path(folder).resolve()}:
                 text = text.replace(f"{top}{os.sep}", "").replace(str(top), top.name)
-        raise ArtworkError(text) from error
+        raise ValueError(text) from error
 
 
 def source_path(source: str) -> Path:
