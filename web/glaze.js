@@ -5,14 +5,14 @@ import { api } from "../../scripts/api.js";
 import { createChart } from "./chart.mjs";
 import { settleCheckpoints } from "./checkpoints.mjs";
 import { guard, loadStyles } from "./dom.mjs";
-import { createDrop, distinctNames, filesOf } from "./drop.mjs";
-import { createFolder } from "./folder.mjs";
 import { createGallery } from "./gallery.mjs";
 import { createGenres } from "./genres.mjs";
 import { leakingSavers } from "./leaks.mjs";
 import { createMeasured } from "./measured.mjs";
+import { addElement, after, fit, inputOf, nodeOf, originOf, removeElement, set, widgetOf } from "./nodes.mjs";
 import { createPresets } from "./presets.mjs";
 import { createSaved } from "./saved.mjs";
+import { lookAtFolders, setUpSource } from "./source.mjs";
 import { createTrouble, heightOfTrouble } from "./trouble.mjs";
 import { speak, say } from "./words.mjs";
 
@@ -32,7 +32,6 @@ const SETUPS = {
 
 const charts = new Map(); // node -> chart
 const galleries = new Map(); // node -> () => void, looks anew at what is wired
-const folders = new Map(); // node -> () => void, looks anew at what the folder holds
 const saved = new Map(); // node -> what it shows of saved files
 const troubles = new Map(); // node -> the widget that says what went wrong
 const refused = new Set(); // nodes that the host left out of the present run
@@ -71,9 +70,7 @@ app.registerExtension({
     if (template) showStart();
     template = null;
   },
-  refreshComboInNodes() {
-    folders.forEach((look) => look());
-  },
+  refreshComboInNodes: lookAtFolders,
 });
 
 let template = null; // what our template that is being loaded says of itself
@@ -181,17 +178,6 @@ async function learnLanguage() {
   speak((languages[locale] ?? languages[locale.slice(0, 2)])?.comfy_glaze);
 }
 
-/** The node that an event names: "7", or "3:7" for node 7 inside the subgraph of node 3. */
-function nodeOf(id) {
-  let graph = app.rootGraph ?? app.graph;
-  let node = null;
-  for (const part of String(id).split(":")) {
-    node = (graph?.nodes ?? []).find((candidate) => String(candidate.id) === part);
-    graph = node?.subgraph;
-  }
-  return node;
-}
-
 const chartOf = (id) => charts.get(nodeOf(id));
 
 /** Once another node executes, the charts of those before it are complete. */
@@ -200,180 +186,6 @@ function finishOthers(id) {
   const current = nodeOf(id?.node ?? id);
   charts.forEach((chart, node) => {
     if (node !== current) chart.finish();
-  });
-}
-
-/** Add an element below the node's own widgets; it holds no value of its own. */
-function addElement(node, name, element, minHeight, maxHeight = undefined) {
-  const widget = node.addDOMWidget(name, "GLAZE", element, {
-    serialize: false,
-    hideOnZoom: false,
-    getMinHeight: minHeight,
-    ...(maxHeight && { getMaxHeight: maxHeight }),
-    getValue: () => "",
-    setValue: () => {},
-  });
-  widget.serialize = false;
-  return widget;
-}
-
-/** Take an element off a node again. */
-function removeElement(node, widget) {
-  widget.onRemove?.();
-  widget.element?.remove();
-  const index = node.widgets.indexOf(widget);
-  if (index >= 0) node.widgets.splice(index, 1);
-  node.graph?.setDirtyCanvas(true, true);
-}
-
-/** Call `then` after a node's or widget's own method. */
-function after(owner, method, then) {
-  const original = owner[method];
-  owner[method] = function (...values) {
-    const result = original?.apply(this, values);
-    then(...values);
-    return result;
-  };
-}
-
-/** Let a node be as tall as its widgets want, never smaller than a person made it. */
-function fit(node) {
-  const wanted = node.computeSize();
-  node.setSize([Math.max(node.size[0], wanted[0]), Math.max(node.size[1], wanted[1])]);
-  node.graph?.setDirtyCanvas(true, true);
-}
-
-const widgetOf = (node, name) => node.widgets?.find((widget) => widget.name === name);
-const inputOf = (node, name) => node.inputs?.find((input) => input.name === name);
-
-/** Set a widget as a person would. */
-function set(node, name, value) {
-  const widget = widgetOf(node, name);
-  widget.value = value;
-  widget.callback?.(value, app.canvas, node);
-  node.graph?.change?.();
-  node.graph?.setDirtyCanvas(true, true);
-}
-
-/** The node that a wire comes from, through reroutes; null without one. */
-function originOf(node, name) {
-  let input = inputOf(node, name);
-  for (let hops = 0; input && hops < 20; hops++) {
-    const link = input.link ?? null;
-    const source = link === null ? null : (node.graph?.getLink?.(link) ?? node.graph?.links?.[link]);
-    const origin = source ? node.graph.getNodeById(source.origin_id) : null;
-    if (origin?.type !== "Reroute") return origin ?? null;
-    input = origin.inputs[0];
-  }
-  return null;
-}
-
-const isFolder = (source) => /\/( \(output\))?$/.test(source ?? "");
-
-function setUpSource(node) {
-  const source = widgetOf(node, "source");
-  if (!source) return;
-  // No picture stands for a folder; Nodes 2.0 would show an error in its place.
-  Object.defineProperty(node, "hideOutputImages", { get: () => isFolder(source.value) });
-  takeDropped(node, source);
-  takePainted(node, source);
-  showFolder(node, source);
-}
-
-/** Drop, paste or choose one picture, several, or a folder; several go into a folder of their own. */
-function takeDropped(node, source) {
-  const drop = createDrop(async (files) => choose(await upload(files)), pictureOf);
-  addElement(node, "pictures", drop.element, () => 64).label = say("app.pictures");
-  after(source, "callback", () => drop.setSource(source.value));
-  after(node, "onConfigure", () => queueMicrotask(() => drop.setSource(source.value)));
-  drop.setSource(source.value);
-
-  function choose(name) {
-    if (!source.options.values.includes(name)) source.options.values.push(name);
-    set(node, "source", name);
-  }
-  const dropOnHost = node.onDragDrop;
-  node.onDragDrop = async function (event) {
-    const { files, folders } = await filesOf(event.dataTransfer);
-    if (!folders && files.length < 2) return dropOnHost?.call(this, event);
-    await drop.take(files);
-    return true;
-  };
-}
-
-/** Where the host serves a picture of a source, such as "art.png" or "clipspace/art.png [input]". */
-function pictureOf(source) {
-  const [, subfolder = "", filename] = source.replace(/ \[input\]$/, "").match(/^(?:(.*)\/)?(.*)$/);
-  return api.apiURL(`/view?${new URLSearchParams({ filename, subfolder, type: "input" })}`);
-}
-
-/** Put files into the host's input folder; gives their name as a source. */
-async function upload(files) {
-  const folder = files.length > 1 ? `glaze ${new Date().toISOString().slice(0, 19).replace(/:/g, "-")}` : "";
-  const names = distinctNames(files);
-  let saved = "";
-  for (const [index, file] of files.entries()) {
-    const form = new FormData();
-    form.append("image", file, names[index]);
-    form.append("subfolder", folder);
-    const response = await api.fetchApi("/upload/image", { method: "POST", body: form });
-    if (!response.ok) throw new Error(`${file.name}: ${response.status} ${response.statusText}`);
-    saved = (await response.json()).name;
-  }
-  return folder ? `${folder}/` : saved;
-}
-
-/** A folder shows what a run takes of it; the host's own preview is for single pictures. */
-function showFolder(node, source) {
-  const ask = (path, values) => `/comfy_glaze/${path}?${new URLSearchParams(values)}`;
-  const folder = createFolder((name) => api.apiURL(ask("folder_picture", { source: source.value, name })));
-  let widget = null;
-  let latest = null; // the question asked last
-
-  async function look() {
-    const shown = isFolder(source.value);
-    if (shown && !widget) widget = addElement(node, "folder", folder.element, () => 72);
-    if (!shown) {
-      if (widget) removeElement(node, widget);
-      widget = latest = null;
-      return;
-    }
-    const [first, last] = ["first", "last"].map((name) => widgetOf(node, name)?.value);
-    const question = ask("folder", { source: source.value, first, last });
-    latest = question;
-    const response = await api.fetchApi(question).catch(() => null);
-    const answer = await response?.json().catch(() => null);
-    if (latest !== question) return;
-    if (response?.ok && answer) folder.show(answer);
-    else folder.setTrouble(say("folder.failed", { reason: answer?.error ?? response?.statusText ?? "" }));
-  }
-
-  folders.set(node, look);
-  after(node, "onRemoved", () => folders.delete(node));
-  after(node, "onConfigure", () => queueMicrotask(look));
-  for (const name of ["source", "first", "last"]) {
-    const owner = widgetOf(node, name);
-    if (owner) after(owner, "callback", look);
-  }
-  queueMicrotask(look);
-}
-
-/**
- * The page's mask editor gives its painted copy to a node's `images`, and to a widget only if that
- * is called "image"; ours is called "source".
- */
-function takePainted(node, source) {
-  let images = node.images;
-  Object.defineProperty(node, "images", {
-    configurable: true,
-    enumerable: true,
-    get: () => images,
-    set(value) {
-      images = value;
-      const painted = value?.[0];
-      const name = `clipspace/${painted?.filename} [input]`;
-      if (painted?.subfolder === "clipspace" && source.value !== name) set(node, "source", name);
-    },
   });
 }
 
