@@ -179,7 +179,9 @@ def test_a_folder_shows_what_a_run_takes_and_all_of_it_is_saved(session: Session
     page.locator(".glaze-folder").wait_for(state="detached", timeout=PATIENCE)
 
 
-@pytest.mark.parametrize("name", ["Glaze 03 Cloak a whole folder", "Glaze 06 Cloak what your own graph has saved"])
+@pytest.mark.parametrize(
+    "name", ["Glaze 03 Cloak a whole folder", "Glaze 06 Cloak what your own graph has saved"]
+)
 def test_a_folder_fits_into_its_node_in_the_workflows(session: Session, name: str) -> None:
     session.host.drop(ROOT / f"workflows/{name}.json")
     session.host.page.locator(".glaze-folder").wait_for(timeout=PATIENCE)
