@@ -28,7 +28,7 @@ from comfy_glaze.networks.encoders import Encoder
 from comfy_glaze.networks.ensemble import combine_encoders
 from comfy_glaze.networks.perceptual import load_metric
 
-STEPS = (16, 24, 37, 48)  # of all four; 16 are those of one encoder, 37 their own number
+STEPS = (16, 24, 33, 48)  # of all four; 16 are those of one encoder, 33 their own number
 Pair = tuple[Tensor, Tensor]
 
 

@@ -295,10 +295,10 @@ def _weight(encoder: int, progress: Progress, slopes: dict[int, Tensor]) -> Tens
 
 def _fast_steps(problem: Problem) -> int:
     """Four turns for every native tile, and as many for the whole; fewer for a strip's panels.  For
-    two encoders half as many again, for four somewhat more than twice as many."""
+    two encoders nearly half as many again, for four twice as many."""
     tiles = len(problem.targets[0]) - 1
     steps = PANEL_STEPS if problem.panels > 1 else max(16, 8 * tiles)
-    return round(steps * math.pow(len(problem.targets), 0.6))
+    return round(steps * math.pow(len(problem.targets), 0.52))
 
 
 @dataclass(frozen=True)
