@@ -11,7 +11,7 @@ from PIL import Image
 
 from comfy_glaze.countermeasures import Case
 from comfy_glaze.countermeasures.retention import Retention
-from comfy_glaze.images import as_held
+from comfy_glaze.images import as_held, panels_of
 from comfy_glaze.portfolio.sheet import draw_measured, write_sheet
 
 from ..conftest import smooth_picture
@@ -72,8 +72,9 @@ def test_a_strip_is_shown_as_its_panels_large_enough_to_judge(tmp_path: Path) ->
     """Scaled down as a whole it would be a line; here each panel keeps its place in four rows."""
     strip = torch.zeros(1, 3, 5400, 300)
     levels = torch.linspace(0.2, 0.7, 5)
-    for number, level in enumerate(levels):  # as many as it is cut into, one grey each
-        strip[..., 1080 * number : 1080 * (number + 1), :] = level
+    panels = panels_of(5400, 300)
+    for panel, level in zip(panels, levels, strict=True):
+        panel.cut(strip).fill_(level)
     held = as_held(strip, torch.empty(0, dtype=torch.uint8))
     write_sheet(held, held, held, REPORT, tmp_path / "sheet.png")
     sheet = np.asarray(Image.open(tmp_path / "sheet.png")).astype(int)
@@ -84,7 +85,7 @@ def test_a_strip_is_shown_as_its_panels_large_enough_to_judge(tmp_path: Path) ->
         runs = np.flatnonzero(np.diff(np.r_[0, there.sum(axis=1) >= 60, 0])).reshape(-1, 2)
         tall = [(top, bottom) for top, bottom in runs if bottom - top >= 200]
         assert len(tall) == 3, level  # original, redrawn and cloaked
-        rows.add(tuple(tall))
+        rows.add(tuple(top for top, _ in tall))
     assert len(rows) == 1
 
 
