@@ -201,9 +201,13 @@ def _descend(
     pulls: dict[int, Tensor] = {}  # the metric's unit gradient in each view, and when it is stale
     slopes: dict[int, Tensor] = {}  # of the encoders' first gradients
     turns = [0] * views
+    first, metric_every = STEP, METRIC_EVERY
+    if problem.panels > 1:
+        first = max(STEP, 2 * PANEL_WAY / (progress.steps + 1))
+        metric_every = PANEL_METRIC_EVERY
     for step in range(1, progress.steps + 1):
         view = _turn(step, views)
-        measured = turns[view] % METRIC_EVERY == 0
+        measured = turns[view] % metric_every == 0
         encoder = encoder_in_turn(turns[view], view, encoders)
         target = problem.targets[encoder][view]
         seen = problem.seen(delta, target, soft=not measured)
@@ -231,7 +235,7 @@ def _descend(
         with torch.no_grad():
             wanted = momentum if colour is None else less_visible(momentum, colour, lightness)
             typical = wanted.abs().mean(dim=(1, 2, 3), keepdim=True).clamp_min(1e-30)
-            delta -= STEP * remaining * problem.cap * (wanted / typical).clamp(-1, 1)
+            delta -= first * remaining * problem.cap * (wanted / typical).clamp(-1, 1)
             if colour is not None:
                 delta.copy_(less_visible(delta, colour, lightness))
         problem.project_(delta)
@@ -254,7 +258,9 @@ def _turn(step: int, views: int) -> int:
     return 1 + (step // 2 - 1) % (views - 1)
 
 
-PANEL_STEPS = 5
+PANEL_STEPS, PANEL_WAY, PANEL_METRIC_EVERY = 3, 1.4, 3
+"""For each panel of a strip: how many steps, how far they go together, in caps, at least, and in
+which turns the metric is taken."""
 
 
 def encoder_in_turn(turn: int, view: int, encoders: int) -> int:
