@@ -1,6 +1,6 @@
 """Take the pictures of docs/first-cloak.md, and the first view of the templates as they open.
 
-    COMFYUI_PATH=path/to/ComfyUI python -m docs.first_cloak
+    COMFYUI_PATH=path/to/ComfyUI PYTHONPATH=. python docs/first_cloak.py
 
 They show the page of a ComfyUI with no checkpoint in it, as it comes: at the size of a
 laptop and of a large screen; the app, the canvas and Nodes 2.0.
@@ -14,8 +14,8 @@ import tempfile
 from pathlib import Path
 
 from PIL import Image
+from screenshots import ROOT, save_webp
 
-from docs.screenshots import ROOT, save_webp
 from tests.host.conftest import PACK_FOLDER, copy_pack, free_port
 from tests.host.page import HostPage, open_host
 from tests.host.server import start_server

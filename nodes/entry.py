@@ -10,7 +10,18 @@ from comfy_api.latest import ComfyExtension
 
 from ..comfy_glaze.optional import broken, package_at_fault
 
-NODE_MODULES = ("artwork", "style", "bank", "cloak", "picture", "nightshade", "measure", "lab")
+NODE_MODULES = (
+    "artwork",
+    "saving",
+    "style",
+    "bank",
+    "encoders",
+    "cloak",
+    "picture",
+    "nightshade",
+    "measure",
+    "lab",
+)
 """Modules of this folder, each with a list NODES of node classes."""
 
 

@@ -15,6 +15,7 @@ from ..comfy_glaze.styles.target import TargetStyle
 from ..comfy_glaze.styles.transfer import StyleTransferError
 from .cloak import Task, clear_input, cloak_each, made_outputs, run_lists
 from .host.running import LiveRun
+from .host.sampling import is_distilled
 from .sockets import (
     BUILT_IN,
     CATEGORY,
@@ -154,16 +155,8 @@ def _checkpoint(model: Any, clip: Any, encoder: Any) -> dict[str, Any]:
             "To redraw with your checkpoint, wire its VAE to 'encoder'; or leave model and clip "
             "empty to use the small built-in engine."
         )
-    return {"model": model, "clip": clip, "vae": encoder, "cfg": _cfg(model)}
-
-
-def _cfg(model: Any) -> float:
-    """Style Transfer's usual cfg, or none of it for a guidance-distilled model, as Flux is."""
-    config = getattr(
-        getattr(getattr(model, "model", None), "model_config", None), "unet_config", {}
-    )
-    distilled = config.get("guidance_embed") or config.get("image_model") in ("flux", "flux2")
-    return 1.0 if distilled else USUAL_CFG
+    cfg = 1.0 if model is not None and is_distilled(model) else USUAL_CFG
+    return {"model": model, "clip": clip, "vae": encoder, "cfg": cfg}
 
 
 def _cloak(live: LiveRun, task: Task, styled: Tensor, target_style: TargetStyle) -> CloakedBatch:

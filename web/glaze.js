@@ -5,12 +5,15 @@ import { api } from "../../scripts/api.js";
 import { createChart } from "./chart.mjs";
 import { settleCheckpoints } from "./checkpoints.mjs";
 import { guard, loadStyles } from "./dom.mjs";
-import { createDrop, distinctNames, filesOf } from "./drop.mjs";
 import { createGallery } from "./gallery.mjs";
 import { createGenres } from "./genres.mjs";
+import { leakingSavers } from "./leaks.mjs";
 import { createMeasured } from "./measured.mjs";
+import { addElement, after, fit, inputOf, nodeOf, originOf, removeElement, set, widgetOf } from "./nodes.mjs";
 import { createPresets } from "./presets.mjs";
 import { createSaved } from "./saved.mjs";
+import { lookAtFolders, setUpSource } from "./source.mjs";
+import { createTrouble, heightOfTrouble } from "./trouble.mjs";
 import { speak, say } from "./words.mjs";
 
 const SETUPS = {
@@ -29,16 +32,26 @@ const SETUPS = {
 
 const charts = new Map(); // node -> chart
 const galleries = new Map(); // node -> () => void, looks anew at what is wired
+const saved = new Map(); // node -> what it shows of saved files
+const troubles = new Map(); // node -> the widget that says what went wrong
+const refused = new Set(); // nodes that the host left out of the present run
+const executed = new Set(); // those of `saved` that the present run has reached
 
 app.registerExtension({
   name: "comfy_glaze",
   async init() {
     loadStyles();
     api.addEventListener("comfy_glaze.step", ({ detail }) => chartOf(detail.node)?.step(detail));
+    api.addEventListener("comfy_glaze.measured", ({ detail }) => chartOf(detail.node)?.measured(detail));
+    api.addEventListener("execution_start", begin);
     api.addEventListener("execution_success", () => charts.forEach((chart) => chart.finish()));
-    for (const end of ["execution_interrupted", "execution_error"])
-      api.addEventListener(end, () => charts.forEach((chart) => chart.stop()));
+    api.addEventListener("execution_interrupted", () => breakOff(true));
+    api.addEventListener("execution_error", ({ detail }) => {
+      breakOff(false);
+      showTrouble(nodeOf(detail.node_id), detail.exception_message);
+    });
     api.addEventListener("executing", ({ detail }) => finishOthers(detail));
+    watchRefusals();
     await learnLanguage();
   },
   nodeCreated(node) {
@@ -53,12 +66,78 @@ app.registerExtension({
   },
   afterConfigureGraph() {
     galleries.forEach((look) => look());
+    warnOfLeaks();
     if (template) showStart();
     template = null;
   },
+  refreshComboInNodes: lookAtFolders,
 });
 
 let template = null; // what our template that is being loaded says of itself
+
+/** A run begins: what the last one left to be read goes. */
+function begin() {
+  executed.clear();
+  [...troubles.keys()].filter((node) => !refused.has(node)).forEach(clearTrouble);
+  warnOfLeaks();
+}
+
+/** A run was stopped, or failed: what it did not reach shows nothing old. */
+function breakOff(stopped) {
+  charts.forEach((chart) => chart.stop());
+  saved.forEach((shown, node) => {
+    if (!executed.has(node)) shown.end(stopped);
+  });
+}
+
+/** Say what went wrong on the node itself, if it is one of ours; the host's dialogue has the trace. */
+function showTrouble(node, text) {
+  if (!text || !String(node?.comfyClass).startsWith("Glaze")) return;
+  clearTrouble(node);
+  const height = heightOfTrouble(text, node.size[0]);
+  troubles.set(node, addElement(node, "trouble", createTrouble(text), () => height, () => height));
+  fit(node);
+}
+
+function clearTrouble(node) {
+  const widget = troubles.get(node);
+  if (!widget) return;
+  troubles.delete(node);
+  removeElement(node, widget);
+}
+
+/** What the host refuses before a run, with our reason, is said on the node as well. */
+function watchRefusals() {
+  const queue = api.queuePrompt;
+  const show = (errors) => {
+    for (const [id, { errors: reasons }] of Object.entries(errors ?? {}))
+      for (const { type, details, extra_info: about } of reasons ?? [])
+        if (type === "custom_validation_failed") {
+          refused.add(nodeOf(id));
+          showTrouble(nodeOf(id), details.replace(`${about?.input_name} - `, ""));
+        }
+  };
+  api.queuePrompt = async function (...values) {
+    refused.clear();
+    [...troubles.keys()].forEach(clearTrouble);
+    try {
+      const answer = await queue.apply(this, values);
+      show(answer?.node_errors);
+      return answer;
+    } catch (error) {
+      show(error?.response?.node_errors);
+      throw error;
+    }
+  };
+}
+
+/** Warn on each Cloak behind which another saver would write the workflow into the files. */
+function warnOfLeaks() {
+  charts.forEach((chart, node) => {
+    const savers = leakingSavers(node);
+    chart.warn(savers.length ? say("chart.leak", { savers: savers.join(", ") }) : null);
+  });
+}
 
 /** Give a template of ours a checkpoint that is there, and say so. */
 async function settle(graph) {
@@ -99,17 +178,6 @@ async function learnLanguage() {
   speak((languages[locale] ?? languages[locale.slice(0, 2)])?.comfy_glaze);
 }
 
-/** The node that an event names: "7", or "3:7" for node 7 inside the subgraph of node 3. */
-function nodeOf(id) {
-  let graph = app.rootGraph ?? app.graph;
-  let node = null;
-  for (const part of String(id).split(":")) {
-    node = (graph?.nodes ?? []).find((candidate) => String(candidate.id) === part);
-    graph = node?.subgraph;
-  }
-  return node;
-}
-
 const chartOf = (id) => charts.get(nodeOf(id));
 
 /** Once another node executes, the charts of those before it are complete. */
@@ -119,107 +187,6 @@ function finishOthers(id) {
   charts.forEach((chart, node) => {
     if (node !== current) chart.finish();
   });
-}
-
-/** Add an element below the node's own widgets; it holds no value of its own. */
-function addElement(node, name, element, minHeight) {
-  const widget = node.addDOMWidget(name, "GLAZE", element, {
-    serialize: false,
-    hideOnZoom: false,
-    getMinHeight: minHeight,
-    getValue: () => "",
-    setValue: () => {},
-  });
-  widget.serialize = false;
-  return widget;
-}
-
-/** Call `then` after a node's or widget's own method. */
-function after(owner, method, then) {
-  const original = owner[method];
-  owner[method] = function (...values) {
-    const result = original?.apply(this, values);
-    then(...values);
-    return result;
-  };
-}
-
-/** Let a node be as tall as its widgets want, never smaller than a person made it. */
-function fit(node) {
-  const wanted = node.computeSize();
-  node.setSize([Math.max(node.size[0], wanted[0]), Math.max(node.size[1], wanted[1])]);
-  node.graph?.setDirtyCanvas(true, true);
-}
-
-const widgetOf = (node, name) => node.widgets?.find((widget) => widget.name === name);
-const inputOf = (node, name) => node.inputs?.find((input) => input.name === name);
-
-/** Set a widget as a person would. */
-function set(node, name, value) {
-  const widget = widgetOf(node, name);
-  widget.value = value;
-  widget.callback?.(value, app.canvas, node);
-  node.graph?.change?.();
-  node.graph?.setDirtyCanvas(true, true);
-}
-
-/** The node that a wire comes from, through reroutes; null without one. */
-function originOf(node, name) {
-  let input = inputOf(node, name);
-  for (let hops = 0; input && hops < 20; hops++) {
-    const link = input.link ?? null;
-    const source = link === null ? null : (node.graph?.getLink?.(link) ?? node.graph?.links?.[link]);
-    const origin = source ? node.graph.getNodeById(source.origin_id) : null;
-    if (origin?.type !== "Reroute") return origin ?? null;
-    input = origin.inputs[0];
-  }
-  return null;
-}
-
-/** Drop, paste or choose one picture, several, or a folder; several go into a folder of their own. */
-function setUpSource(node) {
-  const source = widgetOf(node, "source");
-  if (!source) return;
-  const isFolder = () => /\/( \(output\))?$/.test(source.value ?? "");
-  // No picture stands for a folder; Nodes 2.0 would show an error in its place.
-  Object.defineProperty(node, "hideOutputImages", { get: isFolder });
-
-  const drop = createDrop(
-    async (files) => choose(await upload(files)),
-    (name) => api.apiURL(`/view?${new URLSearchParams({ filename: name, type: "input" })}`),
-  );
-  addElement(node, "pictures", drop.element, () => 64).label = say("app.pictures");
-  after(source, "callback", () => drop.setSource(source.value));
-  after(node, "onConfigure", () => queueMicrotask(() => drop.setSource(source.value)));
-  drop.setSource(source.value);
-
-  function choose(name) {
-    if (!source.options.values.includes(name)) source.options.values.push(name);
-    set(node, "source", name);
-  }
-  const dropOnHost = node.onDragDrop;
-  node.onDragDrop = async function (event) {
-    const { files, folders } = await filesOf(event.dataTransfer);
-    if (!folders && files.length < 2) return dropOnHost?.call(this, event);
-    await drop.take(files);
-    return true;
-  };
-}
-
-/** Put files into the host's input folder; gives their name as a source. */
-async function upload(files) {
-  const folder = files.length > 1 ? `glaze ${new Date().toISOString().slice(0, 19).replace(/:/g, "-")}` : "";
-  const names = distinctNames(files);
-  let saved = "";
-  for (const [index, file] of files.entries()) {
-    const form = new FormData();
-    form.append("image", file, names[index]);
-    form.append("subfolder", folder);
-    const response = await api.fetchApi("/upload/image", { method: "POST", body: form });
-    if (!response.ok) throw new Error(`${file.name}: ${response.status} ${response.statusText}`);
-    saved = (await response.json()).name;
-  }
-  return folder ? `${folder}/` : saved;
 }
 
 function setUpPresets(node) {
@@ -248,6 +215,8 @@ function setUpChart(node) {
   const chart = createChart();
   charts.set(node, chart);
   after(node, "onRemoved", () => charts.delete(node));
+  after(node, "onConnectionsChange", () => queueMicrotask(warnOfLeaks));
+  chart.element.addEventListener("pointerenter", warnOfLeaks);
   addElement(node, "cloak_chart", guard(chart.element), () => 160);
 }
 
@@ -255,20 +224,23 @@ function setUpSaved(node) {
   // The host would show the saved files once more below the slider.
   node.hideOutputImages = true;
   Object.defineProperty(node, "imgs", { get: () => undefined, set: () => {} });
-  const saved = createSaved(
+  const shown = createSaved(
     (file) => api.apiURL(`/view?${new URLSearchParams(file)}`),
     (options) => setterFor(node, options),
   );
   let filled = false;
   const height = () => (filled ? 420 : 60);
-  addElement(node, "before_after", saved.element, height).label = say("app.result");
+  addElement(node, "before_after", shown.element, height).label = say("app.result");
+  saved.set(node, shown);
+  after(node, "onRemoved", () => saved.delete(node));
   after(node, "onExecuted", (output) => {
     if (!output?.glaze) return;
+    executed.add(node);
     filled = output.glaze.length > 0;
-    saved.show(output.glaze);
+    shown.show(output.glaze);
     fit(node);
     // In the app it stands below all that can be chosen.
-    saved.element.closest("[data-testid=app-mode-widget-item]")?.scrollIntoView({ block: "start" });
+    shown.element.closest("[data-testid=app-mode-widget-item]")?.scrollIntoView({ block: "start" });
   });
 }
 

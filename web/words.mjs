@@ -17,12 +17,16 @@ export const ENGLISH = {
   "chart.done": "Done after {steps} steps",
   "chart.stopped": "Stopped at step {step} of {steps}",
   "chart.curve": "{name} at step {step}: {value}",
+  "chart.leak":
+    "{savers} writes this workflow, and with it the name of the target style, into its files. Publish what Save Cloaked saves, or start ComfyUI with --disable-metadata.",
   "time.seconds": "{n} s",
   "time.minutes": "{n} min",
   "time.hours": "{h} h {m} min",
 
   "compare.label": "Before and after",
   "compare.idle": "Your cloaked pictures appear here after a run.",
+  "compare.stopped": "The run was stopped before anything was saved here.",
+  "compare.broken": "The run ended with an error before anything was saved here.",
   "compare.before": "Original",
   "compare.after": "Cloaked",
   "compare.poisoned": "Poisoned",
@@ -45,11 +49,17 @@ export const ENGLISH = {
   "compare.missing": "This picture cannot be shown; the file may have been moved.",
   "compare.no.original": "The original is not at hand, so only the cloaked picture is shown.",
 
+  "folder.label": "Pictures of the folder",
+  "folder.all": "{total} pictures",
+  "folder.part": "{chosen} of {total} pictures: first and last leave out the others",
+  "folder.failed": "The folder cannot be shown: {reason}",
+
   "measure.label": "What was measured",
   "measure.target": "Led towards",
   "measure.shift": "Shift",
   "measure.shift.tip":
     "How far the features moved from your original (0) to the redrawn picture (1), on the whole picture at 512 px.",
+  "measure.encoder.tip": "The shift that this encoder sees. The one that is led least comes first.",
   "measure.shift.native": "{value} in close-up tiles",
   "measure.perceptual": "Visible change",
   "measure.perceptual.tip": "{metric}: 0 means no difference. It was held at or below your limit.",

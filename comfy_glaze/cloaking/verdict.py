@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..images import LEVELS, views_of
+from ..images import LEVELS
 from .budget import Budget
+from .measures import views_by_panel
 from .quality import flat_regions
 
 
@@ -75,9 +76,11 @@ class Verdict:
 
 @torch.no_grad()
 def flat_share(original: Tensor) -> float:
-    """How much of a picture (1, 3, H, W) is flat colour, 0 to 1, seen as a whole at 512 px."""
-    whole = views_of(*original.shape[-2:])[0].of(original)
-    return float(flat_regions(whole.cpu()).float().mean())
+    """How much of a picture (1, 3, H, W) is flat colour, 0 to 1, seen as a whole at 512 px; of a
+    strip, the mean of its panels."""
+    wholes, _ = views_by_panel(*original.shape[-2:])
+    shares = [flat_regions(view.of(original).cpu()).float().mean() for view in wholes]
+    return float(torch.stack(shares).mean())
 
 
 def judge(
@@ -86,6 +89,7 @@ def judge(
     *,
     budget: Budget | None = None,
     flat: float = 0.0,
+    crops: float | None = None,
     lossless: float | None = None,
     rehearsal: bool = False,
     poison: bool = False,
@@ -93,11 +97,12 @@ def judge(
     """Judge a cloak, or poison.
 
     Args:
-        shift: of what the file holds; where several views have one, the smallest.
+        shift: of what the file holds.
         effect: expected fall of the artist's style in what a model draws, 0 to 1; None where it
             is not known. It is not known of poison.
         budget: of the cloak, so that a larger one is named; None where it is not known.
         flat: from :func:`flat_share`.
+        crops: the shift in native crops of a picture that is too large for them to be guarded.
         lossless: the shift before a lossy file took its part; None for a lossless file.
         rehearsal: whether the encoder belongs to no image generator.
         poison: Nightshade in the place of a cloak.
@@ -109,6 +114,11 @@ def judge(
     level = thresholds.level(shift)
     where = "on the rehearsal encoder" if rehearsal else "on this encoder alone"
     sentence = f"The shift is {shift:.2f} {where}: {(_POISON if poison else _CLOAK)[level]}."
+    if crops is not None and thresholds.level(crops) != level and crops < shift:
+        sentence += (
+            f" In crops of full size it is {crops:.2f}; a version of at most 1024 px on "
+            "its short side is cloaked for crops, too."
+        )
     if lossless is not None and thresholds.level(lossless) != level:
         advice = f"Try --format png: it keeps the cloak's whole shift of {lossless:.2f}."
         return Verdict(level, sentence, advice)

@@ -107,6 +107,11 @@ def test_a_picture_is_judged_by_its_weaker_view(block_encoder: Encoder) -> None:
     cropped = picture.verdict(rehearsal=False, encoded=replace(far, shift_native=0.2))
     assert cropped is not None
     assert cropped.level == "none"
+    large = replace(picture, original=original.repeat(1, 1, 17, 13))
+    named = large.verdict(rehearsal=False, encoded=replace(far, shift_native=0.2))
+    assert named is not None
+    assert named.level == "good"
+    assert "In crops of full size it is 0.20" in named.sentence
     poisoned = replace(picture, poison={"concept": "boat"}).verdict(rehearsal=False)
     assert poisoned is not None
     assert poisoned.level == "fair"

@@ -9,16 +9,11 @@ import pytest
 import torch
 
 from .conftest import Pack, host_picture
-from .stand_ins import host_vae
+from .stand_ins import host_model, host_vae
 
 
-class HostModel:
-    """A model or text encoder of the host's, as far as the sampling asks."""
-
-    def model_state_dict(self) -> dict[str, Any]:
-        return {}
-
-    get_sd = model_state_dict
+class HostClip:
+    """A text encoder of the host's, as far as the sampling asks."""
 
     def tokenize(self, text: str) -> str:
         return text
@@ -83,12 +78,20 @@ def test_it_does_what_the_discrete_nodes_do_with_the_same_choices(
 
 def test_a_checkpoint_redraws_where_it_is_wired(pack: Pack) -> None:
     vae, picture = host_vae(), host_picture(64, 64)
-    parts = {"model": HostModel(), "clip": HostModel()}
+    parts = {"model": host_model(), "clip": HostClip()}
     _, apart = step_by_step(pack, [picture], {**parts, "vae": vae}, encoder=vae)
     made = pack.run("GlazeCloakPicture", image=picture, encoder=vae, **parts)
     assert torch.equal(made.args[0], apart.args[0][0])
     without = pack.run("GlazeCloakPicture", image=picture, encoder=vae)
     assert not torch.equal(made.args[0], without.args[0])
+
+
+def test_a_distilled_model_redraws_without_guidance(pack: Pack) -> None:
+    vae, picture = host_vae(), host_picture(64, 64)
+    parts = {"model": host_model(image_model="flux"), "clip": HostClip()}
+    _, apart = step_by_step(pack, [picture], {**parts, "vae": vae, "cfg": 1.0}, encoder=vae)
+    made = pack.run("GlazeCloakPicture", image=picture, encoder=vae, **parts)
+    assert torch.equal(made.args[0], apart.args[0][0])
 
 
 def test_a_checkpoint_without_its_vae_is_refused_in_a_sentence(pack: Pack) -> None:
@@ -98,11 +101,11 @@ def test_a_checkpoint_without_its_vae_is_refused_in_a_sentence(pack: Pack) -> No
             "GlazeCloakPicture",
             image=host_picture(),
             encoder=encoder,
-            model=HostModel(),
-            clip=HostModel(),
+            model=host_model(),
+            clip=HostClip(),
         )
     with pytest.raises(ValueError, match="clip brings nothing"):
-        pack.run("GlazeCloakPicture", image=host_picture(), encoder=host_vae(), model=HostModel())
+        pack.run("GlazeCloakPicture", image=host_picture(), encoder=host_vae(), model=host_model())
 
 
 def test_style_bank_and_mask_are_optional_and_used(pack: Pack) -> None:
