@@ -23,7 +23,7 @@ from .screen import NO_CLOAK, done_in
 WAYS = ("prompts", "layouts")
 _SETTING = ("upload", "loader", "counter")
 _PAIR = ("artist", "seed", "fold", *_SETTING)
-_SHOWN = ("psnr", "ssimulacra2", "flat_delta_e", "shift", "shift_loaded", "decoded_loaded")
+_SHOWN = ("rms", "ssimulacra2", "flat_delta_e", "shift", "shift_loaded", "decoded_loaded")
 
 
 def groups_of(lines: Sequence[dict[str, Any]]) -> dict[tuple[Any, ...], list[dict[str, Any]]]:
