@@ -186,17 +186,22 @@ class Cloaker:
         found: dict[str, float] = {}
         for label, side in (("", original.shape[-1]), ("_loaded", TRAINED)):
             three = [area(picture, side) for picture in (original, cloaked, styled)]
-            first, second, goal = (self.autoencoder.encode(picture) for picture in three)
+            first, second, goal = (self._encoded(picture) for picture in three)
             gone = 1 - feature_distance(second, goal) / feature_distance(first, goal)
-            shown = [self.autoencoder.decode(latents) for latents in (first, second)]
-            again = [self.autoencoder.encode(picture) for picture in shown]
+            with torch.autocast("cpu", torch.bfloat16):
+                shown = [self.autoencoder.decode(latents) for latents in (first, second)]
+            again = [self._encoded(picture) for picture in shown]
             found[f"shift{label}"] = float(gone)
-            rms = (shown[1] - shown[0]).square().mean().sqrt()
+            rms = (shown[1] - shown[0]).float().square().mean().sqrt()
             found[f"decoded{label}"] = float(rms) * LEVELS
             found[f"kept{label}"] = float(
                 feature_distance(again[1], again[0]) / feature_distance(second, first)
             )
         return found
+
+    def _encoded(self, picture: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return self.autoencoder.encode(picture).float()
 
 
 def target_of(hand: str) -> Style:
