@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import logging
+import re
 from functools import lru_cache
 from importlib.metadata import packages_distributions
+from pathlib import Path
 from traceback import walk_tb
 from typing import Any
 
@@ -22,6 +24,18 @@ class PackageError(ValueError):
 
 class BrokenPackageError(PackageError):
     """A package that is installed, but that cannot be imported."""
+
+
+def extra_name(extra: str) -> str:
+    """What pip is asked for to get an extra: the package, or the checkout that this code is in."""
+    checkout = Path(__file__).resolve().parents[1]
+    if (checkout / "pyproject.toml").is_file():
+        here = "." if Path.cwd() == checkout else str(checkout)
+        return f'"{here}[{extra}]"'
+    return f'"comfy-glaze[{extra}]"'
+
+
+_OWN_EXTRA = re.compile(r'"?comfy-glaze\[(\w+)\]"?')
 
 
 def import_optional(module: str, package: str, install: str, reinstall: str | None = None) -> Any:
@@ -44,8 +58,9 @@ def import_optional(module: str, package: str, install: str, reinstall: str | No
         return importlib.import_module(module)
     except Exception as error:  # what is built wrongly raises whatever it trips over
         if isinstance(error, ModuleNotFoundError) and error.name == top:
+            asked = _OWN_EXTRA.sub(lambda match: extra_name(match[1]), install)
             raise PackageError(
-                f"{package}, which is not installed; install it with: pip install {install}"
+                f"{package}, which is not installed; install it with: pip install {asked}"
             ) from error
         raise BrokenPackageError(
             f"{package}, which is {broken(error, reinstall or package)}"

@@ -1,55 +1,37 @@
-"""Pictures in, and cloaked files out."""
+"""Pictures in: a file or a folder of them, with all that must survive saving."""
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import torch
 from comfy_api.latest import io
+from PIL import Image
 from torch import Tensor
 
-from ..comfy_glaze.cloaking.measures import Comparison
-from ..comfy_glaze.files.artwork import Artwork, find_artworks, load_artwork, save_artwork
-from ..comfy_glaze.files.formats import FORMATS, ArtworkError
-from ..comfy_glaze.files.options import SaveOptions
-from ..comfy_glaze.images import resize, to_grid
-from ..comfy_glaze.networks.encoders import Encoder
-from ..comfy_glaze.networks.perceptual import PerceptualMetric
-from ..comfy_glaze.portfolio.cloaked import CloakedPicture
-from ..comfy_glaze.portfolio.outputs import Job
-from ..comfy_glaze.portfolio.saving import save_cloaked
-from .host.encoders import hosted_encoder, with_encoder
-from .host.files import next_output, output_folder, picture_sources, source_path, temp_folder
-from .host.metadata import graph_of, with_graph
-from .host.running import blocked, run_again, running_graph, tell
+from ..comfy_glaze.files.artwork import Artwork, check_saving, load_artwork
+from ..comfy_glaze.files.formats import ArtworkError
+from ..comfy_glaze.images import shrink, to_levels
+from .host.files import artworks_in, is_painted, picture_sources, source_path, told_by_names
+from .host.running import blocked, running_graph, tell
 from .portfolio import (
+    ARTWORK,
     WORKS,
-    Destination,
     FolderArtwork,
-    is_saved,
-    links_to,
     next_artwork,
-    reserved,
     resumes,
     resuming,
+    saves,
     works_in,
     works_named,
 )
-from .sockets import (
-    CATEGORY,
-    ArtworkSocket,
-    CloakedBatch,
-    CloakSocket,
-    each,
-    from_images,
-    to_images,
-)
-
-CHANGED = "A node in between changed the pixels: measured anew."
-RESIZED = "A node in between changed the size: measured anew, against the original at that size."
+from .sockets import CATEGORY, ArtworkSocket, from_images
+from .wiring import Graph, links_to
 
 
 class LoadArtwork(io.ComfyNode):
@@ -109,52 +91,90 @@ class LoadArtwork(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, source: str) -> bool | str:
+    def validate_inputs(cls, source: str | None) -> bool | str:
         try:
-            source_path(source)
+            if source is not None:  # it comes through a wire, and is known once that node has run
+                source_path(source)
         except ArtworkError as error:
             return str(error)
         return True
 
     @classmethod
-    def fingerprint_inputs(cls, source: str, first: int, last: int) -> list[tuple[Any, ...]]:
-        if any(resumes(node) for node in running_graph().values()):
+    def fingerprint_inputs(
+        cls, source: str | None, first: int | None, last: int | None
+    ) -> list[tuple[Any, ...]]:
+        if source is None or first is None or last is None or _resumes_now():
             return [(secrets.token_hex(8),)]  # what is left to do, only a look at the disk can tell
-        chosen = _chosen(source, first, last)
+        chosen = _chosen(source, first, last, artworks_in(source))
         return [(str(path), path.stat().st_mtime_ns, path.stat().st_size) for path, _ in chosen]
 
     @classmethod
     def execute(cls, source: str, first: int, last: int) -> Any:
-        found = find_artworks([source_path(source)])
-        chosen, names = _chosen(source, first, last), works_in(found)
         graph, node_id = (cls.hidden.prompt, cls.hidden.unique_id) if cls.hidden else ({}, "")
-        artworks: list[Artwork] = []
-        if savers := resuming(graph, node_id):
-            artwork, saved = next_artwork(source_path(source), chosen, names, graph, savers)
-            tell(f"{saved} of {len(chosen)} are saved", node_id)
-            if artwork is None:
-                return io.NodeOutput(*[[blocked()] for _ in range(4)])
-            artworks, names = [artwork], list(artwork.works)
-        else:
-            artworks = [load_artwork(path) for path, _ in chosen]
-        works = works_named(found, names) if links_to(graph, node_id, WORKS) else []
-        masks = [
-            torch.zeros(1, *artwork.pixels.shape[-2:])
-            if artwork.keep_clear is None
-            else artwork.keep_clear[:, 0]
-            for artwork in artworks
-        ]
+        with told_by_names():
+            found = artworks_in(source)
+            chosen, names = _chosen(source, first, last, found), works_in(found)
+            notes = _left_out(len(chosen), len(found))
+            if savers := resuming(graph, node_id):
+                top = source_path(source)
+                artwork, saved = next_artwork(top, chosen, names, graph, savers)
+                tell(" ".join([f"{saved} of {len(chosen)} are saved.", *notes]), node_id)
+                if artwork is None:
+                    return io.NodeOutput(*[[blocked()] for _ in range(4)])
+                artworks, names = [replace(artwork, notes=notes)], list(artwork.works)
+            else:
+                artworks, notes = _loaded(chosen, graph, node_id, notes)
+                tell(" ".join(notes), node_id)
+            works = works_named(found, names) if links_to(graph, node_id, WORKS) else []
+        parts = [_as_the_artist_means_it(artwork) for artwork in artworks]
         return io.NodeOutput(
-            [from_images(artwork.pixels) for artwork in artworks],
-            masks,
-            artworks,
+            [from_images(artwork.pixels) for artwork, _ in parts],
+            [clear for _, clear in parts],
+            [artwork for artwork, _ in parts],
             [from_images(work) for work in works],
         )
 
 
-def _chosen(source: str, first: int, last: int) -> list[tuple[Path, Path]]:
+def _resumes_now() -> bool:
+    return any(resumes(node) for node in running_graph().values())
+
+
+SHOWN_OF_A_FOLDER, THUMBNAIL_SIDE = 6, 96  # pictures, and px of the short side
+
+
+def listing(source: str, first: int, last: int) -> dict[str, Any]:
+    """What a run would take of a folder, for the page: ``chosen`` of ``total`` pictures, and the
+    ``names`` of the first few.
+
+    Raises:
+        ArtworkError: there are none.
+    """
+    with told_by_names():
+        found = artworks_in(source)
+        chosen = _chosen(source, first, last, found)
+    names = [name.as_posix() for _, name in chosen[:SHOWN_OF_A_FOLDER]]
+    return {"chosen": len(chosen), "total": len(found), "names": names}
+
+
+def small_picture(source: str, name: str) -> bytes:
+    """A small copy of a picture of a folder, as WebP.
+
+    Raises:
+        ArtworkError: it is none of the folder's, or cannot be read.
+    """
+    path = next((path for path, own in artworks_in(source) if own.as_posix() == name), None)
+    if path is None:
+        raise ArtworkError(f"{source}: expected a picture called {name!a:.80}, but it has none.")
+    small = shrink(load_artwork(path).pixels, THUMBNAIL_SIDE).clamp(0, 1)
+    buffer = BytesIO()
+    Image.fromarray(to_levels(small)).save(buffer, "WEBP", quality=80)
+    return buffer.getvalue()
+
+
+def _chosen(
+    source: str, first: int, last: int, found: list[tuple[Path, Path]]
+) -> list[tuple[Path, Path]]:
     """The pictures of a source that are in the range, with their names in it."""
-    found = find_artworks([source_path(source)])
     chosen = found[first - 1 : last or None]
     if not chosen:
         raise ArtworkError(
@@ -164,213 +184,54 @@ def _chosen(source: str, first: int, last: int) -> list[tuple[Path, Path]]:
     return chosen
 
 
-class SaveCloaked(io.ComfyNode):
-    """Files to publish, and reports to keep."""
-
-    @classmethod
-    def define_schema(cls) -> Any:
-        return io.Schema(
-            node_id="GlazeSaveCloaked",
-            display_name="Save Cloaked (Glaze)",
-            category=CATEGORY,
-            description="Saves the cloaked pictures as they may be published, and beside their "
-            "folder, in one called -reports, what was done to them, to keep to yourself.",
-            is_output_node=True,
-            inputs=[
-                io.Image.Input("images", tooltip="The cloaked pictures."),
-                CloakSocket.Input("cloak", tooltip="From the same Cloak node."),
-                ArtworkSocket.Input(
-                    "artwork",
-                    optional=True,
-                    tooltip="From Load Artwork: keeps name, transparency, colour profile, "
-                    "resolution and author.",
-                ),
-                io.String.Input(
-                    "filename_prefix",
-                    default="cloaked/%name%",
-                    tooltip="Folder and beginning of the files' names, in ComfyUI's output folder. "
-                    "%name% is the artwork's own name, %year%, %month%, %day% and the like are "
-                    "today's.",
-                ),
-                io.Combo.Input(
-                    "format",
-                    options=["same", *FORMATS],
-                    default="same",
-                    tooltip="same takes the artwork's own format (PNG without one). PNG holds the "
-                    "cloak exactly; JPEG and WebP lose a part of it, which the report measures.",
-                ),
-                io.Int.Input(
-                    "quality",
-                    default=95,
-                    min=1,
-                    max=100,
-                    tooltip="Of JPEG, WebP and AVIF files. WebP at 100 is lossless.",
-                ),
-                io.Boolean.Input(
-                    "metadata",
-                    default=False,
-                    tooltip="Writes this graph into the file. It names the target style, which "
-                    "tells a mimic what to look for: leave it off for whatever you publish.",
-                ),
-                io.Boolean.Input(
-                    "resume",
-                    default=False,
-                    optional=True,
-                    tooltip="For a folder: one picture in each run, saved under its own name, and "
-                    "the run again by itself until all are saved. Stopped or broken off, it goes "
-                    "on where it was when you run it again, and does only what is new or changed.",
-                ),
-                io.Boolean.Input(
-                    "no_ai_training",
-                    default=False,
-                    optional=True,
-                    tooltip="States in each file that it may not be used to train AI, where "
-                    "crawlers are asked to look. It is a legal statement, not a lock.",
-                ),
-            ],
-            outputs=[],
-            hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo, io.Hidden.unique_id],
-        )
-
-    @classmethod
-    def execute(
-        cls,
-        images: Tensor,
-        cloak: CloakedBatch,
-        filename_prefix: str,
-        format: str,
-        quality: int,
-        metadata: bool,
-        resume: bool = False,
-        no_ai_training: bool = False,
-        artwork: Artwork | None = None,
-    ) -> Any:
-        pictures = to_grid(to_images(images))
-        if len(pictures) != len(cloak.pictures):
-            raise ValueError(
-                f"'images' must be the {len(cloak.pictures)} pictures of the Cloak node that "
-                f"'cloak' comes from, but got {len(pictures)}."
-            )
-        graph = cls.hidden.prompt if cls.hidden else {}
-        text = graph_of(cls.hidden) if metadata and cls.hidden else {}
-        options = SaveOptions(format, quality, no_ai_training=no_ai_training)
-        found = artwork if isinstance(artwork, FolderArtwork) else None
-        if resume and (found is None or len(pictures) > 1):
-            raise ValueError(
-                "'resume' is for single pictures of a folder: wire the 'artwork' of Load Artwork "
-                "to Save Cloaked, and its 'image' to Cloak."
-            )
-        rows = []
-        for picture, made in zip(each(pictures), cloak.pictures, strict=True):
-            place = (
-                reserved(found, options, cls.hidden.unique_id, graph, made.target)
-                if resume and found
-                else _next_destination(filename_prefix, options, artwork, picture)
-            )
-            carrier = with_graph(_carrier(artwork, picture), text, place.options.format)
-            job = replace(place.job, caption=cloak.caption)
-            place = replace(place, job=job)
-            rows.append(_save(picture, replace(made, artwork=carrier), place, cloak.encoder))
-        if resume and found and is_saved(found, graph):
-            run_again()
-        return io.NodeOutput(ui={"images": [row["file"] for row in rows], "glaze": rows})
+def _left_out(chosen: int, found: int) -> tuple[str, ...]:
+    """What an artist should know who takes a part of a folder for all of it."""
+    if chosen == found:
+        return ()
+    return (f"Only {chosen} of {found} pictures: 'first' and 'last' leave out the others.",)
 
 
-def _carrier(artwork: Artwork | None, picture: Tensor) -> Artwork:
-    """What is saved with a picture: the wired artwork's, or nothing."""
-    if artwork is None:
-        return Artwork(picture)
-    if artwork.pixels.shape != picture.shape:
-        height, width = artwork.pixels.shape[-2:]
-        raise ValueError(
-            f"'artwork' must be what 'images' were made from, but it is {width} × {height} and "
-            f"they are {picture.shape[-1]} × {picture.shape[-2]}; leave it empty if the size was "
-            "changed on purpose."
-        )
-    return artwork
+def _loaded(
+    chosen: Sequence[tuple[Path, Path]], graph: Graph, node_id: str, notes: tuple[str, ...]
+) -> tuple[list[FolderArtwork], tuple[str, ...]]:
+    """Those of the pictures that can be read and saved, and a sentence about each other one.
 
-
-def _next_destination(
-    prefix: str, options: SaveOptions, artwork: Artwork | None, picture: Tensor
-) -> Destination:
-    """A name that no file has yet, with a number, as the host's own nodes give it."""
-    found = artwork or Artwork(picture)
-    options = options.for_file(found.format, Path("cloaked.png"))
-    name = found.source.stem if found.source else "picture"
-    height, width = picture.shape[-2:]
-    folder, stem, counter, _ = next_output(prefix.replace("%name%", name), height, width)
-    path = folder / f"{stem}_{counter:05}_{FORMATS[options.format][0]}"
-    job = Job(found.source or path, path, _reports(folder) / path.name, path.name)
-    return Destination(job, options)
-
-
-def _save(picture: Tensor, made: CloakedPicture, place: Destination, wired: Any) -> dict[str, Any]:
-    """Save one picture and what belongs to it; gives what the page shows.
-
-    Args:
-        picture: as it came to be saved, (1, 3, H, W) in [0, 1].
-        made: as the Cloak node gave it, with what is saved along with it.
-        wired: what came in through the encoder's socket.
+    Raises:
+        ArtworkError: there is none; the first one's sentence.
     """
-    height, width = picture.shape[-2:]
-    note = None
-    if made.original.shape != picture.shape:
-        note = RESIZED
-        original, styled = (
-            to_grid(resize(image, height, width)) for image in (made.original, made.styled)
-        )
-        made = replace(made, original=original, styled=styled)
-    elif not torch.equal(picture, made.cloak.images):
-        note = CHANGED
-
-    def write(phi: Encoder, metric: PerceptualMetric | None) -> dict[str, Any]:
-        measured = made if note is None else _measured_anew(made, picture, phi, metric)
-        return save_cloaked(
-            measured, place.job, place.options, phi, metric, place.manifest, place.settings
-        )
-
-    if note is None and place.options.is_lossless and made.artwork.levels is None:
-        report = write(hosted_encoder(wired).encoder, None)
-    else:
-        report = with_encoder(wired, made.cloak.budget.metric, (height, width), write)
-    path = place.job.target
-    subfolder = path.parent.resolve().relative_to(output_folder().resolve()).as_posix()
-    return {
-        "file": {
-            "filename": path.name,
-            "subfolder": "" if subfolder == "." else subfolder,
-            "type": "output",
-        },
-        "original": _temporary(made.original),
-        "measures": report,
-        "note": note,
-    }
+    artworks: list[Artwork] = []
+    failures: list[ArtworkError] = []
+    formats = [
+        graph[name]["inputs"].get("format")
+        for name, _ in links_to(graph, node_id, ARTWORK)
+        if saves(graph[name])
+    ]
+    for path, name in chosen:
+        try:
+            artwork = load_artwork(path, name)
+            for format in formats:
+                check_saving(artwork, str(format), name)
+        except ArtworkError as error:
+            failures.append(error)
+        else:
+            artworks.append(artwork)
+    if not artworks:
+        raise failures[0]
+    if failures:
+        notes = (f"{len(failures)} left out: {' '.join(map(str, failures))}", *notes)
+    return [FolderArtwork.of(artwork, notes=notes) for artwork in artworks], notes
 
 
-def _measured_anew(
-    made: CloakedPicture, picture: Tensor, encoder: Encoder, metric: PerceptualMetric | None
-) -> CloakedPicture:
-    """The picture as a node in between changed it, with its own measures."""
-    images = (one.to(encoder.device) for one in (made.original, made.styled, picture))
-    before, redrawn, after = images
-    objective = made.cloak.settings.objective
-    measures = Comparison.of(before, redrawn, encoder, metric, objective).measure(after)
-    return replace(made, cloak=replace(made.cloak, images=picture, measures=measures))
+def _as_the_artist_means_it(artwork: FolderArtwork) -> tuple[FolderArtwork, Tensor]:
+    """The artwork, and the mask (1, H, W) of what must stay as it is.
+
+    The page's mask editor saves what was painted as the alpha of a copy: that is a mask, and no
+    transparency of the picture.
+    """
+    if artwork.alpha is not None and artwork.source and is_painted(artwork.source):
+        return replace(artwork, alpha=None), 1 - artwork.alpha[:, 0]
+    clear = artwork.keep_clear
+    return artwork, torch.zeros(1, *artwork.pixels.shape[-2:]) if clear is None else clear[:, 0]
 
 
-def _reports(folder: Path) -> Path:
-    """The sibling of the pictures' folder, so that the latter can be published as it is; inside the
-    output folder itself where the pictures go there directly."""
-    if folder.resolve() == output_folder().resolve():
-        return folder / "glaze-reports"
-    return folder.with_name(f"{folder.name}-reports")
-
-
-def _temporary(image: Tensor) -> dict[str, str]:
-    """A picture in the host's temporary folder, for the page to compare with."""
-    path = temp_folder() / f"glaze_{secrets.token_hex(8)}.png"
-    save_artwork(image, Artwork(image), path)
-    return {"filename": path.name, "subfolder": "", "type": "temp"}
-
-
-NODES = [LoadArtwork, SaveCloaked]
+NODES = [LoadArtwork]

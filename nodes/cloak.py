@@ -1,4 +1,4 @@
-"""Encoders, the budget, and the cloak itself."""
+"""The budget, and the cloak itself."""
 
 from __future__ import annotations
 
@@ -16,23 +16,20 @@ from ..comfy_glaze.cloaking.methods import METHODS
 from ..comfy_glaze.cloaking.robustness import ROBUSTNESS
 from ..comfy_glaze.files.artwork import Artwork
 from ..comfy_glaze.images import LEVELS, to_grid
-from ..comfy_glaze.networks.encoder_files import load_encoder
 from ..comfy_glaze.networks.encoders import Encoder
 from ..comfy_glaze.networks.perceptual import PERCEPTUAL_METRICS, PerceptualMetric
 from ..comfy_glaze.portfolio.cloaked import CloakedPicture
 from ..comfy_glaze.styles.target import TargetStyle
-from .host.encoders import load_vae, with_encoder
-from .host.files import vae_names
+from .host.encoders import with_encoder
 from .host.running import LiveRun
 from .sockets import (
     CATEGORY,
     BudgetSocket,
     CloakedBatch,
     CloakSocket,
-    EncoderSocket,
-    Ensemble,
     TargetStyleSocket,
     advanced,
+    check_sides,
     each,
     encoder_input,
     from_images,
@@ -41,82 +38,6 @@ from .sockets import (
     to_images,
     to_masks,
 )
-
-EMBEDDED = "embedded (rehearsal only)"
-
-
-class LoadEncoder(io.ComfyNode):
-    """Φ by name, for where no checkpoint is loaded."""
-
-    @classmethod
-    def define_schema(cls) -> Any:
-        return io.Schema(
-            node_id="GlazeLoadEncoder",
-            display_name="Load Encoder (Glaze)",
-            category=CATEGORY,
-            description="An image encoder for the cloak to act on, when no checkpoint is loaded. "
-            "A checkpoint's own VAE can be wired to 'encoder' directly.",
-            inputs=[
-                io.Combo.Input(
-                    "name",
-                    options=[EMBEDDED, *vae_names()],
-                    default=EMBEDDED,
-                    tooltip="A VAE from models/vae: the one that the models you worry about use. "
-                    "The embedded one belongs to no image generator: it is for rehearsals, and a "
-                    "cloak made on it guards nothing.",
-                )
-            ],
-            outputs=[EncoderSocket.Output("encoder", display_name="encoder")],
-        )
-
-    @classmethod
-    def execute(cls, name: str) -> Any:
-        encoder = load_encoder("embedded") if name == EMBEDDED else load_vae(name)
-        return io.NodeOutput(encoder)
-
-
-class CombineEncoders(io.ComfyNode):
-    """Several encoders led at once."""
-
-    @classmethod
-    def define_schema(cls) -> Any:
-        sockets = [
-            encoder_input(
-                "A checkpoint's VAE, or an encoder from Load Encoder.",
-                f"encoder_{number}",
-                optional=number > 1,
-            )
-            for number in range(1, 5)
-        ]
-        weights = [
-            io.Float.Input(
-                f"weight_{number}",
-                default=1.0,
-                min=0.0,
-                max=10.0,
-                step=0.1,
-                tooltip=f"How much encoder_{number} counts against the others; 0 leaves it out.",
-            )
-            for number in range(1, 5)
-        ]
-        return io.Schema(
-            node_id="GlazeCombineEncoders",
-            display_name="Combine Encoders (Glaze)",
-            category=CATEGORY,
-            description="One cloak against several models at once, for instance SD 1.5 and SDXL. "
-            "It costs the time of all of them, and moves each one less than a cloak of its own.",
-            inputs=[*sockets, *weights],
-            outputs=[EncoderSocket.Output("encoder", display_name="encoder")],
-        )
-
-    @classmethod
-    def execute(cls, **inputs: Any) -> Any:
-        numbers = [n for n in range(1, 5) if inputs.get(f"encoder_{n}") is not None]
-        members = [(inputs[f"encoder_{n}"], float(inputs[f"weight_{n}"])) for n in numbers]
-        members = [(encoder, weight) for encoder, weight in members if weight > 0]
-        if not members:
-            raise ValueError("Expected at least one encoder with a weight above 0, but got none.")
-        return io.NodeOutput(Ensemble(tuple(members)))
 
 
 class LPIPSBudget(io.ComfyNode):
@@ -221,7 +142,8 @@ class CloakOptimize(io.ComfyNode):
             display_name="Cloak (Glaze)",
             category=CATEGORY,
             description="Changes the picture, within the budget, so that a model sees the "
-            "redrawn one. Every picture of a batch is cloaked by itself.",
+            "redrawn one. Every picture of a batch is cloaked by itself. Publish what Save Cloaked "
+            "saves: other savers write the target style into the file.",
             inputs=[
                 io.Image.Input("image", tooltip="The pictures to cloak."),
                 io.Image.Input(
@@ -234,6 +156,15 @@ class CloakOptimize(io.ComfyNode):
                 clear_input(),
                 *how_widgets("cloak"),
                 style_for_report(),
+                advanced(
+                    io.Boolean.Input(
+                        "tile",
+                        default=False,
+                        optional=True,
+                        tooltip="For a picture that repeats, as wallpapers and textures do: each "
+                        "edge is cloaked as going on at the opposite one, so that no seam shows.",
+                    )
+                ),
             ],
             outputs=made_outputs("cloaked"),
             is_input_list=True,
@@ -321,8 +252,9 @@ class Task:
 
 def task_from(one: dict[str, Any]) -> Task:
     """The task in one entry of a node's inputs, which is left with what is the node's own."""
-    pictures = to_grid(to_images(one.pop("image")))
-    how = {name: one.pop(name) for name in ("method", "steps", "seed", "robustness")}
+    pictures = check_sides(to_grid(to_images(one.pop("image"))))
+    names = ("method", "steps", "seed", "robustness", "tile")
+    how = {name: one.pop(name) for name in names if name in one}
     mask = one.pop("keep_clear", None)
     masks = None if mask is None else to_masks(mask, pictures)
     budget = one.pop("budget", None)
@@ -381,6 +313,7 @@ def cloak_each(
                 keep_clear=mask,
                 metric=metric,
             )
+            live.on_result(cloak.measures[0])
             cloak = replace(cloak, images=cloak.images.cpu())
             cloaked.append(
                 CloakedPicture(
@@ -393,4 +326,4 @@ def cloak_each(
     return with_encoder(task.encoder, budget.metric, (height, width), cloak_all)
 
 
-NODES = [LoadEncoder, CombineEncoders, LPIPSBudget, CloakOptimize]
+NODES = [LPIPSBudget, CloakOptimize]

@@ -10,7 +10,17 @@ from comfy_api.latest import ComfyExtension
 
 from ..comfy_glaze.optional import broken, package_at_fault
 
-NODE_MODULES = ("artwork", "style", "bank", "cloak", "nightshade", "measure", "lab")
+NODE_MODULES = (
+    "artwork",
+    "saving",
+    "style",
+    "bank",
+    "encoders",
+    "cloak",
+    "nightshade",
+    "measure",
+    "lab",
+)
 """Modules of this folder, each with a list NODES of node classes."""
 
 

@@ -41,9 +41,7 @@ from ..comfy_glaze.styles.works import (
     read_pictures,
 )
 from .host.files import input_file, next_output
-
-Graph = Mapping[str, Any]
-"""A graph as the host runs it: nodes by their ids, each with its class_type and inputs."""
+from .wiring import Graph, is_link, links_to
 
 IMAGE, ARTWORK, WORKS = 0, 2, 3  # Load Artwork's outputs
 _LOAD, _SAVE, _TARGET = "GlazeLoadArtwork", "GlazeSaveCloaked", "GlazeSelectTargetStyle"
@@ -55,15 +53,22 @@ _tried: Counter[tuple[Path, str]] = Counter()
 
 @dataclass(frozen=True, eq=False)
 class FolderArtwork(Artwork):
-    """A picture of a folder that resumes.
+    """A picture as Load Artwork gives it.
 
     Attributes:
         jobs: its job for each Save Cloaked that resumes, by that node's id.
         works: the names in the folder of the pictures that the target style is chosen from.
+        notes: sentences about the folder, to be read where its pictures are saved.
     """
 
     jobs: Mapping[str, Job] = field(default_factory=dict)
     works: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, artwork: Artwork, **more: Any) -> FolderArtwork:
+        """The artwork, with the attributes of this class in ``more``."""
+        return cls(**{part.name: getattr(artwork, part.name) for part in fields(artwork)}, **more)
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,16 +85,6 @@ class SaverState:
     settings: str
     jobs: Mapping[Path, Job]
     failures: Sequence[str]
-
-
-def links_to(graph: Graph, node: str, output: int) -> list[tuple[str, str]]:
-    """The inputs that an output is wired to: ids of nodes, and names."""
-    return [
-        (name, key)
-        for name, other in graph.items()
-        for key, value in other["inputs"].items()
-        if _is_link(value) and (value[0], value[1]) == (node, output)
-    ]
 
 
 def resuming(graph: Graph, loader: str) -> list[str]:
@@ -115,7 +110,12 @@ def resuming(graph: Graph, loader: str) -> list[str]:
 
 def resumes(node: Mapping[str, Any]) -> bool:
     """Whether a node of a graph is a Save Cloaked that resumes."""
-    return node["class_type"] == _SAVE and node["inputs"].get("resume") is True
+    return saves(node) and node["inputs"].get("resume") is True
+
+
+def saves(node: Mapping[str, Any]) -> bool:
+    """Whether a node of a graph is a Save Cloaked."""
+    return bool(node["class_type"] == _SAVE)
 
 
 def next_artwork(
@@ -152,11 +152,11 @@ def next_artwork(
         except ArtworkError as error:
             failures.append(str(error))
             continue
-        parts = {part.name: getattr(artwork, part.name) for part in fields(artwork)}
         jobs = {saver: one.jobs[path] for saver, one in states.items() if path in one.jobs}
         for state in states.values():  # the style stays the same when pictures are added
             works = (state.manifest.run or {}).get("works") or works
-        return FolderArtwork(**parts, jobs=jobs, works=tuple(works)), len(found) - len(waiting)
+        done = len(found) - len(waiting)
+        return FolderArtwork.of(artwork, jobs=jobs, works=tuple(works)), done
     for state in states.values():
         write_page(state.manifest.path.parent, state.manifest, failures)
     if failures:
@@ -231,7 +231,7 @@ def settings_of(graph: Graph, saver: str) -> str:
             kind, inputs = node["class_type"], node["inputs"]
             parts: dict[str, Any] = {"": kind}
             for key, value in inputs.items():
-                if _is_link(value):
+                if is_link(value):
                     parts[key] = [describe(value[0]), value[1]]
                 elif isinstance(value, str) and (path := input_file(value)):
                     parts[key] = [value, file_sha256(path)]
@@ -304,7 +304,3 @@ def manifest_of(job: Job) -> Manifest:
     """The manifest of the folder that a job saves to."""
     up = len(Path(job.name).parts)
     return Manifest(reports_folder(job.target.parents[up - 1]))
-
-
-def _is_link(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str)

@@ -9,6 +9,7 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..comfy_glaze.files.formats import MIN_SIDE
 from ..comfy_glaze.portfolio.cloaked import CloakedPicture
 
 CATEGORY = "Glaze"
@@ -118,6 +119,21 @@ class CloakedBatch:
 def to_images(image: Tensor) -> Tensor:
     """The host's pictures (B, H, W, 3 or 4) as the library's (B, 3, H, W)."""
     return image[..., :3].movedim(-1, 1).float()
+
+
+def check_sides(pictures: Tensor) -> Tensor:
+    """Pictures (B, 3, H, W), large enough to be cloaked.
+
+    Raises:
+        ValueError: a side is too short.
+    """
+    height, width = pictures.shape[-2:]
+    if min(height, width) < MIN_SIDE:
+        raise ValueError(
+            f"Expected pictures of at least {MIN_SIDE} × {MIN_SIDE} pixels, but got {width} × "
+            f"{height}."
+        )
+    return pictures
 
 
 def each(images: Tensor) -> list[Tensor]:

@@ -20,6 +20,7 @@ from ..comfy_glaze.styles.bank_file import load_style_bank
 from ..comfy_glaze.styles.builtin_bank import builtin_bank
 from ..comfy_glaze.styles.candidates import filter_bank, find_known_style
 from ..comfy_glaze.styles.memory import choice_state, target_for
+from ..comfy_glaze.styles.secret import seed_of
 from ..comfy_glaze.styles.target import (
     WORKS_FOR_A_STYLE,
     TargetStyle,
@@ -39,6 +40,7 @@ from .sockets import (
     StyleBankSocket,
     TargetStyleSocket,
     advanced,
+    check_sides,
     each,
     encoder_input,
     from_images,
@@ -50,6 +52,7 @@ from .sockets import (
     style_filters,
     to_images,
 )
+from .wiring import check_same_encoder
 
 AUTO = "auto"
 
@@ -131,11 +134,15 @@ class SelectTargetStyle(io.ComfyNode):
                     "high", 75.0, "For auto: styles farther than this share of all are left out."
                 ),
                 advanced(
-                    seed_widget("style_seed", "For auto: draws one of the styles in between.")
+                    seed_widget(
+                        "style_seed",
+                        "For auto: draws one of the styles in between. 0 draws from a secret of "
+                        "your own, which stays on this computer.",
+                    )
                 ),
             ],
             outputs=[TargetStyleSocket.Output("target_style", display_name="target_style")],
-            hidden=[io.Hidden.unique_id],
+            hidden=[io.Hidden.unique_id, io.Hidden.prompt],
         )
 
     @classmethod
@@ -156,12 +163,14 @@ class SelectTargetStyle(io.ComfyNode):
     ) -> Any:
         works = [work for batch in images for work in each(to_images(batch))]
         node_id = cls.hidden.unique_id if cls.hidden else None
+        if cls.hidden and style[0].strip() in ("", AUTO):
+            check_same_encoder(cls.hidden.prompt, cls.hidden.unique_id)
         ranked, encoder_name = _rank(style_bank[0], works, encoder[0], node_id)
         band = in_band(ranked, low[0], high[0])
         target = target_for(
             artist[0],
             _named(style[0].strip(), ranked),
-            lambda: select_target_style(ranked, low[0], high[0], style_seed[0]),
+            lambda: select_target_style(ranked, low[0], high[0], seed_of(artist[0], style_seed[0])),
             encoder_name,
         )
         ui = {
@@ -290,7 +299,8 @@ class StyleTransfer(io.ComfyNode):
         else:
             sampling = Sampling(steps, cfg, denoise, sampler, scheduler, short_side)
             engine = img2img(model, clip, vae, sampling)
-        styled = engine(to_images(image).clamp(0, 1), target_style.style, seed)
+        pictures = check_sides(to_images(image)).clamp(0, 1)
+        styled = engine(pictures, target_style.style, seed)
         return io.NodeOutput(from_images(styled))
 
 

@@ -7,13 +7,19 @@ from PIL import Image
 
 from comfy_glaze.images import (
     View,
+    as_held,
     as_scaled_back,
     bands,
     check_images,
     enlarged,
+    floats,
+    from_levels,
+    held_levels,
+    panels_of,
     resize,
     shrink,
     to_grid,
+    to_levels,
     views_of,
 )
 
@@ -104,3 +110,47 @@ def test_bands_cover_a_picture_once() -> None:
     for band in bands(300, 7, rows=128):
         band.cut(seen).add_(1)
     assert bool((seen == 1).all())
+
+
+@pytest.mark.parametrize(
+    ("size", "count"),
+    [
+        ((512, 512), 1),
+        ((1024, 2048), 1),
+        ((3000, 4000), 1),
+        ((300, 900), 1),
+        ((2400, 800), 2),
+        ((12000, 800), 10),
+        ((800, 12000), 10),
+        ((1000, 30000), 20),
+        ((5000, 300), 4),
+    ],
+)
+def test_only_strips_have_several_panels(size: tuple[int, int], count: int) -> None:
+    panels = panels_of(*size)
+    assert len(panels) == count
+    seen = torch.zeros(1, 1, *size)
+    for panel in panels:
+        panel.cut(seen).add_(1)
+        if count > 1:
+            assert panels_of(panel.height, panel.width) == [View(0, 0, *panel_size(panel))]
+            assert views_of(panel.height, panel.width)[0].passes < 1.51
+    assert bool((seen == 1).all())
+
+
+def panel_size(panel: View) -> tuple[int, int, int, int, bool]:
+    return panel.height, panel.width, panel.height, panel.width, True
+
+
+def test_pictures_held_as_levels_give_the_same_images() -> None:
+    levels = np.random.default_rng(0).integers(0, 256, (300, 40, 3), np.uint8)
+    held, images = held_levels(levels), from_levels(levels)
+    assert held.dtype == torch.uint8
+    assert torch.equal(floats(held), images)
+    assert torch.equal(as_held(images, held), held)
+    assert floats(images) is images
+    assert np.array_equal(to_levels(held), levels)
+    assert np.array_equal(to_levels(held, 16), to_levels(images, 16))
+    assert torch.allclose(resize(held, 100, 13), resize(images, 100, 13), atol=1e-6)
+    window = View(10, 5, 200, 30, 64, 20, native=False)
+    assert torch.allclose(window.of(held), window.of(images), atol=1e-6)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,11 +23,14 @@ from comfy_glaze.evaluation.mimicry import _add_lora
 from comfy_glaze.evaluation.outliers import is_outlier
 from comfy_glaze.files.credentials import load_credentials
 from comfy_glaze.files.reading import decode
+from comfy_glaze.networks import encoder_files
+from comfy_glaze.networks.encoder_files import load_encoder
 from comfy_glaze.networks.perceptual import _load_lpips
 from comfy_glaze.networks.transformers_models import load_captioner
 from comfy_glaze.optional import (
     BrokenPackageError,
     PackageError,
+    extra_name,
     import_if_usable,
     import_optional,
 )
@@ -93,8 +98,21 @@ def test_a_missing_package_says_how_to_install_it() -> None:
         assert not isinstance(caught.value, BrokenPackageError)
         assert str(caught.value) == (
             "no-such-package, which is not installed; "
-            "install it with: pip install comfy-glaze[extra]"
+            f"install it with: pip install {extra_name('extra')}"
         )
+
+
+def test_a_package_that_breaks_while_a_model_is_built_is_not_called_wrong_weights(
+    installed: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed("torchvision", "raise RuntimeError('operator torchvision::nms does not exist')")
+    kind = SimpleNamespace(from_config=lambda _: importlib.import_module("torchvision"))
+    monkeypatch.setattr(encoder_files, "_autoencoder", lambda _: kind)
+    with pytest.raises(encoder_files.EncoderError) as caught:
+        load_encoder("embedded")
+    sentence = str(caught.value)
+    assert "needs torchvision, which is installed but broken (operator torchvision" in sentence
+    assert "comfy-glaze doctor" in sentence
 
 
 def enlarge() -> None:
@@ -120,7 +138,7 @@ LOADS = """
 import torch
 from comfy_glaze.countermeasures.diffusion import _upscaler
 from comfy_glaze.networks.encoder_files import load_encoder
-from comfy_glaze.styles.transfer import load_pipeline
+from comfy_glaze.styles.pipelines import load_pipeline
 for load in (
     lambda: load_encoder("embedded"),
     lambda: load_pipeline("nowhere", torch.device("cpu")),

@@ -31,8 +31,9 @@ from comfy_glaze.cloaking.budget import Budget
 from comfy_glaze.cloaking.cloak import CloakSettings, optimize_cloak
 from comfy_glaze.cloaking.measures import feature_distance
 from comfy_glaze.cloaking.problem import Problem
-from comfy_glaze.files.artwork import find_artworks, load_artwork
+from comfy_glaze.files.artwork import load_artwork
 from comfy_glaze.files.atomic import write_json
+from comfy_glaze.files.finding import find_artworks
 from comfy_glaze.images import LEVELS, resize, shrink, to_grid
 from comfy_glaze.judges.intervals import mean_interval
 from comfy_glaze.networks.encoder_files import load_encoder

@@ -6,8 +6,11 @@ import { say, sayDuration } from "./words.mjs";
 const WIDTH = 300; // units of the drawing, which stretches to the node's width
 const HEIGHT = 60;
 
-/** One curve in a frame, with its name, its newest value and, where given, a dashed limit. */
-function panel(name, tip, className) {
+/**
+ * One curve in a frame, with its name, its newest value and, where given, a dashed limit.  The value
+ * has as many digits as SaveCloaked shows.
+ */
+function panel(name, tip, className, digits) {
   const value = el("b", { class: "glaze-value" });
   const note = el("span", { class: "glaze-faint" });
   const curve = svg("polyline", { class: "glaze-curve" });
@@ -47,11 +50,11 @@ function panel(name, tip, className) {
     limit.style.display = limitValue === null ? "none" : "";
     if (limitValue !== null)
       for (const end of ["y1", "y2"]) limit.setAttribute(end, y(limitValue).toFixed(1));
-    value.textContent = points.length ? last[1].toFixed(3) : "";
+    value.textContent = points.length ? last[1].toFixed(digits) : "";
     drawing.setAttribute(
       "aria-label",
       points.length
-        ? say("chart.curve", { name, step: last[0], value: last[1].toFixed(3) })
+        ? say("chart.curve", { name, step: last[0], value: last[1].toFixed(digits) })
         : name,
     );
   }
@@ -61,13 +64,16 @@ function panel(name, tip, className) {
 /**
  * A chart that follows `comfy_glaze.step` events.
  *
- * `step(detail)` adds one point; `finish()` and `stop()` say how the run ended; `clear()` empties it.
+ * `step(detail)` adds one point; `measured(detail)` puts what the result measures in the place of the
+ * last one; `finish()` and `stop()` say how the run ended; `clear()` empties it; `warn(text)` shows a
+ * sentence below, or none.
  */
 export function createChart() {
   const status = el("div", { class: "glaze-status", role: "status", "aria-live": "off" });
-  const shift = panel(say("chart.shift"), say("chart.shift.tip"), "glaze-warm");
-  const change = panel(say("chart.perceptual"), say("chart.perceptual.tip"), "glaze-cool");
+  const shift = panel(say("chart.shift"), say("chart.shift.tip"), "glaze-warm", 2);
+  const change = panel(say("chart.perceptual"), say("chart.perceptual.tip"), "glaze-cool", 3);
   const bar = el("div", { class: "glaze-pictures", "aria-hidden": "true" });
+  const warning = el("p", { class: "glaze-warning", role: "status", hidden: true });
   const element = el(
     "section",
     { class: "glaze glaze-chart", "aria-label": say("chart.label") },
@@ -75,6 +81,7 @@ export function createChart() {
     bar,
     shift.element,
     change.element,
+    warning,
   );
   let shifts, changes, latest;
 
@@ -96,13 +103,7 @@ export function createChart() {
     if (detail.perceptual !== null) changes.push([detail.step, detail.perceptual]);
     element.dataset.state = "running";
     status.setAttribute("aria-live", "off");
-
-    shift.draw(shifts, detail.steps, 1);
-    const limit = detail.limit ?? null;
-    const highest = Math.max(...changes.map(([, v]) => v), 1e-6);
-    change.draw(changes, detail.steps, Math.max(highest, limit ?? 0) * 1.15, limit);
-    change.note.textContent =
-      limit === null ? say("chart.none") : say("chart.limit", { limit: Number(limit.toPrecision(3)) });
+    drawCurves(detail);
 
     const parts = [say("chart.step", detail)];
     if (detail.pictures > 1) parts.push(say("chart.picture", detail));
@@ -110,6 +111,23 @@ export function createChart() {
       parts.push(say("chart.left", { time: sayDuration(detail.seconds_left) }));
     status.textContent = parts.join(" · ");
     drawPictures(detail);
+  }
+
+  /** The optimiser's last point gives way to what the cloak measures, as the report says it. */
+  function measured(detail) {
+    if (detail.picture !== latest?.picture) return;
+    shifts[shifts.length - 1] = [detail.step, detail.shift];
+    if (changes.length) changes[changes.length - 1] = [detail.step, detail.perceptual];
+    drawCurves(detail);
+  }
+
+  function drawCurves({ steps, limit: allowed }) {
+    const limit = allowed ?? null;
+    const highest = Math.max(...changes.map(([, v]) => v), 1e-6);
+    shift.draw(shifts, steps, 1);
+    change.draw(changes, steps, Math.max(highest, limit ?? 0) * 1.15, limit);
+    change.note.textContent =
+      limit === null ? say("chart.none") : say("chart.limit", { limit: Number(limit.toPrecision(3)) });
   }
 
   /** One segment per picture where there are several: done, under way, to come. */
@@ -136,7 +154,12 @@ export function createChart() {
   return {
     element,
     step,
+    measured,
     clear,
+    warn(text) {
+      warning.textContent = text ?? "";
+      warning.hidden = !text;
+    },
     finish: () => end("chart.done", "done"),
     stop: () => end("chart.stopped", "stopped"),
   };

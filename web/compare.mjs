@@ -174,10 +174,10 @@ export function createCompare() {
 
   return {
     element: stage,
-    /** Show a pair of pictures by address; `original` may be null. */
-    show(original, cloaked, poisoned = false) {
+    /** Show a pair of pictures by address; `original` may be null. `label` names the other one. */
+    show(original, cloaked, label = "compare.after") {
       missing.hidden = true;
-      right.textContent = say(poisoned ? "compare.poisoned" : "compare.after");
+      right.textContent = say(label);
       after.alt = right.textContent;
       showOriginal(original !== null);
       if (original === null) before.removeAttribute("src");

@@ -4,10 +4,13 @@ import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
 import { createChart } from "./chart.mjs";
 import { guard, loadStyles } from "./dom.mjs";
+import { createFolder } from "./folder.mjs";
 import { createGallery } from "./gallery.mjs";
 import { createGenres } from "./genres.mjs";
+import { leakingSavers } from "./leaks.mjs";
 import { createMeasured } from "./measured.mjs";
 import { createSaved } from "./saved.mjs";
+import { createTrouble, heightOfTrouble } from "./trouble.mjs";
 import { speak, say } from "./words.mjs";
 
 const SETUPS = {
@@ -24,6 +27,11 @@ const SETUPS = {
 
 const charts = new Map(); // node -> chart
 const galleries = new Map(); // node -> () => void, looks anew at what is wired
+const folders = new Map(); // node -> () => void, looks anew at what the folder holds
+const saved = new Map(); // node -> what it shows of saved files
+const troubles = new Map(); // node -> the widget that says what went wrong
+const refused = new Set(); // nodes that the host left out of the present run
+const executed = new Set(); // those of `saved` that the present run has reached
 
 app.registerExtension({
   name: "comfy_glaze",
@@ -31,18 +39,92 @@ app.registerExtension({
     loadStyles();
     speak(app.ui.settings.getSettingValue("Comfy.Locale"));
     api.addEventListener("comfy_glaze.step", ({ detail }) => chartOf(detail.node)?.step(detail));
+    api.addEventListener("comfy_glaze.measured", ({ detail }) => chartOf(detail.node)?.measured(detail));
+    api.addEventListener("execution_start", begin);
     api.addEventListener("execution_success", () => charts.forEach((chart) => chart.finish()));
-    for (const end of ["execution_interrupted", "execution_error"])
-      api.addEventListener(end, () => charts.forEach((chart) => chart.stop()));
+    api.addEventListener("execution_interrupted", () => breakOff(true));
+    api.addEventListener("execution_error", ({ detail }) => {
+      breakOff(false);
+      showTrouble(nodeOf(detail.node_id), detail.exception_message);
+    });
     api.addEventListener("executing", ({ detail }) => finishOthers(detail));
+    watchRefusals();
   },
   nodeCreated(node) {
     SETUPS[node.comfyClass]?.(node);
   },
   afterConfigureGraph() {
     galleries.forEach((look) => look());
+    warnOfLeaks();
+  },
+  refreshComboInNodes() {
+    folders.forEach((look) => look());
   },
 });
+
+/** A run begins: what the last one left to be read goes. */
+function begin() {
+  executed.clear();
+  [...troubles.keys()].filter((node) => !refused.has(node)).forEach(clearTrouble);
+  warnOfLeaks();
+}
+
+/** A run was stopped, or failed: what it did not reach shows nothing old. */
+function breakOff(stopped) {
+  charts.forEach((chart) => chart.stop());
+  saved.forEach((shown, node) => {
+    if (!executed.has(node)) shown.end(stopped);
+  });
+}
+
+/** Say what went wrong on the node itself, if it is one of ours; the host's dialogue has the trace. */
+function showTrouble(node, text) {
+  if (!text || !String(node?.comfyClass).startsWith("Glaze")) return;
+  clearTrouble(node);
+  const height = heightOfTrouble(text, node.size[0]);
+  troubles.set(node, addElement(node, "trouble", createTrouble(text), () => height, () => height));
+  fit(node);
+}
+
+function clearTrouble(node) {
+  const widget = troubles.get(node);
+  if (!widget) return;
+  troubles.delete(node);
+  removeElement(node, widget);
+}
+
+/** What the host refuses before a run, with our reason, is said on the node as well. */
+function watchRefusals() {
+  const queue = api.queuePrompt;
+  const show = (errors) => {
+    for (const [id, { errors: reasons }] of Object.entries(errors ?? {}))
+      for (const { type, details, extra_info: about } of reasons ?? [])
+        if (type === "custom_validation_failed") {
+          refused.add(nodeOf(id));
+          showTrouble(nodeOf(id), details.replace(`${about?.input_name} - `, ""));
+        }
+  };
+  api.queuePrompt = async function (...values) {
+    refused.clear();
+    [...troubles.keys()].forEach(clearTrouble);
+    try {
+      const answer = await queue.apply(this, values);
+      show(answer?.node_errors);
+      return answer;
+    } catch (error) {
+      show(error?.response?.node_errors);
+      throw error;
+    }
+  };
+}
+
+/** Warn on each Cloak behind which another saver would write the workflow into the files. */
+function warnOfLeaks() {
+  charts.forEach((chart, node) => {
+    const savers = leakingSavers(node);
+    chart.warn(savers.length ? say("chart.leak", { savers: savers.join(", ") }) : null);
+  });
+}
 
 /** The node that an event names: "7", or "3:7" for node 7 inside the subgraph of node 3. */
 function nodeOf(id) {
@@ -67,16 +149,26 @@ function finishOthers(id) {
 }
 
 /** Add an element below the node's own widgets; it holds no value of its own. */
-function addElement(node, name, element, minHeight) {
+function addElement(node, name, element, minHeight, maxHeight = undefined) {
   const widget = node.addDOMWidget(name, "GLAZE", element, {
     serialize: false,
     hideOnZoom: false,
     getMinHeight: minHeight,
+    ...(maxHeight && { getMaxHeight: maxHeight }),
     getValue: () => "",
     setValue: () => {},
   });
   widget.serialize = false;
   return widget;
+}
+
+/** Take an element off a node again. */
+function removeElement(node, widget) {
+  widget.onRemove?.();
+  widget.element?.remove();
+  const index = node.widgets.indexOf(widget);
+  if (index >= 0) node.widgets.splice(index, 1);
+  node.graph?.setDirtyCanvas(true, true);
 }
 
 /** Call `then` after a node's or widget's own method. */
@@ -99,16 +191,73 @@ function fit(node) {
 const widgetOf = (node, name) => node.widgets?.find((widget) => widget.name === name);
 const inputOf = (node, name) => node.inputs?.find((input) => input.name === name);
 
-/** No picture stands for a folder; Nodes 2.0 would show an error in its place. */
+/** A folder shows what a run takes of it; the host's own preview is for single pictures. */
 function setUpSource(node) {
-  const isFolder = () => /\/( \(output\))?$/.test(widgetOf(node, "source")?.value ?? "");
+  const named = (name) => widgetOf(node, name)?.value;
+  const isFolder = () => /\/( \(output\))?$/.test(named("source") ?? "");
   Object.defineProperty(node, "hideOutputImages", { get: isFolder });
+
+  const ask = (path, values) => `/comfy_glaze/${path}?${new URLSearchParams(values)}`;
+  const folder = createFolder((name) => api.apiURL(ask("folder_picture", { source: named("source"), name })));
+  let widget = null;
+  let latest = null; // the question asked last
+
+  async function look() {
+    if (isFolder() && !widget) widget = addElement(node, "folder", folder.element, () => 72);
+    if (!isFolder()) {
+      if (widget) removeElement(node, widget);
+      widget = latest = null;
+      return;
+    }
+    const question = ask("folder", { source: named("source"), first: named("first"), last: named("last") });
+    latest = question;
+    const response = await api.fetchApi(question).catch(() => null);
+    const answer = await response?.json().catch(() => null);
+    if (latest !== question) return;
+    if (response?.ok && answer) folder.show(answer);
+    else folder.setTrouble(say("folder.failed", { reason: answer?.error ?? response?.statusText ?? "" }));
+  }
+
+  takePainted(node);
+  folders.set(node, look);
+  after(node, "onRemoved", () => folders.delete(node));
+  after(node, "onConfigure", () => queueMicrotask(look));
+  for (const name of ["source", "first", "last"]) {
+    const owner = widgetOf(node, name);
+    if (owner) after(owner, "callback", look);
+  }
+  queueMicrotask(look);
+}
+
+/**
+ * The page's mask editor gives its painted copy to a node's `images`, and to a widget only if that
+ * is called "image"; ours is called "source".
+ */
+function takePainted(node) {
+  let images = node.images;
+  Object.defineProperty(node, "images", {
+    configurable: true,
+    enumerable: true,
+    get: () => images,
+    set(value) {
+      images = value;
+      const source = widgetOf(node, "source");
+      const painted = value?.[0];
+      const name = `clipspace/${painted?.filename} [input]`;
+      if (painted?.subfolder !== "clipspace" || !source || source.value === name) return;
+      source.value = name;
+      source.callback?.(name, app.canvas, node);
+      node.graph?.change?.();
+    },
+  });
 }
 
 function setUpChart(node) {
   const chart = createChart();
   charts.set(node, chart);
   after(node, "onRemoved", () => charts.delete(node));
+  after(node, "onConnectionsChange", () => queueMicrotask(warnOfLeaks));
+  chart.element.addEventListener("pointerenter", warnOfLeaks);
   addElement(node, "cloak_chart", guard(chart.element), () => 160);
 }
 
@@ -116,13 +265,16 @@ function setUpSaved(node) {
   // The host would show the saved files once more below the slider.
   node.hideOutputImages = true;
   Object.defineProperty(node, "imgs", { get: () => undefined, set: () => {} });
-  const saved = createSaved((file) => api.apiURL(`/view?${new URLSearchParams(file)}`));
+  const shown = createSaved((file) => api.apiURL(`/view?${new URLSearchParams(file)}`));
   let filled = false;
-  addElement(node, "before_after", saved.element, () => (filled ? 420 : 60));
+  addElement(node, "before_after", shown.element, () => (filled ? 420 : 60));
+  saved.set(node, shown);
+  after(node, "onRemoved", () => saved.delete(node));
   after(node, "onExecuted", (output) => {
     if (!output?.glaze) return;
+    executed.add(node);
     filled = output.glaze.length > 0;
-    saved.show(output.glaze);
+    shown.show(output.glaze);
     fit(node);
   });
 }

@@ -8,7 +8,7 @@ const digits = (value, count) => (value === null || value === undefined ? "–" 
 const levels = (value) => Math.round(value * LEVELS);
 
 /** The rows of one set of measures: name, explanation, value, and a bar from 0 to 1 where it helps. */
-function rowsOf(measures, settings, system = null) {
+function rowsOf(measures, settings, encoders = [], system = null) {
   const { perceptual, shift } = measures;
   const rows = [
     {
@@ -21,6 +21,7 @@ function rowsOf(measures, settings, system = null) {
       bar: shift?.["512"],
       className: "glaze-warm",
     },
+    ...encoders.map((encoder) => rowOfEncoder(measures, encoder)),
   ];
   if (perceptual?.value !== null && perceptual?.value !== undefined) {
     const limited = perceptual.limit !== null && perceptual.limit !== undefined;
@@ -55,10 +56,17 @@ function rowsOf(measures, settings, system = null) {
   return rows;
 }
 
+/** What one of several encoders sees; the shift above is that of the least led. */
+function rowOfEncoder(measures, { name, fingerprint }) {
+  const seen = measures.encoders?.find((one) => one.fingerprint === fingerprint);
+  const shift = seen?.shift["512"];
+  return { name, tip: say("measure.encoder.tip"), value: digits(shift, 2), bar: shift };
+}
+
 /** A table of one report: how far it was led, and how much may be seen. */
 export function createMeasures(report) {
-  const plain = rowsOf(report, report.settings, report.system);
-  const encoded = report.encoded ? rowsOf(report.encoded, null) : null;
+  const plain = rowsOf(report, report.settings, report.encoders, report.system);
+  const encoded = report.encoded ? rowsOf(report.encoded, null, report.encoders) : null;
   const body = plain.map((row, index) =>
     el(
       "tr",

@@ -10,8 +10,8 @@ function button(text, tip, onClick) {
   return el("button", { type: "button", class: "glaze-button", title: tip, click: onClick }, text);
 }
 
-/** Whether a saved file is concept poison and no cloak. */
-const isPoison = (entry) => Boolean(entry.measures?.poison);
+/** What the picture on the right is called. */
+const labelOf = (entry) => (entry.measures?.poison ? "compare.poisoned" : "compare.after");
 
 /**
  * The saved files of one run.
@@ -62,8 +62,19 @@ export function createSaved(addressOf) {
     shown.hidden = entries.length === 0;
     if (!entries.length) return;
     const entry = entries[index];
+    note.textContent = [entry.note, entry.original || !entry.file ? null : say("compare.no.original")]
+      .filter(Boolean)
+      .join(" ");
+    note.hidden = !note.textContent;
+    measures.replaceChildren(...(entry.measures ? [createMeasures(entry.measures)] : []));
+    toolbar.hidden = !entry.file;
+    compare.element.hidden = !entry.file && !entry.original;
+    if (!entry.file) {
+      if (entry.original) compare.show(null, addressOf(entry.original), "compare.before");
+      return;
+    }
     const address = addressOf(entry.file);
-    compare.show(entry.original ? addressOf(entry.original) : null, address, isPoison(entry));
+    compare.show(entry.original ? addressOf(entry.original) : null, address, labelOf(entry));
     pager.hidden = entries.length < 2;
     page.textContent = say("compare.page", { n: index + 1, total: entries.length });
     const path = [entry.file.subfolder, entry.file.filename].filter(Boolean).join("/");
@@ -72,11 +83,6 @@ export function createSaved(addressOf) {
     open.href = address;
     download.href = address;
     download.setAttribute("download", entry.file.filename);
-    note.textContent = [entry.note, entry.original ? null : say("compare.no.original")]
-      .filter(Boolean)
-      .join(" ");
-    note.hidden = !note.textContent;
-    measures.replaceChildren(...(entry.measures ? [createMeasures(entry.measures)] : []));
   }
 
   /** The same pictures over the whole window, free of the graph's zoom. */
@@ -100,17 +106,24 @@ export function createSaved(addressOf) {
     document.body.append(dialog);
     dialog.showModal();
     const original = entry.original ? addressOf(entry.original) : null;
-    view.show(original, addressOf(entry.file), isPoison(entry));
+    view.show(original, addressOf(entry.file), labelOf(entry));
     view.focus();
   }
 
   setFull(false);
   return {
     element,
-    /** Show what SaveCloaked reported: [{file, original, measures, note}]. */
+    /** Show what SaveCloaked reported: [{file, original, measures, note}]; file is null where none was saved. */
     show(saved) {
+      idle.textContent = say("compare.idle");
       entries = saved;
       index = 0;
+      render();
+    },
+    /** A run ended before this node: what an earlier one saved is no longer shown as if it were new. */
+    end(stopped) {
+      idle.textContent = say(stopped ? "compare.stopped" : "compare.broken");
+      entries = [];
       render();
     },
   };

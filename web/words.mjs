@@ -17,12 +17,16 @@ const ENGLISH = {
   "chart.done": "Done after {steps} steps",
   "chart.stopped": "Stopped at step {step} of {steps}",
   "chart.curve": "{name} at step {step}: {value}",
+  "chart.leak":
+    "{savers} writes this workflow, and with it the name of the target style, into its files. Publish what Save Cloaked saves, or start ComfyUI with --disable-metadata.",
   "time.seconds": "{n} s",
   "time.minutes": "{n} min",
   "time.hours": "{h} h {m} min",
 
   "compare.label": "Before and after",
   "compare.idle": "Your cloaked pictures appear here after a run.",
+  "compare.stopped": "The run was stopped before anything was saved here.",
+  "compare.broken": "The run ended with an error before anything was saved here.",
   "compare.before": "Original",
   "compare.after": "Cloaked",
   "compare.poisoned": "Poisoned",
@@ -45,11 +49,17 @@ const ENGLISH = {
   "compare.missing": "This picture cannot be shown; the file may have been moved.",
   "compare.no.original": "The original is not at hand, so only the cloaked picture is shown.",
 
+  "folder.label": "Pictures of the folder",
+  "folder.all": "{total} pictures",
+  "folder.part": "{chosen} of {total} pictures: first and last leave out the others",
+  "folder.failed": "The folder cannot be shown: {reason}",
+
   "measure.label": "What was measured",
   "measure.target": "Led towards",
   "measure.shift": "Shift",
   "measure.shift.tip":
     "How far the features moved from your original (0) to the redrawn picture (1), on the whole picture at 512 px.",
+  "measure.encoder.tip": "The shift that this encoder sees. The one that is led least comes first.",
   "measure.shift.native": "{value} in close-up tiles",
   "measure.perceptual": "Visible change",
   "measure.perceptual.tip": "{metric}: 0 means no difference. It was held at or below your limit.",
@@ -142,12 +152,16 @@ const GERMAN = {
   "chart.done": "Fertig nach {steps} Schritten",
   "chart.stopped": "Angehalten bei Schritt {step} von {steps}",
   "chart.curve": "{name} bei Schritt {step}: {value}",
+  "chart.leak":
+    "{savers} schreibt diesen Ablauf, und damit den Namen des Zielstils, in die Dateien. Veröffentliche, was „Ummanteltes speichern“ speichert, oder starte ComfyUI mit --disable-metadata.",
   "time.seconds": "{n} s",
   "time.minutes": "{n} min",
   "time.hours": "{h} h {m} min",
 
   "compare.label": "Vorher und nachher",
   "compare.idle": "Nach einem Lauf erscheinen hier deine ummantelten Bilder.",
+  "compare.stopped": "Der Lauf wurde angehalten, bevor hier etwas gespeichert war.",
+  "compare.broken": "Der Lauf endete mit einem Fehler, bevor hier etwas gespeichert war.",
   "compare.before": "Original",
   "compare.after": "Ummantelt",
   "compare.poisoned": "Vergiftet",
@@ -170,11 +184,17 @@ const GERMAN = {
   "compare.missing": "Dieses Bild lässt sich nicht zeigen; vielleicht wurde die Datei verschoben.",
   "compare.no.original": "Das Original liegt nicht vor; gezeigt wird nur das ummantelte Bild.",
 
+  "folder.label": "Bilder des Ordners",
+  "folder.all": "{total} Bilder",
+  "folder.part": "{chosen} von {total} Bildern: first und last lassen die übrigen aus",
+  "folder.failed": "Der Ordner lässt sich nicht zeigen: {reason}",
+
   "measure.label": "Was gemessen wurde",
   "measure.target": "Geführt zu",
   "measure.shift": "Verschiebung",
   "measure.shift.tip":
     "Wie weit die Merkmale vom Original (0) zum umgemalten Bild (1) gewandert sind, am ganzen Bild bei 512 px.",
+  "measure.encoder.tip": "Die Verschiebung, die dieser Encoder sieht. Der am wenigsten geführte steht zuerst.",
   "measure.shift.native": "{value} in Ausschnitten",
   "measure.perceptual": "Sichtbare Änderung",
   "measure.perceptual.tip": "{metric}: 0 heißt kein Unterschied. Der Wert blieb an oder unter deiner Grenze.",

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from .options import DeviceOption, EncoderOption, one_encoder, one_sentence
+from .model_names import check_model_names
+from .options import DeviceOption, EncoderOption, encoders_of, one_sentence
 from .style_lists import GenreOption, LivingOption, StylesOption, candidates_named
 from .style_tables import bank_table
 from .terminal import progress_bar, results, say
@@ -94,7 +95,7 @@ def build(
     where it stopped: give the same command again.
     """
     from ..devices import choose_device
-    from ..networks.encoder_files import load_encoder
+    from ..networks.ensemble import load_encoders
     from ..styles.bank_build import build_style_bank
     from ..styles.builtin_bank import own_bank_file
 
@@ -103,13 +104,14 @@ def build(
             raise ValueError("Expected --images alone, or --prompts, or --contents.")
         if prompts and contents is not None:
             raise ValueError("Expected --prompts or --contents, but got both.")
+        check_model_names(*(encoder or ()), checkpoint, style_transfer)
         on_device = choose_device(device)
         drawn_by = style_transfer or checkpoint or "embedded"
         if styles == "auto":
             draws_any = images is not None or drawn_by != "embedded"
             styles = "wikiart" if draws_any else "builtin"
         candidates = candidates_named(styles, genre, without_living)
-        phi = load_encoder(one_encoder(encoder, checkpoint), on_device)
+        phi = load_encoders(encoders_of(encoder, checkpoint), on_device)
         if images is not None:
             chosen, source = _from_files(images, candidates, layout, per_style)
         elif prompts:
@@ -168,8 +170,8 @@ def _from_prompts(
 def _redrawn(
     candidates: tuple[Candidate, ...], model: str, device: torch.device, contents: Path | None
 ) -> tuple[list[Style], PictureSource]:
-    from ..files.artwork import find_artworks
     from ..files.bundled import content_pictures
+    from ..files.finding import find_artworks
     from ..styles.bank_sources import by_style_transfer
     from ..styles.transfer import load_style_transfer
     from ..styles.works import read_pictures

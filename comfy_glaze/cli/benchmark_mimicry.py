@@ -23,8 +23,16 @@ SMOKE_HINT = (
 )
 
 
-def _command(usual_grid: str) -> Callable[..., None]:
-    """The command for one grid; both commands take the same options."""
+_EITHER = """DIR gets results.md, results.json, a picture for the artist, and everything in between:
+an interrupted run goes on where it was."""
+
+
+def _command(usual_grid: str, what: str) -> Callable[..., None]:
+    """The command for one grid; both commands take the same options.
+
+    Args:
+        what: the command's own line of help.
+    """
 
     def run(
         works: Annotated[
@@ -101,11 +109,6 @@ def _command(usual_grid: str) -> Callable[..., None]:
         ] = None,
         device: DeviceOption = "auto",
     ) -> None:
-        """Fine-tune a model on the works, draw with it, and measure what it learned of the style.
-
-        Once without cloaks and once for each row of the grid. DIR gets results.md, results.json, a
-        picture for the artist, and everything in between: an interrupted run goes on where it was.
-        """
         from ..evaluation.benchmark import PRESETS, run_grid, world_of
         from ..evaluation.open_lab import LabRequest
         from ..evaluation.scenarios import GRIDS, PLAIN, Scenario, with_encoder
@@ -156,11 +159,20 @@ def _command(usual_grid: str) -> Callable[..., None]:
                 )
             _conclude(lab, cells, left, board=entry is not None or chosen is GRIDS["systems"])
 
+    run.__doc__ = f"{what}\n\n{_EITHER}"
     return run
 
 
-mimicry = _command("core")
-baselines = _command("systems")
+mimicry = _command(
+    "core",
+    "Fine-tune a model on the works, uncloaked and cloaked, and measure what it learned of the "
+    "style.",
+)
+baselines = _command(
+    "systems",
+    "Do as mimicry does with Glaze and other published systems (Fawkes, LowKey, PhotoGuard), all "
+    "within one budget.",
+)
 
 
 def _one_of(name: str, known: dict[str, Any], kind: str) -> Any:

@@ -148,7 +148,8 @@ def _subjects(
     """The pictures at their size with their styled versions, the encoder and the metric."""
     from ..devices import choose_device
     from ..evaluation.comparisons import Subject
-    from ..files.artwork import find_artworks, load_artwork
+    from ..files.artwork import load_artwork
+    from ..files.finding import find_artworks
     from ..images import shrink, to_grid
     from ..networks.encoder_files import load_encoder
     from ..networks.perceptual import load_metric

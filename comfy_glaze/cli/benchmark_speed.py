@@ -51,8 +51,9 @@ def speed(
     from ..evaluation.drawing import require_matplotlib
     from ..evaluation.speed import compare_methods, ratios, raw_speed
     from ..evaluation.speed_plot import write_plot
-    from ..files.artwork import find_artworks, load_artwork
+    from ..files.artwork import load_artwork
     from ..files.atomic import write_json
+    from ..files.finding import find_artworks
     from ..images import shrink, to_grid
     from ..networks.encoder_files import load_encoder
     from ..networks.perceptual import load_metric

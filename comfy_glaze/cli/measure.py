@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .model_names import check_model_names
 from .options import (
     DeviceOption,
     EncoderOption,
@@ -15,7 +16,7 @@ from .options import (
     PipelineOption,
     SeedsOption,
     UpscalerOption,
-    one_encoder,
+    encoders_of,
     one_sentence,
 )
 from .terminal import log, progress_bar, results, retention_table
@@ -57,6 +58,7 @@ def measure(
     from ..portfolio.measuring import measure_files
 
     with one_sentence():
+        check_model_names(*(encoder or ()))
         if plot is not None:
             from ..evaluation.drawing import require_matplotlib
 
@@ -65,7 +67,7 @@ def measure(
             original,
             cloaked,
             styled,
-            encoder=one_encoder(encoder),
+            encoders=encoders_of(encoder),
             metric=metric,
             device=device,
         )
@@ -99,13 +101,15 @@ def _retention(
     from ..countermeasures.tools import Tools
     from ..devices import choose_device
     from ..files.artwork import load_artwork
-    from ..networks.encoder_files import load_encoder, load_round_trip
+    from ..networks.encoder_files import load_round_trip
+    from ..networks.ensemble import load_encoders
 
     original, cloaked, styled = files
     if styled is None:
         raise ValueError("--countermeasures measures a shift, which needs --styled FILE.")
-    on_device, name = choose_device(device), one_encoder(encoder)
-    tools = Tools(load_round_trip(name, on_device), pipeline, upscaler)
+    on_device, names = choose_device(device), encoders_of(encoder)
+    round_trip = load_round_trip(names[0], on_device) if len(names) == 1 else None
+    tools = Tools(round_trip, pipeline, upscaler)
     cases = parse_cases(named, tools)
     before, after, towards = (
         load_artwork(path).pixels.to(on_device) for path in (original, cloaked, styled)
@@ -120,7 +124,7 @@ def _retention(
             before,
             after,
             towards,
-            load_encoder(name, on_device),
+            load_encoders(names, on_device),
             cases,
             seeds=range(seeds),
             tools=tools,

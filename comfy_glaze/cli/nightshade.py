@@ -4,26 +4,34 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
+from .cloaking import Cloaking
+from .model_names import check_model_names
 from .options import (
     DeviceOption,
     EncoderOption,
+    ExcludeOption,
     FormatOption,
+    JsonOption,
     LimitOption,
     LinfOption,
+    MaxSizeOption,
     MethodOption,
     MetricOption,
     QualityOption,
+    QuietOption,
     SourcesArgument,
     StepsOption,
-    one_encoder,
+    StrictOption,
+    StripLocationOption,
+    encoders_of,
     one_sentence,
 )
-from .run import Run, fail, gather, tell_metric
-from .terminal import say
+from .run import Run, fail, gather, json_at_the_end, tell_metric
+from .terminal import counted, say, speak
 
 REHEARSAL_HINT = (
     "Rehearsal: the embedded encoder belongs to no image generator, so this poison reaches none. "
@@ -101,13 +109,19 @@ def nightshade(
         int, typer.Option(help="Draws the anchors and picks one a picture; same seed, same files.")
     ] = 0,
     format: FormatOption = "same",
-    quality: QualityOption = 95,
+    quality: QualityOption = None,
+    max_size: MaxSizeOption = None,
+    strip_location: StripLocationOption = False,
     resume: Annotated[
         bool,
         typer.Option(
             "--resume", help="Do only what is new or changed since an earlier run of this command."
         ),
     ] = False,
+    exclude: ExcludeOption = None,
+    strict: StrictOption = False,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
     device: DeviceOption = "auto",
 ) -> None:
     """Poison pictures of a concept: a model trained on them learns another one (Nightshade).
@@ -127,7 +141,7 @@ def nightshade(
     from ..cloaking.budget import NIGHTSHADE
     from ..cloaking.cloak import CloakSettings
     from ..devices import choose_device
-    from ..files.options import SaveOptions
+    from ..files.options import SaveOptions, SizeLimit
     from ..poison.anchors import (
         Poison,
         anchors_in,
@@ -142,53 +156,65 @@ def nightshade(
     from ..styles.transfer import load_text_to_image
 
     failures: list[str] = []
-    with one_sentence():
-        if anchors is None and checkpoint is None:
-            raise ValueError(
-                "Expected pictures of the destination: --anchors FOLDER, or --checkpoint to draw "
-                "them with."
+    done: list[dict[str, Any]] = []
+    speak(quiet, as_json)
+    with json_at_the_end(as_json, done, failures):
+        with one_sentence():
+            if anchors is None and checkpoint is None:
+                raise ValueError(
+                    "Expected pictures of the destination: --anchors FOLDER, or --checkpoint to "
+                    "draw them with."
+                )
+            check_model_names(checkpoint, *(encoder or ()))
+            say("Loading the models ...", "dim")
+            on_device = choose_device(device)
+            found = gather(sources, failures, exclude or ())
+            manifest = open_output_folder(sources, out)
+            selection = select_samples(
+                found, concept, captions, kind=kind, keep=keep, clip=clip, device=on_device
             )
-        on_device = choose_device(device)
-        found = gather(sources, failures)
-        manifest = open_output_folder(sources, out)
-        selection = select_samples(
-            found, concept, captions, kind=kind, keep=keep, clip=clip, device=on_device
+            for sentence in selection.failures:
+                fail(failures, sentence)
+            wanted = prompt_of(towards, kind)
+            if anchors is not None:
+                pictures = anchors_in(anchors)
+            else:
+                model = load_text_to_image(str(checkpoint), on_device)
+                pictures = draw_anchors(model, wanted, draw, reports_folder(out) / "anchors", seed)
+                del model
+            if clip is not None:
+                scores = similarities(pictures, wanted, clip, on_device)
+                pictures = most_prototypical(pictures, scores)
+            poison = Poison(concept, towards, kind, tuple(pictures), seed)
+            engine = open_engine(
+                CloakRequest(
+                    replace(NIGHTSHADE.changed(limit, linf), metric=metric),
+                    CloakSettings(method, steps, seed, robustness),
+                    ModelNames(encoders_of(encoder, checkpoint), device=device),
+                    saving=SaveOptions(
+                        format,
+                        quality,
+                        max_size=SizeLimit.parse(max_size) if max_size else None,
+                        strip_location=strip_location,
+                    ),
+                    poison=with_similarities(poison, selection.samples),
+                )
+            )
+        manifest.begin({"encoder": engine.encoder.name, "poison": [concept, towards]})
+        if engine.encoder.is_rehearsal:
+            say(REHEARSAL_HINT, "yellow")
+        tell_metric(metric, engine)
+        say(
+            f"Concept: {concept}, towards {towards}: "
+            f"{counted(len(selection.samples), 'picture')}, "
+            f"{counted(len(pictures), 'anchor')}. Captions without the word: {selection.others}; "
+            f"not among the best: {selection.left_out}.",
+            "none",
         )
-        for sentence in selection.failures:
+        pairs = [(sample.source, sample.relative) for sample in selection.samples]
+        said = {sample.source: sample.caption for sample in selection.samples}
+        jobs, refused = plan_outputs(pairs, out, format, manifest, said)
+        for sentence in refused:
             fail(failures, sentence)
-        wanted = prompt_of(towards, kind)
-        if anchors is not None:
-            pictures = anchors_in(anchors)
-        else:
-            model = load_text_to_image(str(checkpoint), on_device)
-            pictures = draw_anchors(model, wanted, draw, reports_folder(out) / "anchors", seed)
-            del model
-        if clip is not None:
-            scores = similarities(pictures, wanted, clip, on_device)
-            pictures = most_prototypical(pictures, scores)
-        poison = Poison(concept, towards, kind, tuple(pictures), seed)
-        engine = open_engine(
-            CloakRequest(
-                replace(NIGHTSHADE.changed(limit, linf), metric=metric),
-                CloakSettings(method, steps, seed, robustness),
-                ModelNames(one_encoder(encoder, checkpoint), device=device),
-                saving=SaveOptions(format, quality),
-                poison=with_similarities(poison, selection.samples),
-            )
-        )
-    manifest.begin({"encoder": engine.encoder.name, "poison": [concept, towards]})
-    if engine.encoder.is_rehearsal:
-        say(REHEARSAL_HINT, "yellow")
-    tell_metric(metric, engine)
-    say(
-        f"Concept: {concept}, towards {towards}: {len(selection.samples)} pictures, "
-        f"{len(pictures)} anchors. Captions without the word: {selection.others}; "
-        f"not among the best: {selection.left_out}.",
-        "none",
-    )
-    pairs = [(sample.source, sample.relative) for sample in selection.samples]
-    said = {sample.source: sample.caption for sample in selection.samples}
-    jobs, refused = plan_outputs(pairs, out, format, manifest, said)
-    for sentence in refused:
-        fail(failures, sentence)
-    Run(jobs, engine, manifest, out, resume=resume).to_the_end(failures)
+        run = Run(jobs, manifest, out, poison=True, strict=strict, pictures=done)
+        run.to_the_end(Cloaking(engine, resume=resume).outcomes, failures)

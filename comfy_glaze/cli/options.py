@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from .terminal import say
+
+if TYPE_CHECKING:
+    from ..portfolio.shards import Shard
 
 EncoderOption = Annotated[
     list[str] | None,
@@ -18,7 +21,7 @@ EncoderOption = Annotated[
         "--encoder",
         metavar="NAME",
         help="Image encoder: embedded, a VAE or checkpoint on disk (folder or .safetensors), "
-        "or a hub id.",
+        "or a hub id. Name several, each with --encoder, to work on all of them at once.",
     ),
 ]
 MetricOption = Annotated[
@@ -31,15 +34,35 @@ MetricOption = Annotated[
 ]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps ...")]
 StyleSeedOption = Annotated[
-    int, typer.Option("--style-seed", help="Draws the target style; the same seed, the same style.")
+    int,
+    typer.Option(
+        "--style-seed",
+        help="Draws the target style; the same seed, the same style. 0 draws it from a secret of "
+        "your own, which stays on this computer.",
+    ),
 ]
 SourcesArgument = Annotated[
     list[Path],
     typer.Argument(metavar="FILE_OR_FOLDER...", help="Pictures, or folders of them."),
 ]
+
+
+def _limit(value: float | None) -> float | None:
+    if value is not None and value > 1:
+        raise typer.BadParameter(
+            f"expected at most 1, since 1 stands for unlike pictures and the presets have 0.03 to "
+            f"0.1, but got {value:g}"
+        )
+    return value
+
+
 LimitOption = Annotated[
     float | None,
-    typer.Option("--limit", help="Largest perceptual value allowed, in place of the preset's."),
+    typer.Option(
+        "--limit",
+        callback=_limit,
+        help="Largest perceptual value allowed, in place of the preset's 0.03 to 0.1.",
+    ),
 ]
 MethodOption = Annotated[
     Literal["fast", "paper"],
@@ -53,8 +76,44 @@ FormatOption = Annotated[
     typer.Option("--format", help="Of the saved pictures; same makes PNG of HEIF."),
 ]
 QualityOption = Annotated[
-    int,
-    typer.Option("--quality", help="Of JPEG, WebP and AVIF, 1 to 100; WebP at 100 is lossless."),
+    int | None,
+    typer.Option(
+        "--quality",
+        help="Of JPEG, WebP and AVIF, 1 to 100; WebP at 100 is lossless. Without it, that of the "
+        "original where it is known, else 95.",
+    ),
+]
+MaxSizeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--max-size",
+        metavar="SIZE",
+        help="How large a file may be: 900kB, 2MB, or 1.5x for one and a half times the original. "
+        "What does not fit loses quality, or parts of the cloak, and the report says how much.",
+    ),
+]
+StripLocationOption = Annotated[
+    bool,
+    typer.Option(
+        "--strip-location", help="Leave out where a picture was made: GPS and names of places."
+    ),
+]
+ExcludeOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--exclude",
+        metavar="PATTERN",
+        help="Leave out pictures or folders by name or path, such as '*.jpg' or drafts; may be "
+        "repeated.",
+    ),
+]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Say only what failed.")]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print what became of each picture as JSON.")
+]
+StrictOption = Annotated[
+    bool,
+    typer.Option("--strict", help="End with exit code 3 where a verdict is none or weak."),
 ]
 SeedsOption = Annotated[
     int, typer.Option("--seeds", min=1, help="How many seeds random countermeasures take.")
@@ -75,12 +134,18 @@ BankOption = Annotated[
 ]
 
 
-def number(text: str) -> float:
+def number(text: str | float) -> float:
     """A number, or a fraction such as 6/255."""
     try:
-        return float(Fraction(text.replace(" ", "")))
+        value = float(Fraction(str(text).replace(" ", "")))
     except (ValueError, ZeroDivisionError) as error:
         raise typer.BadParameter(f"expected a number or a fraction, but got {text}") from error
+    if 1 < value <= 255:
+        raise typer.BadParameter(
+            f"expected at most 1, which is black to white, but got {text}; {value:g} grey levels "
+            f"are {value:g}/255"
+        )
+    return value
 
 
 LinfOption = Annotated[
@@ -105,24 +170,27 @@ def one_sentence() -> Iterator[None]:
         raise typer.Exit(2) from error
 
 
-def shard_of(text: str | None) -> tuple[int, int] | None:
-    """``3/8`` as (3, 8).
+def shard_of(text: str | None) -> Shard | None:
+    """``3/8`` as the third shard of eight.
 
     Raises:
         ValueError: it is no part of a whole.
     """
+    from ..portfolio.shards import Shard
+
     if text is None:
         return None
     part, slash, whole = text.partition("/")
     if not (slash and part.isdecimal() and whole.isdecimal() and 1 <= int(part) <= int(whole)):
         raise ValueError(f"Expected a shard such as 3/8, the third of eight, but got {text}.")
-    return int(part), int(whole)
+    return Shard(int(part), int(whole))
 
 
-def one_encoder(named: list[str] | None, otherwise: str | None = None) -> str:
+def encoders_of(named: list[str] | None, otherwise: str | None = None) -> tuple[str, ...]:
+    return tuple(named or [otherwise or "embedded"])
+
+
+def one_encoder(named: list[str] | None) -> str:
     if named and len(named) > 1:
-        raise ValueError(
-            f"Expected one --encoder, but got {len(named)}; in ComfyUI the node Combine Encoders "
-            "takes several."
-        )
-    return named[0] if named else otherwise or "embedded"
+        raise ValueError(f"Expected one --encoder for this command, but got {len(named)}.")
+    return named[0] if named else "embedded"

@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import glob
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.markup import escape
 
+from .. import __version__
 from ..files.formats import named
-from .terminal import log, lost_sentence, progress_bar, results, results_table, say, short_sentence
+from .terminal import (
+    TOO_WEAK,
+    log,
+    lost_sentence,
+    print_json,
+    progress_bar,
+    remarks_of,
+    results,
+    results_table,
+    say,
+    verdict_sentences,
+)
 
 if TYPE_CHECKING:
-    from ..cloaking.methods import CloakStep, OnStep
+    from rich.progress import Progress
+
     from ..portfolio.engine import CloakRequest, Engine
     from ..portfolio.manifest import Manifest
+    from ..portfolio.outcome import Outcome
     from ..portfolio.outputs import Job
 
 
@@ -27,36 +43,48 @@ def fail(failures: list[str], sentence: str) -> None:
 
 
 def tell_passed_over(sources: Sequence[Path]) -> None:
-    """Say which pictures of a folder are of kinds that are not worked on."""
-    kinds = {".gif", ".bmp", ".jxl", ".psd", ".jp2", ".svg", ".exr", ".dng", ".kra", ".clip"}
-    folders = [source for source in sources if source.is_dir()]
-    others = [p for folder in folders for p in folder.rglob("*") if p.suffix.lower() in kinds]
-    if others:
-        names = ", ".join(named(path.name) for path in others[:5]) + (
-            " ..." if len(others) > 5 else ""
-        )
-        kinds_read = "PNG, JPEG, WebP, TIFF, AVIF nor HEIF"
-        say(f"Passed over, neither {kinds_read}: {len(others)} ({names}).", "yellow")
+    """Say what the folders hold that is not worked on, and what to do with it."""
+    from ..files.passed_over import passed_over
+
+    for others in passed_over(sources):
+        say(others.sentence, "yellow")
 
 
-def gather(sources: Sequence[Path], failures: list[str]) -> list[tuple[Path, Path]]:
+def gather(
+    sources: Sequence[Path], failures: list[str], exclude: Sequence[str] = ()
+) -> list[tuple[Path, Path]]:
     """All pictures that were named, once each, with their names below what was named; a source
-    without any is told as failed."""
-    from ..files.artwork import find_artworks
+    without any is told as failed.
+
+    Args:
+        sources: files, folders, and patterns such as ``art/*.png`` that no shell has replaced.
+        exclude: see :func:`comfy_glaze.files.finding.find_artworks`.
+    """
+    from ..files.finding import find_artworks
     from ..files.formats import ArtworkError
 
+    sources = [path for source in sources for path in _expanded(source)]
     tell_passed_over(sources)
     found: list[tuple[Path, Path]] = []
     for source in sources:
         try:
-            found += find_artworks([source])
+            found += find_artworks([source], exclude)
         except ArtworkError as error:
             fail(failures, str(error))
     found = list({source.resolve(): (source, name) for source, name in found[::-1]}.values())
     found.reverse()  # a picture named twice is worked on once, where it was named first
     if not found:
+        if not failures:
+            fail(failures, "Expected pictures, but --exclude leaves none.")
         raise typer.Exit(1)
     return found
+
+
+def _expanded(source: Path) -> list[Path]:
+    """The files and folders that a pattern stands for; anything else as it is."""
+    if source.exists() or not glob.has_magic(str(source)):
+        return [source]
+    return sorted(map(Path, glob.glob(str(source), recursive=True))) or [source]
 
 
 def tell_metric(asked: str, engine: Engine) -> None:
@@ -78,10 +106,12 @@ def open_telling(request: CloakRequest, works: Sequence[Path], failures: list[st
     from ..styles.works import UnreadableWorksError
 
     with progress_bar() as progress:
-        task = progress.add_task("Making the style bank", visible=False, note="")
+        task = progress.add_task("Loading the models", total=None, note="")
 
         def on_style(done: int, of: int) -> None:
-            progress.update(task, completed=done, total=of, visible=True)
+            progress.update(task, completed=done, total=of, description="Making the style bank")
+            if not log.is_terminal and done == 1:
+                say(f"Making the style bank: {of} styles.", "dim")
 
         try:
             return open_engine(request, works, on_style)
@@ -91,131 +121,178 @@ def open_telling(request: CloakRequest, works: Sequence[Path], failures: list[st
             raise typer.Exit(1) from None
 
 
-@dataclass(eq=False)
-class Workers:
-    """A cluster's client, and what its workers open their engines for."""
-
-    client: Any
-    request: CloakRequest
+NOT_SAVED = ("failed", "left alone")
+"""What becomes of a picture that gets no file."""
 
 
 @dataclass(eq=False)
 class Run:
-    """Pictures to cloak or to poison, and how."""
+    """Pictures to cloak or to poison, and what is told of them.
+
+    Attributes:
+        jobs, manifest, out: the pictures, where they are noted, and where they go.
+        poison: concept poison in place of cloaks.
+        strict: whether a verdict that is none or weak ends with exit code 3.
+        pictures: what became of each, for JSON.
+    """
 
     jobs: Sequence[Job]
-    engine: Engine
     manifest: Manifest
     out: Path
-    mask: Path | None = None
-    resume: bool = False
-    batch: int = 1
-    workers: Workers | None = None
+    poison: bool = False
+    strict: bool = False
+    pictures: list[dict[str, Any]] = field(default_factory=list)
 
-    def to_the_end(self, failures: list[str]) -> None:
-        """Cloak picture after picture; one that fails is named and the rest goes on.
+    def to_the_end(
+        self,
+        outcomes_of: Callable[[Sequence[Job], Manifest, Progress], Iterator[Outcome]],
+        failures: list[str],
+    ) -> None:
+        """Make picture after picture; one that fails is named and the rest goes on.
 
         Raises:
-            typer.Exit: with code 1 where anything failed, 130 where the user stopped it.
+            typer.Exit: with code 1 where anything failed, 3 where ``strict`` and a cloak is too
+                weak, 130 where the user stopped it.
         """
-        from ..portfolio.outputs import reports_folder
-
-        reports: list[dict[str, Any]] = []
-        unchanged = 0
+        reports: dict[str, dict[str, Any]] = {}
         with progress_bar() as progress:
             whole = progress.add_task("", total=len(self.jobs), note="")
-            outcomes = self._outcomes(progress)
+            outcomes = outcomes_of(self.jobs, self.manifest, progress)
             try:
                 for number, outcome in enumerate(outcomes, start=1):
                     progress.update(
                         whole, completed=number, description=f"{number}/{len(self.jobs)}"
                     )
-                    if outcome.error is not None:
-                        fail(failures, outcome.error)
-                    elif outcome.report is None:
-                        unchanged += 1
-                    else:
-                        reports.append(_for_the_table(outcome.report))
+                    self._take(outcome, failures)
+                    if outcome.report is not None:
+                        reports[outcome.job.name] = _for_the_table(outcome.report)
+                        for sentence in remarks_of(outcome.report, outcome.job.name):
+                            say(sentence, "dim")
                         if lost := lost_sentence(outcome.report):
                             say(lost, "yellow")
             except KeyboardInterrupt:
-                outcomes.close()
+                outcomes.close()  # type: ignore[attr-defined]
                 progress.stop()
+                saved = sum(picture["status"] not in NOT_SAVED for picture in self.pictures)
                 log.print(
-                    f"Stopped. {len(reports) + unchanged} of {len(self.jobs)} are saved; nothing "
-                    "is half-written. The same command with --resume goes on from here."
+                    f"Stopped. {saved} of {len(self.jobs)} are saved; nothing is half-written. "
+                    "The same command with --resume goes on from here."
                 )
                 raise typer.Exit(130) from None
+        self._tell(reports)
+        if self.pictures and (reports or failures or self._page_is_old()):
+            self._write_page(failures)
+        self._conclude(failures)
+
+    def _take(self, outcome: Outcome, failures: list[str]) -> None:
+        """Note what became of a picture."""
+        name, report, verdict = outcome.job.name, outcome.report, None
+        if outcome.error is not None:
+            status = "failed"
+            fail(failures, outcome.error)
+        elif outcome.left_alone is not None:
+            status = "left alone"
+            say(outcome.left_alone, "yellow")
+        elif report is None:
+            status, verdict = "unchanged", self.manifest.entries[name].get("verdict")
+        else:
+            status, verdict = "poisoned" if self.poison else "cloaked", report["verdict"]
+        self.pictures.append(
+            {
+                "source": str(outcome.job.source),
+                "file": name,
+                "status": status,
+                "verdict": verdict,
+                "error": outcome.error,
+            }
+        )
+
+    def _tell(self, reports: dict[str, dict[str, Any]]) -> None:
+        unchanged = sum(picture["status"] == "unchanged" for picture in self.pictures)
         if unchanged:
             results.print(f"Unchanged since an earlier run: {unchanged}.")
+        left_alone = sum(picture["status"] == "left alone" for picture in self.pictures)
+        if left_alone:
+            results.print(f"Left alone, as you asked: {left_alone}.")
         if reports:
             results.print(results_table(reports))
-            folder = reports_folder(self.out)
-            what = "Poisoned" if self.engine.poison else "Cloaked"
-            where = f"{what} pictures: {named(self.out)}    Reports: {named(folder)}"
+            what = "Poisoned" if self.poison else "Cloaked"
+            where = f"{what} pictures: {named(self.out)}    Reports: {named(self._page.parent)}"
             results.print(where, soft_wrap=True, markup=False)
-            if self.engine.poison is None and (short := short_sentence(reports)):
-                say(short, "yellow")
-        if reports or unchanged:
-            self._write_page(failures)
+        verdicts = {picture["file"]: picture["verdict"] for picture in self.pictures}
+        for sentence in verdict_sentences(verdicts):
+            say(sentence, "yellow")
+
+    def _conclude(self, failures: Sequence[str]) -> None:
         if failures:
-            say(f"Failed: {len(failures)}. Everything else is saved.", "bold red")
+            saved = any(picture["status"] not in NOT_SAVED for picture in self.pictures)
+            rest = "Everything else is saved." if saved else "Nothing was saved."
+            say(f"Failed: {len(failures)}. {rest}", "bold red")
             raise typer.Exit(1)
+        if self.strict and any(is_too_weak(picture["verdict"]) for picture in self.pictures):
+            raise typer.Exit(3)
 
-    def _outcomes(self, progress: Any) -> Any:
-        from ..portfolio.cluster import cloak_on_cluster
-        from ..portfolio.run import cloak_portfolio
+    @property
+    def _page(self) -> Path:
+        from ..portfolio.outputs import reports_folder
 
-        if self.workers is not None:
-            return cloak_on_cluster(
-                self.jobs,
-                self.workers.request,
-                self.engine,
-                self.manifest,
-                self.workers.client,
-                mask=self.mask,
-                resume=self.resume,
-            )
+        return reports_folder(self.out) / "index.html"
 
-        def on_begin(job: Job) -> OnStep:
-            for old in progress.task_ids[1:]:
-                progress.remove_task(old)
-            name = escape(named(job.source.name))
-            task = progress.add_task(name, total=None, note="")
-
-            def on_step(step: CloakStep) -> None:
-                shift = 1 - float(step.feature_distance[0])
-                progress.update(
-                    task,
-                    completed=step.step,
-                    total=step.steps,
-                    note=f"shift {shift:.2f}, perceptual {float(step.perceptual[0]):.3f}",
-                )
-
-            return on_step
-
-        return cloak_portfolio(
-            self.jobs,
-            self.engine,
-            self.manifest,
-            mask=self.mask,
-            resume=self.resume,
-            batch=self.batch,
-            on_begin=on_begin,
-        )
+    def _page_is_old(self) -> bool:
+        """Whether the page is missing, or tells of failures that are mended."""
+        try:
+            return b'<h2 class="bad">' in self._page.read_bytes()
+        except OSError:
+            return True
 
     def _write_page(self, failures: Sequence[str]) -> None:
         from ..files.formats import ArtworkError
-        from ..portfolio.outputs import reports_folder
         from ..portfolio.page import write_page
 
         try:
-            write_page(reports_folder(self.out), self.manifest, failures)
+            write_page(self._page.parent, self.manifest, failures)
         except ArtworkError as error:
             say(f"The page of the portfolio: {error}", "yellow")
 
 
+@contextmanager
+def json_at_the_end(
+    as_json: bool, pictures: Sequence[dict[str, Any]], failures: Sequence[str]
+) -> Iterator[None]:
+    """Print what became of the pictures as JSON, however a run ends, bad usage excepted."""
+    try:
+        yield
+    except typer.Exit as end:
+        if as_json and end.exit_code != 2:
+            print_json(_summary(pictures, failures, end.exit_code))
+        raise
+    if as_json:
+        print_json(_summary(pictures, failures, 0))
+
+
+def _summary(
+    pictures: Sequence[dict[str, Any]], failures: Sequence[str], exit_code: int
+) -> dict[str, Any]:
+    statuses = Counter(picture["status"] for picture in pictures)
+    return {
+        "schema": 1,
+        "version": __version__,
+        "exit_code": exit_code,
+        "counts": {
+            **dict(sorted(statuses.items())),
+            "weak": sum(is_too_weak(picture["verdict"]) for picture in pictures),
+        },
+        "pictures": list(pictures),
+        "failures": list(failures),
+    }
+
+
+def is_too_weak(verdict: dict[str, str] | None) -> bool:
+    """Whether a verdict of a report is none or weak."""
+    return verdict is not None and verdict["level"] in TOO_WEAK
+
+
 def _for_the_table(report: dict[str, Any]) -> dict[str, Any]:
     """The part of a report that the table shows; a long run keeps no more of it."""
-    shown = ("output", "encoded", "shift", "perceptual", "linf", "psnr", "seconds")
+    shown = ("verdict", "encoded", "shift", "perceptual", "linf", "psnr", "seconds")
     return {key: report[key] for key in shown if key in report}

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-import numpy as np
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
@@ -79,6 +78,8 @@ def band_chart(ranked: Sequence[TargetStyle], low: float, high: float) -> Text:
 
     Below the bars stand the smallest distance, the ends of the band, and the largest.
     """
+    import numpy as np
+
     distances = np.array([candidate.distance for candidate in ranked], dtype=float)
     counts, edges = np.histogram(distances, bins=CHART_COLUMNS)
     bottom, top = np.percentile(distances, [low, high])

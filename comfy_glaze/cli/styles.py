@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from .options import BankOption, DeviceOption, EncoderOption, one_encoder, one_sentence
+from .model_names import check_model_names
+from .options import BankOption, DeviceOption, EncoderOption, encoders_of, one_sentence
 from .style_lists import GenreOption, LivingOption, StylesOption, candidates_named
 from .style_tables import (
     band_chart,
@@ -53,15 +54,16 @@ def rank_styles_command(
     The target style is drawn among those between the 50th and the 75th percentile.
     """
     from ..devices import choose_device
-    from ..files.artwork import find_artworks
-    from ..networks.encoder_files import load_encoder
+    from ..files.finding import find_artworks
+    from ..networks.ensemble import load_encoders
     from ..styles.builtin_bank import bank_for
     from ..styles.target import HIGH, LOW, in_band
     from ..styles.works import rank_works
 
     with one_sentence():
+        check_model_names(*(encoder or ()))
         found = [source for source, _ in find_artworks(sources)]
-        phi = load_encoder(one_encoder(encoder), choose_device(device))
+        phi = load_encoders(encoders_of(encoder), choose_device(device))
         ranked = rank_works(bank_for(phi, file=bank), found, phi)
     band = {candidate.style.name for candidate in in_band(ranked)}
     results.print(ranking_table(ranked, band, show_all))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from statistics import fmean
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -19,10 +21,23 @@ if TYPE_CHECKING:
 
 results = Console()
 log = Console(stderr=True)
+_FAILURES = ("red", "bold red")
+
+
+def speak(quiet: bool = False, as_json: bool = False) -> None:
+    """How the command at hand talks.
+
+    Args:
+        quiet: only of failures.
+        as_json: so that nothing but JSON goes to standard output.
+    """
+    results.quiet, results.stderr = quiet, as_json
 
 
 def say(sentence: str, style: str) -> None:
     """One line on standard error, as it is: nothing in it is markup, and nothing breaks it."""
+    if results.quiet and style not in _FAILURES:
+        return
     log.print(sentence, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -36,7 +51,34 @@ def progress_bar() -> Progress:
         TextColumn("{task.fields[note]}", style="dim"),
         console=log,
         transient=True,
+        disable=results.quiet or not log.is_terminal,
     )
+
+
+def print_json(value: Any) -> None:
+    """A value on standard output as JSON, whatever else is said."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=True, allow_nan=False) + "\n")
+
+
+def counted(number: int, thing: str) -> str:
+    """A number of things: ``1 picture``, ``12 pictures``."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def duration(seconds: float) -> str:
+    """A time as one would say it: 40 seconds, 12 minutes, 3 hours."""
+    if seconds < 90:
+        return counted(max(1, round(seconds)), "second")
+    if seconds < 90 * 60:
+        return counted(round(seconds / 60), "minute")
+    return counted(round(seconds / 3600), "hour")
+
+
+def megabytes(size: float) -> str:
+    """A number of bytes, in units of a thousand, a million or a thousand million."""
+    if size >= 1e9:
+        return f"{size / 1e9:.1f} GB"
+    return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"
 
 
 def choice_sentence(target: TargetStyle) -> str:
@@ -63,33 +105,60 @@ def lost_sentence(report: dict[str, Any]) -> str | None:
     )
 
 
-FAR_ENOUGH = 0.6
-"""The shift below which models of the small world still drew in the artist's style
-(``docs/small-world.md``, "How far is far enough")."""
+def remarks_of(report: dict[str, Any], name: str) -> list[str]:
+    """What a report says of a file's size and of what is left behind, a line each."""
+    size = report["bytes"]
+    grown = f"{size['before']:,} bytes became {size['after']:,}. " if size["before"] else ""
+    said = [*report["remarks"], *([grown + size["reason"]] if size["reason"] else [])]
+    return [f"{named(name)}: {sentence}" for sentence in said]
 
 
-def short_sentence(reports: Sequence[dict[str, Any]]) -> str | None:
-    """What to say when cloaks stay short of :data:`FAR_ENOUGH`, as a preset's usually do."""
-    mean = fmean(report.get("encoded", report)["shift"]["512"] for report in reports)
-    if mean >= FAR_ENOUGH:
-        return None
-    return (
-        f"The shift is {mean:.2f} on average. Below {FAR_ENOUGH:.1f}, models that this project "
-        "trained in a small world still drew in the artist's style. --preset strong --uniform "
-        "goes farther and shows more."
-    )
+TOO_WEAK = ("none", "weak")
+"""The verdicts of cloaks that are not enough."""
+
+_NAMED = 10  # weak pictures that the summary names; the page has all of them
 
 
-def results_table(reports: Sequence[dict[str, Any]]) -> Table:
-    """One row per cloaked picture, as measured in the saved file."""
-    table = Table("picture", box=None, pad_edge=False)
+def verdict_sentences(verdicts: Mapping[str, Mapping[str, str] | None]) -> Iterator[str]:
+    """How many pictures have which verdict, a sentence for each weak one, and what to try.
+
+    Args:
+        verdicts: by picture, as in its report; None for one that has none.
+    """
+    counts = Counter(verdict["level"] for verdict in verdicts.values() if verdict)
+    if not counts:
+        return
+    levels = [f"{counts[level]} {level}" for level in ("good", "fair", *TOO_WEAK[::-1])]
+    yield f"Verdicts: {', '.join(words for words in levels if not words.startswith('0 '))}."
+    weak = {
+        name: verdict
+        for name, verdict in verdicts.items()
+        if verdict and verdict["level"] in TOO_WEAK
+    }
+    for name, verdict in list(weak.items())[:_NAMED]:
+        yield f"{verdict['level']}: {named(name)}. {verdict['sentence']}"
+    if len(weak) > _NAMED:
+        yield f"{len(weak) - _NAMED} more are too weak; the reports' index.html shows them first."
+    advices = Counter(verdict["try"] for verdict in weak.values() if verdict["try"])
+    for advice, count in advices.most_common():
+        yield advice if count == len(weak) else f"For {count} of them: {advice}"
+
+
+def results_table(reports: Mapping[str, dict[str, Any]]) -> Table:
+    """One row per cloaked picture, as measured in the saved file.
+
+    Args:
+        reports: by the picture's name below the output folder.
+    """
+    table = Table("picture", "verdict", box=None, pad_edge=False)
     for column in ("shift", "perceptual", "L∞", "PSNR", "seconds"):
         table.add_column(column, justify="right")
-    for report in reports:
-        final = report.get("encoded", report)
+    for name, report in reports.items():
+        final, verdict = report.get("encoded", report), report["verdict"]
         value, psnr = final["perceptual"]["value"], final["psnr"]
         table.add_row(
-            escape(named(report["output"]["file"])),
+            escape(named(name)),
+            verdict["level"] if verdict else "-",
             f"{final['shift']['512']:.3f}",
             "-" if value is None else f"{value:.4f}",
             f"{final['linf'] * 255:.0f}/255",

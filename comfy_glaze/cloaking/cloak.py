@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ..devices import give_back_memory
+from ..images import resize
 from ..networks.encoders import Encoder
 from ..networks.perceptual import PerceptualMetric, load_metric
 from .budget import Budget
@@ -24,6 +25,10 @@ from .objectives import OBJECTIVES
 from .problem import Problem
 from .robustness import ROBUSTNESS, STEPS
 from .room import Room, largest_inside
+from .ties import Ties
+
+FEW_COLOURS = ("keep", "free", "leave")
+"""What may be done with pictures in few colours; ``leave`` is for the portfolio to obey."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +37,15 @@ class CloakSettings:
 
     Attributes:
         method: a key of :data:`METHODS`.
-        steps: 0 for the method's own number.
+        steps: 0 for the method's own number; on each panel of a strip.
         seed: decides everything random; the same seed gives the same bytes on the same CPU.
         robustness: a key of :data:`comfy_glaze.cloaking.robustness.ROBUSTNESS`.
         objective: a key of :data:`comfy_glaze.cloaking.objectives.OBJECTIVES`; those that look at
             no styled picture take the original in its place.
+        tile: whether the pictures repeat, so that each edge meets the opposite one.  Then views and
+            δ wrap around; a strip's do not.
+        few_colours: one of :data:`FEW_COLOURS`: whether pixel art changes by whole blocks and
+            pictures in few colours keep a palette, or change freely, or are not cloaked at all.
     """
 
     method: str = "fast"
@@ -44,12 +53,15 @@ class CloakSettings:
     seed: int = 0
     robustness: str = "none"
     objective: str = "towards"
+    tile: bool = False
+    few_colours: str = "keep"
 
     def __post_init__(self) -> None:
         for name, known in (
             ("method", METHODS),
             ("robustness", ROBUSTNESS),
             ("objective", OBJECTIVES),
+            ("few_colours", FEW_COLOURS),
         ):
             if (chosen := getattr(self, name)) not in known:
                 raise ValueError(f"Expected a {name} among {', '.join(known)}, but got {chosen}.")
@@ -67,7 +79,8 @@ class Cloak:
     """Cloaked pictures and how they came about.
 
     Attributes:
-        images: (B, 3, H, W) in [0, 1], on the 8-bit grid (pixels kept clear stay as they were).
+        images: (B, 3, H, W) in [0, 1], on the 8-bit grid (pixels kept clear stay as they were);
+            held as levels if the originals were.
         measures: one per image, taken on ``images``.
         budget: with the metric's real name in place of ``auto``.
         settings: with the real number of steps.
@@ -102,8 +115,11 @@ def optimize_cloak(
 ) -> Cloak:
     """Cloak pictures: move Φ(images + δ) towards Φ(styled) inside the budget.
 
+    A strip is cut into panels (see :func:`comfy_glaze.images.panels_of`), and each is cloaked as a
+    picture of its own, so that memory and time do not grow with the shape.
+
     Args:
-        images: the originals (B, 3, H, W) in [0, 1].
+        images: the originals (B, 3, H, W) in [0, 1], or held as levels.
         styled: Ω(images, T), same shape and range.
         encoder: Φ; everything runs on its device.
         budget: how much may change; holds on the returned pixels.
@@ -124,30 +140,46 @@ def optimize_cloak(
     images, styled = (_usable(picture, encoder.device) for picture in (images, styled))
     if keep_clear is not None:
         keep_clear = _usable(keep_clear, encoder.device)
-    comparison = Comparison.of(images, styled, encoder, metric, settings.objective)
+    comparison = Comparison.of(images, styled, encoder, metric, settings.objective, settings.tile)
     robust = settings.robustness != "none"
     sight = budget.sight.for_coarse_changes() if budget.sight and robust else budget.sight
-    room = Room.of(images, replace(budget, sight=sight), keep_clear)
+    ties = Ties.of(images, with_blocks=settings.few_colours != "free")
+    room = Room.of(images, replace(budget, sight=sight), keep_clear, settings.tile, ties)
     room.check()
-    problem = Problem.of(comparison, room, budget, method.views)
-    steps = settings.steps or method.steps(problem) * (STEPS if robust else 1)
-    settings = replace(settings, steps=steps)
-    progress = Progress(problem, steps, on_step)
-    give_back_memory()
-    delta = method.run(problem, progress, settings.seed, ROBUSTNESS[settings.robustness])
-    del problem
-    give_back_memory()  # a large picture needs it for the pixels
-    cloaked, perceptual = largest_inside(comparison, room, delta, budget.limit)
+    panels = comparison.panels
+    cloaked = images if len(panels) == 1 else images.clone()
+    perceptual = torch.zeros(len(images), device=encoder.device)
+    gradients, passes, steps = 0.0, 0, settings.steps
+    for number, panel in enumerate(panels):
+        part, part_room = comparison.within(panel), room.within(panel)
+        if len(panels) > 1 and not bool((part.has_direction() & part_room.free()).any()):
+            continue  # an empty panel
+        problem = Problem.of(part, part_room, budget, method.views, len(panels))
+        steps = settings.steps or method.steps(problem) * (STEPS if robust else 1)
+        progress = Progress(problem, steps, on_step, number)
+        give_back_memory()
+        delta = method.run(problem, progress, settings.seed, ROBUSTNESS[settings.robustness])
+        gradients, passes = gradients + progress.gradients, passes + progress.passes
+        del problem, progress
+        if part_room.ties.has_blocks and delta.shape != part_room.images.shape:
+            delta = part_room.ties.mean(resize(delta, *part_room.images.shape[-2:]))
+        give_back_memory()  # a large picture needs it for the pixels
+        made, worst = largest_inside(part, part_room, delta, budget.limit)
+        perceptual = torch.maximum(perceptual, worst)
+        if len(panels) == 1:
+            cloaked = made
+        else:
+            panel.cut(cloaked).copy_(made)
     measures = comparison.measure(cloaked, perceptual)
     give_back_memory()
     return Cloak(
         images=cloaked,
         measures=measures,
         budget=budget,
-        settings=settings,
-        gradients=progress.gradients,
+        settings=replace(settings, steps=steps),
+        gradients=gradients,
         seconds=time.perf_counter() - started,
-        passes=progress.passes,
+        passes=passes,
     )
 
 

@@ -5,18 +5,21 @@ the shift is s = 1 − d(Φ(cloaked), Φ(styled)) / d(Φ(original), Φ(styled)),
 picture and 1 when the features are the styled picture's.  Over several views both distances are
 summed before they are divided.  All is taken on the views of :func:`measured_views`, one after
 another, so that a large picture needs no more memory than one view does.
+
+A strip is measured as its panels (see :func:`comfy_glaze.images.panels_of`), each as the picture
+that a mimic cuts out of it, and each weighing as much as its area.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
-from ..images import View, bands, check_images, views_of
+from ..images import View, bands, check_held, floats, panels_of, views_of
 from ..networks.encoders import Encoder
 from ..networks.perceptual import PerceptualMetric, Reference
 from .objectives import OBJECTIVES, Objective
@@ -24,13 +27,34 @@ from .objectives import OBJECTIVES, Objective
 MEASURED_TILES = 9
 """At most this many native tiles are measured; pictures up to 1536 × 1536 px have no more."""
 
+NOTHING = 1e-12
+"""A feature distance that is no larger leaves no direction to move in."""
+
+
+@dataclass(frozen=True)
+class MemberShift:
+    """What one of several encoders sees of a cloak.
+
+    Attributes:
+        name, fingerprint: of the encoder.
+        shift_512, shift_native, distance_before, distance_after: as of :class:`Measures`.
+    """
+
+    name: str
+    fingerprint: str
+    shift_512: float
+    shift_native: float
+    distance_before: float
+    distance_after: float
+
 
 @dataclass(frozen=True)
 class Measures:
     """The measures of one cloaked picture.
 
     Attributes:
-        shift_512: shift of the whole picture, its short side at 512 px (smaller ones as they are).
+        shift_512: shift of the whole picture, its short side at 512 px (smaller ones as they are),
+            or of all panels of a strip together.
         shift_native: shift of the measured native 512 px tiles together, 1 − Σ after / Σ before;
             the same number as ``shift_512`` for small pictures, and where the style leaves all
             measured tiles as they are.
@@ -38,9 +62,11 @@ class Measures:
         linf: largest change of a pixel value, in [0, 1] units (8/255 means eight grey levels).
         psnr: peak signal-to-noise ratio in dB; None when nothing changed.
         distance_before, distance_after: feature distances to the styled picture, of the whole
-            picture without and with the cloak.
+            picture without and with the cloak; of a strip, the mean over its area.
         tiles, tiles_measured: how many native tiles cover the picture (0 for a small one), and how
             many of them were measured.
+        encoders: where Φ stands for several encoders, what each of them sees, the least shift
+            first; then shifts and distances above are those of the first.
     """
 
     shift_512: float
@@ -52,6 +78,7 @@ class Measures:
     distance_after: float
     tiles: int = 0
     tiles_measured: int = 0
+    encoders: tuple[MemberShift, ...] = ()
 
 
 def feature_distance(features: Tensor, others: Tensor) -> Tensor:
@@ -69,7 +96,7 @@ def pixel_change(original: Tensor, cloaked: Tensor) -> tuple[list[float], list[f
     linf = torch.zeros(len(original))
     for band in bands(*original.shape[-2:]):
         # on the CPU, because not every device knows float64
-        change = (band.cut(cloaked) - band.cut(original)).flatten(1).cpu()
+        change = (floats(band.cut(cloaked)) - floats(band.cut(original))).flatten(1).cpu()
         powers += change.double().square().sum(dim=1)
         linf = torch.maximum(linf, change.abs().amax(dim=1).float())
     powers /= original[0].numel()
@@ -77,16 +104,40 @@ def pixel_change(original: Tensor, cloaked: Tensor) -> tuple[list[float], list[f
     return linf.tolist(), psnr
 
 
-def measured_views(original: Tensor) -> tuple[View, ...]:
-    """The views on which pictures (B, 3, H, W) are measured, the whole picture first.
+def views_by_panel(height: int, width: int, wraps: bool = False) -> tuple[list[View], list[View]]:
+    """All views of a picture: of each of its panels as a whole, and all others of each panel.
+
+    A strip's panels have edges, whether it ``wraps`` (see :func:`comfy_glaze.images.views_of`) or
+    not.
+    """
+    panels = panels_of(height, width)
+    if len(panels) == 1:
+        whole, *others = views_of(height, width, wraps)
+        return [whole], others
+    wholes: list[View] = []
+    tiles: list[View] = []
+    for panel in panels:
+        whole, *others = (
+            view.moved(panel.top, panel.left) for view in views_of(panel.height, panel.width)
+        )
+        wholes.append(whole)
+        tiles += others
+    return wholes, tiles
+
+
+def measured_views(original: Tensor, wraps: bool = False) -> tuple[View, ...]:
+    """The views on which pictures (B, 3, H, W) are measured: the whole picture, or each panel of a
+    strip as a whole, then native tiles.
 
     Up to :data:`MEASURED_TILES` native tiles are all measured.  If there are more, two thirds of
     that number are evenly spread, and one third are the flattest of the rest, where a cloak shows
     first.
     """
-    whole, *tiles = views_of(*original.shape[-2:])
+    height, width = original.shape[-2:]
+    wholes, others = views_by_panel(height, width, wraps)
+    wholes, tiles = [*wholes, *(v for v in others if not v.native)], [v for v in others if v.native]
     if len(tiles) <= MEASURED_TILES:
-        return (whole, *tiles)
+        return (*wholes, *tiles)
     rows, columns = (sorted({getattr(tile, side) for tile in tiles}) for side in ("top", "left"))
     corners = {  # R2, a sequence that falls evenly on both axes
         (rows[int(len(rows) * (i * 0.75488 % 1))], columns[int(len(columns) * (i * 0.56984 % 1))])
@@ -94,9 +145,9 @@ def measured_views(original: Tensor) -> tuple[View, ...]:
     }
     spread = [tile for tile in tiles if (tile.top, tile.left) in corners]
     rest = [tile for tile in tiles if tile not in spread]
-    rest.sort(key=lambda tile: float(tile.cut(original).diff(dim=-1).abs().mean()))
+    rest.sort(key=lambda tile: float(floats(tile.cut(original)).diff(dim=-1).abs().mean()))
     chosen = {*spread, *rest[: MEASURED_TILES - len(spread)]}
-    return (whole, *(tile for tile in tiles if tile in chosen))
+    return (*wholes, *(tile for tile in tiles if tile in chosen))
 
 
 @torch.no_grad()
@@ -123,6 +174,7 @@ class ViewTarget:
             the whole picture's, so that a tile which the style hardly touches counts little.
         objective: of the cloak.
         reference: the metric's features of the original; None without a metric.
+        encoder: whose features they are.
     """
 
     view: View
@@ -131,6 +183,7 @@ class ViewTarget:
     unit: Tensor
     objective: Objective
     reference: Reference | None
+    encoder: Encoder
 
     def distance(self, features: Tensor) -> Tensor:
         """The distance of features (B, C, h, w) of this view from the goal, (B,)."""
@@ -147,10 +200,12 @@ class Comparison:
     """An original and its styled picture, prepared for comparison with many cloaked ones.
 
     Attributes:
-        original, styled: images (B, 3, H, W) in [0, 1].
+        original, styled: images (B, 3, H, W) in [0, 1], or held as levels.
         encoder, metric: Φ and the perceptual metric, which may be None.
-        views: the views that are measured, the whole picture first.
+        views: the views that are measured, the whole picture, or each panel as a whole, first.
         objective: a key of :data:`comfy_glaze.cloaking.objectives.OBJECTIVES`.
+        wraps: whether the pictures repeat, so that their edges meet.
+        members: where Φ stands for several encoders, the comparison for each of them.
     """
 
     original: Tensor
@@ -159,7 +214,10 @@ class Comparison:
     metric: PerceptualMetric | None
     views: tuple[View, ...]
     objective: str = "towards"
+    wraps: bool = False
+    members: tuple[Comparison, ...] = ()
     _kept: dict[View, ViewTarget] = field(default_factory=dict, repr=False)
+    _references: dict[View, Reference | None] = field(default_factory=dict, repr=False)
 
     @classmethod
     @torch.no_grad()
@@ -170,35 +228,99 @@ class Comparison:
         encoder: Encoder,
         metric: PerceptualMetric | None,
         objective: str = "towards",
+        wraps: bool = False,
     ) -> Comparison:
         """Check the pictures, and compute the whole picture's target, which every comparison needs.
+
+        A strip keeps the targets of its panels, but not the metric's references, which would be as
+        many times the memory.
 
         Raises:
             ValueError: wrong range or shape, sizes that differ, or a styled picture with the same
                 features as the original, so that there is no direction to move in.
         """
-        check_images(original, "images")
-        check_images(styled, "styled")
+        check_held(original, "images")
+        check_held(styled, "styled")
         if styled.shape != original.shape:
             raise ValueError(
                 f"styled must have the size of the images, {tuple(original.shape)}, "
                 f"but it has {tuple(styled.shape)}."
             )
-        views = measured_views(original)
-        comparison = cls(original, styled, encoder, metric, views, objective)
-        (whole,) = comparison.keep(comparison.views[:1])
-        if not bool((whole.before > 1e-12).all()):
-            raise ValueError(
-                "The styled picture must differ from the original, but the encoder sees the "
-                "same features in both."
-            )
+        views = measured_views(original, wraps)
+        references: dict[View, Reference | None] = {}
+
+        def compared(phi: Encoder, members: tuple[Comparison, ...] = ()) -> Comparison:
+            own = cls(original, styled, phi, metric, views, objective, wraps, members)
+            return replace(own, _references=references)
+
+        members = tuple(compared(member) for member, _ in encoder.members)
+        comparison = compared(encoder, members)
+        for each in comparison.each:
+            if len(each.panels) == 1:
+                each.keep(each.wholes)
+            for view in each.wholes:
+                each._kept.setdefault(view, each.target(view))
+            if not bool(each.has_direction().all()):
+                raise ValueError(
+                    "The styled picture must differ from the original, but the encoder "
+                    f"{each.encoder.name} sees the same features in both."
+                )
         return comparison
+
+    @property
+    def panels(self) -> list[View]:
+        """The windows of the panels; of any picture but a strip it is one."""
+        return panels_of(*self.original.shape[-2:])
+
+    @property
+    def wholes(self) -> tuple[View, ...]:
+        """The views of the whole picture, or of each panel as a whole."""
+        return self.views[: len(self.panels)]
+
+    @property
+    def each(self) -> tuple[Comparison, ...]:
+        """The comparisons for each encoder, which is this one itself where Φ is but one."""
+        return self.members or (self,)
+
+    def has_direction(self) -> Tensor:
+        """Which pictures have features that can move somewhere, (B,), for every encoder."""
+        can_move = [
+            torch.stack([each.target(view).before for view in each.wholes]).amax(dim=0) > NOTHING
+            for each in self.each
+        ]
+        return torch.stack(can_move).all(dim=0)
+
+    def within(self, panel: View) -> Comparison:
+        """The comparison of one panel by itself; of any picture but a strip it is this one."""
+        if len(self.panels) == 1:
+            return self
+        moved = {
+            view: view.moved(-panel.top, -panel.left) for view in self.views if panel.holds(view)
+        }
+        references: dict[View, Reference | None] = {}
+        return replace(
+            self,
+            original=panel.cut(self.original),
+            styled=panel.cut(self.styled),
+            views=tuple(moved.values()),
+            wraps=False,
+            members=tuple(
+                replace(member.within(panel), _references=references) for member in self.members
+            ),
+            _kept={
+                moved[view]: replace(target, view=moved[view])
+                for view, target in self._kept.items()
+                if view in moved
+            },
+            _references=references,
+        )
 
     def keep(self, views: Sequence[View]) -> tuple[ViewTarget, ...]:
         """Compute the targets of views, and keep them for as long as this comparison exists."""
         for view in views:
-            if view not in self._kept:
-                self._kept[view] = replace(self.target(view), reference=self.reference(view))
+            if view not in self._references:
+                self._references[view] = self.reference(view)
+            self._kept[view] = replace(self.target(view), reference=self._references[view])
         return tuple(self._kept[view] for view in views)
 
     @torch.no_grad()
@@ -211,16 +333,18 @@ class Comparison:
         styled = own
         if self.styled is not self.original:
             styled = objective.looks(self.encoder(view.of(self.styled)))
-        before = unit = feature_distance(own, objective.unit(own, styled))
-        if view != self.views[0]:  # a tile that the style hardly touches must not outweigh others
-            unit = torch.maximum(before, 0.05 * self.target(self.views[0]).before)
-        return ViewTarget(view, objective.goal(own, styled), before, unit, objective, None)
+        before = feature_distance(own, objective.unit(own, styled))
+        unit = before.clamp_min(NOTHING)
+        if view not in self.wholes:  # a tile that the style hardly touches must not outweigh others
+            unit = torch.maximum(before, 0.05 * self.target(self.wholes[0]).before)
+        goal = objective.goal(own, styled)
+        return ViewTarget(view, goal, before, unit, objective, None, self.encoder)
 
     @torch.no_grad()
     def reference(self, view: View) -> Reference | None:
         """The metric's features of the original in a view, kept or new; None without a metric."""
-        if view in self._kept:
-            return self._kept[view].reference
+        if view in self._references:
+            return self._references[view]
         return self.metric.reference(view.of(self.original)) if self.metric else None
 
     @torch.no_grad()
@@ -240,17 +364,30 @@ class Comparison:
         Args:
             perceptual: the metric's worst value for exactly these pixels, (B,), if already known.
         """
-        before, after = [], []
+        if self.members:
+            perceptual = self.perceptual(cloaked) if perceptual is None else perceptual
+            measured = [each.measure(cloaked, perceptual) for each in self.members]
+            names = [(each.encoder.name, each.encoder.fingerprint) for each in self.members]
+            return tuple(
+                _worst_first(names, of_picture) for of_picture in zip(*measured, strict=True)
+            )
+        before, after = {}, {}
         for view in self.views:
             target = self.target(view)
-            before.append(target.before)
-            after.append(target.distance(self.encoder(view.of(cloaked))))
-        native = [i for i, view in enumerate(self.views) if view.native]
-        shift = self._shift(before[:1], after[:1])
-        shift_native = self._shift([before[i] for i in native], [after[i] for i in native])
+            before[view] = target.before
+            after[view] = target.distance(self.encoder(view.of(cloaked)))
+        areas = sum(_weights(self.wholes))
+        whole_before, whole_after = _sum(before, self.wholes), _sum(after, self.wholes)
+        shift = self._shift(whole_before, whole_after)
+        native = [view for view in self.views if view.native]
+        shift_native = self._shift(_sum(before, native), _sum(after, native))
         shift_native = torch.where(shift_native.isfinite(), shift_native, shift)
         perceptual = self.perceptual(cloaked) if perceptual is None else perceptual
         linf, psnr = pixel_change(self.original, cloaked)
+        height, width = self.original.shape[-2:]
+        others = views_by_panel(height, width, self.wraps)[1]
+        tiles = sum(view.native for view in others)
+        tiles_measured = sum(view.native for view in self.views[len(self.wholes) :])
         return tuple(
             Measures(
                 shift_512=float(shift[i]),
@@ -258,16 +395,43 @@ class Comparison:
                 perceptual=float(perceptual[i]) if self.metric else None,
                 linf=linf[i],
                 psnr=psnr[i],
-                distance_before=float(before[0][i]),
-                distance_after=float(after[0][i]),
-                tiles=len(views_of(*self.original.shape[-2:])) - 1,
-                tiles_measured=len(self.views) - 1,
+                distance_before=float(whole_before[i] / areas),
+                distance_after=float(whole_after[i] / areas),
+                tiles=tiles,
+                tiles_measured=tiles_measured,
             )
             for i in range(cloaked.shape[0])
         )
 
-    def _shift(self, before: Sequence[Tensor], after: Sequence[Tensor]) -> Tensor:
-        """1 − J of some views together, (B,), from their distances; not finite where they have no
+    def _shift(self, before: Tensor, after: Tensor) -> Tensor:
+        """1 − J, (B,), from the distances of some views together; not finite where they have no
         distance to begin with."""
-        ratio = torch.stack(list(after)).sum(dim=0) / torch.stack(list(before)).sum(dim=0)
-        return 1 - OBJECTIVES[self.objective].value(ratio)
+        return 1 - OBJECTIVES[self.objective].value(after / before)
+
+
+def _weights(views: Sequence[View]) -> list[float]:
+    """How much each of some views counts: its area, in units of the first one's."""
+    return [view.passes / views[0].passes for view in views]
+
+
+def _sum(distances: Mapping[View, Tensor], views: Sequence[View]) -> Tensor:
+    """The distances of some views, weighed and added up, (B,)."""
+    weighed = [w * distances[view] for w, view in zip(_weights(views), views, strict=True)]
+    return torch.stack(weighed).sum(dim=0)
+
+
+def _worst_first(names: Sequence[tuple[str, str]], measures: Sequence[Measures]) -> Measures:
+    """One picture's measures by several encoders as one: those of the encoder that is led least."""
+    of_members = [
+        MemberShift(
+            *name,
+            own.shift_512,
+            own.shift_native,
+            own.distance_before,
+            own.distance_after,
+        )
+        for name, own in zip(names, measures, strict=True)
+    ]
+    shifts = [own.shift_512 if math.isfinite(own.shift_512) else -math.inf for own in measures]
+    order = sorted(range(len(measures)), key=shifts.__getitem__)
+    return replace(measures[order[0]], encoders=tuple(of_members[number] for number in order))

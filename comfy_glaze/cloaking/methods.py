@@ -6,6 +6,7 @@ a constraint and takes signed steps.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -26,10 +27,12 @@ class CloakStep:
     Tensors stay on their device until they are looked at, so that a step waits for nobody.
 
     Attributes:
-        step, steps: from 1 to steps.
-        feature_distance: (B,), the mean over views, relative to the untouched picture's.
+        step, steps: from 1 to steps; a strip's panels are counted together.
+        feature_distance: (B,), the mean over views, relative to the untouched picture's; of several
+            encoders the largest.
         perceptual: (B,), the metric's worst value over views, or zeros without a metric.
-        preview: gives the images (B, 3, H, W) in [0, 1] as they are when it is called.
+        preview: gives the images (B, 3, H, W) in [0, 1] as they are when it is called; of a strip
+            the panel at work.
     """
 
     step: int
@@ -44,25 +47,40 @@ OnStep = Callable[[CloakStep], None]
 
 @dataclass(eq=False)
 class Progress:
-    """One run: its number of steps, and the latest values of every view for each step's report."""
+    """One run: its number of steps, and the latest values of every view for each step's report.
+
+    Attributes:
+        problem: a picture, or a panel of a strip.
+        steps: for this problem.
+        on_step: told of every step.
+        panel: the number of the panel, from 0.
+        distances: for each encoder, J of each view (B,), as it was last seen.
+        perceptual: the metric's value of each view (B,), likewise.
+    """
 
     problem: Problem
     steps: int
     on_step: OnStep | None
-    distances: list[Tensor] = field(init=False)
+    panel: int = 0
+    distances: list[list[Tensor]] = field(init=False)
     perceptual: list[Tensor] = field(init=False)
     passes: int = 0  # backward passes through Φ
     gradients: float = 0.0  # the same in units of one 512 × 512 picture
 
     def __post_init__(self) -> None:
         nothing = torch.zeros(self.problem.images.shape[0], device=self.problem.images.device)
-        self.distances = [nothing + 1 for _ in self.problem.targets]
-        self.perceptual = [nothing for _ in self.problem.targets]
+        self.distances = [[nothing + 1 for _ in views] for views in self.problem.targets]
+        self.perceptual = [nothing for _ in self.problem.targets[0]]
 
-    def passed(self, view: int, distance: Tensor) -> None:
-        self.distances[view] = distance.detach()
+    def passed(self, encoder: int, view: int, distance: Tensor) -> None:
+        self.distances[encoder][view] = distance.detach()
         self.passes += 1
-        self.gradients += self.problem.targets[view].view.passes
+        self.gradients += self.problem.targets[encoder][view].view.passes
+
+    def over_views(self, encoder: int) -> Tensor:
+        """J by one encoder, (B,), the weighted mean over views."""
+        weighted = zip(self.problem.weights, self.distances[encoder], strict=True)
+        return torch.stack([weight * distance for weight, distance in weighted]).sum(dim=0)
 
     def measured(self, view: int, perceptual: Tensor) -> None:
         self.perceptual[view] = perceptual.detach()
@@ -70,12 +88,12 @@ class Progress:
     def report(self, step: int, delta: Tensor) -> None:
         if self.on_step is None:
             return
-        weighted = zip(self.problem.weights, self.distances, strict=True)
+        of_encoders = [self.over_views(encoder) for encoder in range(len(self.distances))]
         self.on_step(
             CloakStep(
-                step,
-                self.steps,
-                torch.stack([weight * distance for weight, distance in weighted]).sum(dim=0),
+                self.panel * self.steps + step,
+                self.problem.panels * self.steps,
+                torch.stack(of_encoders).amax(dim=0),
                 torch.stack(self.perceptual).amax(dim=0),
                 preview=lambda: (self.problem.images + delta).detach(),
             )
@@ -89,7 +107,8 @@ def _paper(
 
     Differs: after each step δ is clamped to the L∞ cap (where one is set) and to the pixels' range,
     and the feature distance is divided by its initial value, which only rescales α.  The paper
-    names neither α nor the learning rate.
+    names neither α nor the learning rate, and leads one encoder; of several, each step passes all,
+    and their distances are added in their shares.
     """
     alpha, limit = problem.budget.alpha, problem.budget.limit
     delta = torch.zeros_like(problem.images, requires_grad=True)
@@ -98,14 +117,18 @@ def _paper(
     adam = torch.optim.Adam([delta], lr=0.005)
     for step in range(1, progress.steps + 1):
         adam.zero_grad()
-        for view, (target, weight) in enumerate(zip(problem.targets, problem.weights, strict=True)):
-            seen = problem.seen(delta, target)
-            distance = problem.distance(seen, target)
-            perceptual = problem.perceptual(seen, target)
-            loss = distance + alpha * (perceptual - limit).clamp_min(0)
-            (weight * loss.sum()).backward()  # type: ignore[no-untyped-call]
-            progress.passed(view, distance)
-            progress.measured(view, perceptual)
+        for view, weight in enumerate(problem.weights):
+            for encoder, share in enumerate(problem.shares):  # the graph of one at a time
+                target = problem.targets[encoder][view]
+                seen = problem.seen(delta, target)
+                distance = problem.distance(seen, target)
+                loss = share * distance
+                if encoder == 0:
+                    perceptual = problem.perceptual(seen, target)
+                    loss = loss + alpha * (perceptual - limit).clamp_min(0)
+                    progress.measured(view, perceptual)
+                (weight * loss.sum()).backward()  # type: ignore[no-untyped-call]
+                progress.passed(encoder, view, distance)
         adam.step()
         problem.project_(delta)
         progress.report(step, delta)
@@ -120,6 +143,9 @@ METRIC_EVERY, AIM = 2, 0.9  # turns of a view; share of the limit
 
 
 FIRST_MULTIPLIER, LARGEST_MULTIPLIER, GAIN = 0.25, 2.0, 0.35
+
+
+LAGGING = 3.0  # how much more the encoders count that a cloak has led less far
 
 
 FLOAT16_SCALE = 2.0**12
@@ -162,25 +188,32 @@ def _descend(
     Nothing in it waits for the device.
     """
     images, limit = problem.images, problem.budget.limit
-    colour = colour_map(images) if problem.budget.sight else None
-    lightness = 1.0 if robustness else LIGHTNESS  # colour is what uploads take first
+    wraps, ties = problem.comparison.wraps, problem.ties
+    colour = colour_map(images, wraps) if problem.budget.sight else None
+    # grey pictures have only lightness; and colour is what uploads take first
+    lightness = 1.0 if robustness or ties.grey else LIGHTNESS
     scale = FLOAT16_SCALE if dtype is torch.float16 else 1.0
     delta = problem.random_start(seed)
+    encoders, views = len(problem.targets), len(problem.targets[0])
     momentum = torch.zeros_like(images)
     finite = torch.ones((), dtype=torch.bool, device=images.device)
-    multipliers = [images.new_full((len(images), 1, 1, 1), FIRST_MULTIPLIER)] * len(problem.targets)
+    multipliers = [images.new_full((len(images), 1, 1, 1), FIRST_MULTIPLIER)] * views
     pulls: dict[int, Tensor] = {}  # the metric's unit gradient in each view, and when it is stale
-    turns = [0] * len(problem.targets)
+    turns = [0] * views
     for step in range(1, progress.steps + 1):
-        view = _turn(step, len(problem.targets))
-        target = problem.targets[view]
+        view = _turn(step, views)
         measured = turns[view] % METRIC_EVERY == 0
+        encoder = encoder_in_turn(turns[view], view, encoders)
+        target = problem.targets[encoder][view]
         seen = problem.seen(delta, target, soft=not measured)
         point = seen.detach().requires_grad_()
         shown = seen_by_a_mimic(point, robustness, seed, step) if robustness else point
         distance = problem.distance(shown, target, dtype)
         direction = _unit_gradient(scale * distance, point)
         finite = finite & direction.isfinite().all()
+        progress.passed(encoder, view, distance)
+        if encoders > 1:
+            direction = direction * _weight(encoder, progress)
         if measured and problem.comparison.metric is not None:
             perceptual = problem.perceptual(point, target)
             pulls[view] = _unit_gradient(perceptual, point)
@@ -190,7 +223,8 @@ def _descend(
         if view in pulls:
             direction = direction + multipliers[view] * pulls[view]
         turns[view] += 1
-        momentum = MOMENTUM * momentum + torch.autograd.grad(seen, delta, direction)[0]
+        gradient = torch.autograd.grad(seen, delta, direction)[0]
+        momentum = MOMENTUM * momentum + ties.mean(gradient)
         remaining = 1 - (step - 1) / progress.steps
         with torch.no_grad():
             wanted = momentum if colour is None else less_visible(momentum, colour, lightness)
@@ -199,7 +233,6 @@ def _descend(
             if colour is not None:
                 delta.copy_(less_visible(delta, colour, lightness))
         problem.project_(delta)
-        progress.passed(view, distance)
         progress.report(step, delta)
     return delta.detach(), finite
 
@@ -217,10 +250,31 @@ def _turn(step: int, views: int) -> int:
     return 1 + (step // 2 - 1) % (views - 1)
 
 
+PANEL_STEPS = 5
+
+
+def encoder_in_turn(turn: int, view: int, encoders: int) -> int:
+    """Whose turn it is among several encoders: each comes as often as the others to every view, and
+    there as often to the turns in which the metric is taken as to those between."""
+    between = turn % METRIC_EVERY * ((encoders + 1) // 2)
+    return (turn // METRIC_EVERY + view + between) % encoders
+
+
+def _weight(encoder: int, progress: Progress) -> Tensor:
+    """How much an encoder's turn counts, (B, 1, 1, 1), 1 on average: by its share, and more if the
+    cloak has led it less far than the others."""
+    shares = torch.tensor(progress.problem.shares, device=progress.distances[0][0].device)
+    each = [progress.over_views(other) for other in range(len(shares))]
+    counted = shares[:, None] * torch.stack(each).clamp_min(1e-6) ** LAGGING
+    return (len(shares) * counted[encoder] / counted.sum(dim=0)).view(-1, 1, 1, 1)
+
+
 def _fast_steps(problem: Problem) -> int:
-    """Four turns for every native tile, and as many for the whole."""
-    tiles = len(problem.targets) - 1
-    return 8 * tiles if tiles else 16
+    """Four turns for every native tile, and as many for the whole; fewer for a strip's panels.  For
+    two encoders half as many again, for four somewhat more than twice as many."""
+    tiles = len(problem.targets[0]) - 1
+    steps = PANEL_STEPS if problem.panels > 1 else max(16, 8 * tiles)
+    return round(steps * math.pow(len(problem.targets), 0.6))
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """How visible a change is, by measures that no cloak is optimised for.
 
 An optimiser can game the perceptual metric in its objective, so every report has these measures as
-well.  They come from packages (``pip install "comfy-glaze[quality]"``).  The measure of a package
+well.  They come from packages (``pip install ".[quality]"``).  The measure of a package
 that is not installed, or broken, is None.
 """
 
@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..devices import give_back_memory
-from ..images import LEVELS, bands
+from ..images import LEVELS, bands, floats
 from ..optional import import_if_usable
 
 WINDOW = 1024
@@ -91,7 +91,7 @@ def _visible_change(original: Tensor, cloaked: Tensor, cell: int) -> Tensor:
     for band in bands(height, width, rows=16 * cell):
         above = min(band.top, FLAT_SIDE)
         part = slice(band.top - above, band.top + band.window_height + FLAT_SIDE)
-        before, after = original[..., part, :], cloaked[..., part, :]
+        before, after = floats(original[..., part, :]), floats(cloaked[..., part, :])
         change = (after - before).square().mean(dim=1, keepdim=True)
         contrast = local_deviation(luma(before), FLAT_SIDE).square() + FLAT_DEVIATION**2
         masked = (change / contrast)[..., above : above + band.window_height, :]
@@ -113,16 +113,17 @@ def worst_place(original: Tensor, cloaked: Tensor, side: int) -> tuple[int, int,
 
 @torch.no_grad()
 def measure_quality(original: Tensor, cloaked: Tensor, crop: int = 300) -> Quality:
-    """Measure one cloaked picture against its original, (1, 3, H, W) in [0, 1] each.
+    """Measure one cloaked picture against its original, (1, 3, H, W) in [0, 1] or held as levels.
 
     Pictures with a side above :data:`WINDOW` are measured only at their worst place, at full size.
     """
-    original, cloaked = original.cpu().float(), cloaked.cpu().float()
+    original, cloaked = original.cpu(), cloaked.cpu()
     window = worst_place(original, cloaked, WINDOW)
     worst = worst_place(original, cloaked, crop)
     top, left, tall, wide = window
     before, after = (
-        picture[..., top : top + tall, left : left + wide] for picture in (original, cloaked)
+        floats(picture[..., top : top + tall, left : left + wide]).float()
+        for picture in (original, cloaked)
     )
     give_back_memory()
     packages = {"ssimulacra2": _ssimulacra2, "flip": _flip, "ms_ssim": _ms_ssim}

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import torch
 from torch import Tensor
 
-from ..images import LEVELS, View, bands, enlarged, resize, to_grid
+from ..images import LEVELS, View, as_held, bands, enlarged, floats, resize, to_grid
 from ..networks.perceptual import Reference
 from .budget import Budget
 from .measures import Comparison
+from .ties import FREE, Ties
 from .visibility import cap_map
 
 TOLERANCE = 1e-4
@@ -46,22 +47,36 @@ class Room:
     """Originals, and how far their pixels may change.
 
     Attributes:
-        images: (B, 3, H, W) in [0, 1].
+        images: (B, 3, H, W) in [0, 1], or held as levels.
         cap: as ``linf`` of :func:`room_for`, or whole grey levels as uint8.
         keep_clear: as in :func:`room_for`.
+        wraps: whether the pictures repeat, so that their edges meet.
+        ties: what changes alike; caps and ``keep_clear`` are those of whole blocks.
     """
 
     images: Tensor
     cap: float | Tensor | None
     keep_clear: Tensor | None
+    wraps: bool = False
+    ties: Ties = FREE
 
     @classmethod
-    def of(cls, images: Tensor, budget: Budget, keep_clear: Tensor | None) -> Room:
+    def of(
+        cls,
+        images: Tensor,
+        budget: Budget,
+        keep_clear: Tensor | None,
+        wraps: bool = False,
+        ties: Ties = FREE,
+    ) -> Room:
         """The room that a budget gives: its cap, which its sight, if any, lowers pixel by pixel."""
+        if keep_clear is not None:
+            keep_clear = -ties.least(-keep_clear)
         if budget.sight is None:
-            return cls(images, budget.linf, keep_clear)
+            return cls(images, budget.linf, keep_clear, wraps, ties)
         linf = 1.0 if budget.linf is None else budget.linf
-        return cls(images, cap_map(images, linf, budget.sight), keep_clear)
+        cap = ties.least(cap_map(images, linf, budget.sight, wraps))
+        return cls(images, cap, keep_clear, wraps, ties)
 
     def check(self) -> None:
         """Raise unless every picture has pixels that may change.
@@ -78,20 +93,31 @@ class Room:
                 f"keep_clear must have the shape {(batch, 1, *size)}, "
                 f"but it has {tuple(self.keep_clear.shape)}."
             )
-        free = torch.zeros(batch, dtype=torch.bool, device=self.images.device)
-        for band in bands(*size):
-            below, above = self.window(band)
-            free |= (above > below).flatten(1).any(dim=1)
-        if not bool(free.all()):
+        if not bool(self.free().all()):
             raise ValueError(
                 "A picture needs pixels that may change, but keep_clear covers it all."
             )
+
+    def free(self) -> Tensor:
+        """Which pictures have pixels that may change, (B,)."""
+        free = torch.zeros(len(self.images), dtype=torch.bool, device=self.images.device)
+        for band in bands(*self.images.shape[-2:]):
+            below, above = self.window(band)
+            free |= (above > below).flatten(1).any(dim=1)
+        return free
 
     def window(self, window: View) -> tuple[Tensor, Tensor]:
         """:func:`room_for` of a window."""
         cap = _in_units(window.cut(self.cap) if isinstance(self.cap, Tensor) else self.cap)
         clear = None if self.keep_clear is None else window.cut(self.keep_clear)
-        return room_for(window.cut(self.images), cap, clear)
+        return room_for(floats(window.cut(self.images)), cap, clear)
+
+    def within(self, panel: View) -> Room:
+        """The room of a window of the pictures."""
+        cap = panel.cut(self.cap) if isinstance(self.cap, Tensor) else self.cap
+        clear = None if self.keep_clear is None else panel.cut(self.keep_clear)
+        wraps = self.wraps and (panel.height, panel.width) == self.images.shape[-2:]
+        return Room(panel.cut(self.images), cap, clear, wraps, self.ties.within(panel))
 
     def scaled_to(self, height: int, width: int) -> tuple[Room, Tensor, Tensor]:
         """The room of the pictures at another size, and how far each pixel may go there.
@@ -101,14 +127,17 @@ class Room:
         """
         cap = _in_units(self.cap)
         if (height, width) == self.images.shape[-2:]:
-            return replace(self, cap=cap), *room_for(self.images, cap, self.keep_clear)
+            images = floats(self.images)
+            room = Room(images, cap, self.keep_clear, self.wraps, self.ties)
+            return room, *room_for(images, cap, self.keep_clear)
         images = resize(self.images, height, width).clamp(0, 1)
         if isinstance(cap, Tensor):
             cap = resize(_whole_levels(cap), height, width).clamp_min(0)
         elif cap is not None:
             cap = float(_whole_levels(torch.tensor(cap)))
         clear = None if self.keep_clear is None else resize(self.keep_clear, height, width)
-        return Room(images, cap, clear), *room_for(images, cap, clear, on_grid=False)
+        room = Room(images, cap, clear, self.wraps, self.ties.without_blocks())
+        return room, *room_for(images, cap, clear, on_grid=False)
 
     def cloaked(self, delta: Tensor, scale: Tensor, window: View) -> Tensor:
         """A window of x + s·δ, on the 8-bit grid; pixels that may not change stay unrounded.
@@ -120,34 +149,35 @@ class Room:
             delta: δ, (B, 3, h, w), at the pictures' size or a smaller one.
             scale: s, (B,), from 0 to 1.
         """
-        images = window.cut(self.images)
+        images = floats(window.cut(self.images))
         below, above = self.window(window)
         height, width = self.images.shape[-2:]
-        change = enlarged(delta, height, width, window)
+        change = enlarged(delta, height, width, window, self.wraps)
         scale = scale.view(-1, 1, 1, 1)
         moved = images + scale * torch.maximum(torch.minimum(change, above), below)
         rounded = to_grid(moved)
         if bool((scale < 1).any()):
-            dithered = (moved * LEVELS + _dither(window).to(moved)).floor() / LEVELS
+            dither = _dither(*self.ties.places(window)).to(moved)
+            dithered = (moved * LEVELS + dither).floor() / LEVELS
             rounded = torch.where(scale < 1, dithered, rounded)
         return torch.where(above > below, rounded, images)
 
     def cloaked_whole(self, delta: Tensor, scale: Tensor) -> Tensor:
-        """The whole of x + s·δ, as :meth:`cloaked` gives it, computed band by band."""
+        """The whole of x + s·δ, as :meth:`cloaked` gives it, computed band by band, and held as the
+        pictures are."""
         cloaked = torch.empty_like(self.images)
         for band in bands(*self.images.shape[-2:]):
-            band.cut(cloaked).copy_(self.cloaked(delta, scale, band))
+            band.cut(cloaked).copy_(as_held(self.cloaked(delta, scale, band), cloaked))
         return cloaked
 
 
-def _dither(window: View) -> Tensor:
-    """Thresholds (h, w) in (0, 1) for dithering, which depend only on a pixel's position.
+def _dither(rows: Tensor, columns: Tensor) -> Tensor:
+    """Thresholds (h, w) in (0, 1) for dithering, which depend only on a pixel's position, the
+    number of its row and column.
 
     Interleaved gradient noise (J. Jimenez, SIGGRAPH 2014), evenly distributed and kept away from 0
     and 1 so that float32 rounding cannot cross them.
     """
-    rows = torch.arange(window.top, window.top + window.window_height, dtype=torch.float64)
-    columns = torch.arange(window.left, window.left + window.window_width, dtype=torch.float64)
     pattern = (52.9829189 * ((0.00583715 * rows[:, None] + 0.06711056 * columns) % 1)) % 1
     return (0.01 + 0.98 * pattern).float()
 

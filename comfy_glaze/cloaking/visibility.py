@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..images import LEVELS, bands
+from ..images import LEVELS, bands, floats, wrapped
 from .quality import local_deviation, luma
 
 PATCH = 5
@@ -117,22 +117,26 @@ def contrast(images: Tensor) -> Tensor:
     return (calmest * around).sqrt() * LEVELS
 
 
-def cap_map(images: Tensor, linf: float, sight: Sight) -> Tensor:
+def cap_map(images: Tensor, linf: float, sight: Sight, wraps: bool = False) -> Tensor:
     """The L∞ cap of each pixel, (B, 1, H, W), in whole grey levels as bytes, at most ``linf``.
 
     Even ground keeps at least one grey level, unless its ΔE is 0: then it does not change at all.
 
     Args:
-        images: (B, 3, H, W) in [0, 1].
+        images: (B, 3, H, W) in [0, 1], or held as levels.
         linf: the largest cap, in [0, 1] units.
+        wraps: whether the pictures repeat, so that their edges meet.
     """
+    if wraps:
+        around = cap_map(wrapped(images, _MARGIN), linf, sight)
+        return around[..., _MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
     cap = images.new_empty(len(images), 1, *images.shape[-2:], dtype=torch.uint8)
     largest = int(linf * LEVELS + 1e-3)
     least = min(1, largest) if sight.flat_delta_e > 0 else 0
     for band in bands(*images.shape[-2:]):
         above = min(band.top, _MARGIN)
         rows = slice(band.top - above, band.top + band.window_height + _MARGIN)
-        part = images[..., rows, :]
+        part = floats(images[..., rows, :])
         even = (sight.flat_delta_e / delta_e_per_level(luma(part))).clamp_max(4).floor()
         hiding = contrast(part)
         levels = (even + sight.masking * (hiding - 1).clamp_min(0)).clamp_max(largest)
@@ -142,8 +146,11 @@ def cap_map(images: Tensor, linf: float, sight: Sight) -> Tensor:
     return cap
 
 
-def colour_map(images: Tensor) -> Tensor:
+def colour_map(images: Tensor, wraps: bool = False) -> Tensor:
     """How much of a change of colour may stay, (B, 1, H, W) from 0 (grey only) to 1."""
+    if wraps:
+        around = colour_map(wrapped(images, _MARGIN))
+        return around[..., _MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
     return ((contrast(images) - COLOUR_FROM) / (COLOUR_FULL - COLOUR_FROM)).clamp(0, 1)
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from ..errors import first_line
 from ..images import resize
 from ..optional import PackageError, import_part
-from ..styles.transfer import load_pipeline
+from ..styles.pipelines import block_of, load_pipeline, settings_of
 from .filters import gaussian_noise
 from .tools import Countermeasure, CountermeasureError, Tools, required
 
@@ -56,16 +56,17 @@ def _purify(image: Tensor, amount: float, seed: int, tools: Tools) -> Tensor:
         tools.pipeline, "purify needs a Stable Diffusion pipeline: name one with --pipeline."
     )
     pipeline = _img2img(source, image.device)
-    block, (height, width) = pipeline.vae_scale_factor, image.shape[-2:]
-    fitting = resize(image, *(max(block, side // block * block) for side in (height, width)))
+    block, (height, width) = block_of(pipeline), image.shape[-2:]
+    rows, columns = (max(block, side // block * block) for side in (height, width))
+    settings = settings_of(pipeline, source, rows, columns) | {"guidance_scale": 1.0}
     cleaned: Tensor = pipeline(
         prompt="",
-        image=fitting.clamp(0, 1),
+        image=resize(image, rows, columns).clamp(0, 1),
         strength=amount,
         num_inference_steps=STEPS,
-        guidance_scale=1.0,
         generator=torch.Generator("cpu").manual_seed(seed),
         output_type="pt",
+        **settings,
     ).images
     return resize(cleaned.float().to(image), height, width)
 

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..cloaking.measures import feature_distance
-from ..images import VIEW_SIZE, shrink
+from ..cloaking.measures import feature_distance, views_by_panel
 from ..networks.encoders import Encoder
 from . import COUNTERMEASURES, Case, apply_countermeasure
 from .tools import Tools
@@ -73,7 +72,7 @@ def measure_retention(
 
     The pictures are moved to the encoder's device first.  The countermeasures work on them at their
     full size.  The shift is then measured with the short side at 512 px at most, as a mimic would
-    see the pictures.
+    see the pictures, and a strip as its panels.
 
     Args:
         original, styled: images (1, 3, H, W) in [0, 1].
@@ -91,10 +90,16 @@ def measure_retention(
     pictures = torch.cat([each.to(encoder.device) for each in (cloaks, original, styled)])
     count = len(cloaks)
 
+    wholes, _ = views_by_panel(*original.shape[-2:])
+
     def shifts_of(kept: Tensor) -> list[float]:
-        *features, before, towards = (encoder(shrink(picture[None], VIEW_SIZE)) for picture in kept)
-        whole = feature_distance(before, towards)
-        return [1 - float(feature_distance(after, towards) / whole) for after in features]
+        distances = []
+        for view in wholes:
+            *features, towards = (encoder(view.of(picture[None])) for picture in kept)
+            apart = [feature_distance(one, towards) for one in features]
+            distances.append(view.passes / wholes[0].passes * torch.cat(apart))
+        *after, whole = torch.stack(distances).sum(dim=0)
+        return [1 - float(one / whole) for one in after]
 
     untouched = shifts_of(pictures)
     rows: list[list[Retention]] = [[] for _ in untouched]

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..styles.transfer import load_pipeline
+from ..styles.pipelines import load_pipeline
 
 
 class GeneratorError(ValueError):

@@ -12,8 +12,9 @@ from torch import Tensor
 from ..cloaking.budget import PRESETS
 from ..countermeasures import COUNTERMEASURES, Case, apply_countermeasure, available, parse_cases
 from ..countermeasures.tools import CountermeasureError, Tools
-from ..files.artwork import Artwork, find_artworks, save_artwork
+from ..files.artwork import Artwork, save_artwork
 from ..files.bundled import content_pictures
+from ..files.finding import find_artworks
 from ..judges.features import load_features
 from ..judges.genres import Classifier, load_clip, usual_genre
 from ..judges.probe import load_probe
@@ -93,8 +94,8 @@ def open_lab(request: LabRequest) -> tuple[Lab, list[Artist], dict[str, Any]]:
         CloakRequest(
             PRESETS["default"],
             cloaking,
-            ModelNames(named, named, request.device),
-            StyleChoice(request.style),
+            ModelNames((named,), named, request.device),
+            StyleChoice(request.style, seed=1),  # not 0: an experiment can be repeated anywhere
         ),
         paths,
     )

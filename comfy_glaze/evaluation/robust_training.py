@@ -23,7 +23,8 @@ from torch import Tensor, nn
 
 from ..cloaking.measures import feature_distance
 from ..files.atomic import write_json
-from ..networks.encoders import ENCODERS, Encoder, encoder_from_module
+from ..networks.encoders import Encoder, encoder_from_module
+from ..networks.kinds import ENCODERS
 
 VARIANTS = ("retrain", "keep")
 
@@ -58,7 +59,7 @@ class RobustTraining:
 
 
 def encode(model: Any, images: Tensor) -> Tensor:
-    """Features of a whole diffusers autoencoder, as :mod:`comfy_glaze.networks.encoders` has
+    """Features of a whole diffusers autoencoder, as :mod:`comfy_glaze.networks.kinds` has
     them."""
     return ENCODERS[type(model).__name__].features(model, images)
 

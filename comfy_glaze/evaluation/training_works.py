@@ -14,7 +14,7 @@ from ..cloaking.measures import pixel_change, worst_perceptual
 from ..cloaking.systems import cloak_as
 from ..files.artwork import Artwork, load_artwork, save_artwork
 from ..files.atomic import write_json
-from ..images import resize
+from ..images import resize, size_words
 from ..networks.captions import Work, replaced, works_as_json
 from ..networks.encoders import Encoder
 from .lab import Artist, Countermeasure, Lab, OnProgress, Progress
@@ -72,8 +72,8 @@ def _entry_measures(lab: Lab, original: Path, cloaked: Path) -> dict[str, Any]:
     before, after = (load_artwork(path).pixels.to(lab.device) for path in (original, cloaked))
     if before.shape != after.shape:
         raise ValueError(
-            f"{cloaked} must have the size of {original}, {tuple(before.shape[-2:])}, "
-            f"but it has {tuple(after.shape[-2:])}."
+            f"{cloaked} must have the size of {original}, {size_words(before)}, "
+            f"but it has {size_words(after)}."
         )
     (linf,), (psnr,) = pixel_change(before, after)
     perceptual = float(worst_perceptual(before, after, lab.metric)[0])

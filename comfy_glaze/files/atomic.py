@@ -29,6 +29,7 @@ _RUN = secrets.token_hex(4)
 _TEMPORARY = re.compile(
     r"\.comfy-glaze-([A-Za-z0-9]+)-(\d+)-([0-9a-f]{8})-[0-9a-f]{8}(\..*)?", re.DOTALL
 )
+_LONGEST_SUFFIX = 16  # characters: what is longer is no suffix but a sentence with a dot in it
 _LONG = 3600  # seconds: no picture takes so long to write, so another machine's run has ended
 
 
@@ -56,7 +57,8 @@ def atomic_write(path: Path, shown_as: Path | None = None) -> Iterator[Path]:
 def temporary_beside(path: Path) -> Path:
     """A name for a file to be made, which tells whose it is."""
     owner = f"{_HOST}-{os.getpid()}-{_RUN}-{secrets.token_hex(4)}"
-    return path.parent / f".comfy-glaze-{owner}{path.suffix}"
+    suffix = path.suffix if len(path.suffix) <= _LONGEST_SUFFIX else ""
+    return path.parent / f".comfy-glaze-{owner}{suffix}"
 
 
 def _sync(path: Path) -> None:

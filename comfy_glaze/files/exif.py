@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -31,6 +31,7 @@ _MAKER_NOTE, _USER_COMMENT, _INTEROP = 0x927C, 0x9286, 0xA005
 # Of the first block, what describes the work; the rest is the source file's own structure,
 # thumbnails, or private to a program
 _TEXTS = (0x010D, 0x010E, 0x010F, 0x0110, 0x011D, 0x0131, 0x0132, 0x013B, 0x013C, 0x8298)
+_PNG_TEXTS = {"Title": 0x010D, "Description": 0x010E, "Author": 0x013B, "Copyright": 0x8298}
 _RATINGS = (0x4746, 0x4749)
 _WINDOWS_TEXTS = range(0x9C9B, 0x9CA0)  # title, comment, author, keywords, subject; in UTF-16
 _OPAQUE_LIMIT = 256  # bytes: what is binary and larger may be a picture
@@ -190,6 +191,17 @@ def resolution_fields(dpi: tuple[float, float]) -> list[Field]:
         ratio = Fraction(value).limit_denominator(10_000)
         fields.append(Field(tag, 5, 1, struct.pack("<II", ratio.numerator, ratio.denominator)))
     return [*fields, Field(RESOLUTION_UNIT, 3, 1, struct.pack("<H", 2))]
+
+
+def with_texts(fields: Fields, texts: Mapping[str, str]) -> Fields:
+    """The fields, with what a PNG's texts say of the work where no field says it already."""
+    first = list(fields.get(0, []))
+    known = {field.tag for field in first}
+    for keyword, tag in _PNG_TEXTS.items():
+        if keyword in texts and tag not in known:
+            value = texts[keyword].encode("utf-8") + b"\0"
+            first.append(Field(tag, 2, len(value), value))
+    return {**fields, 0: first} if first else dict(fields)
 
 
 def write_block(fields: Fields) -> bytes:

@@ -7,6 +7,8 @@ import re
 import stat
 from pathlib import Path
 
+from .other_kinds import other_kind
+
 # Formats that are read and written, with their suffixes, the usual one first
 FORMATS = {
     "png": (".png",),
@@ -15,27 +17,29 @@ FORMATS = {
     "tiff": (".tif", ".tiff"),
     "avif": (".avif",),
 }
-READ_ONLY = {"heif": (".heic", ".heif", ".hif")}
+READ_ONLY = {"heif": (".heic", ".heif", ".hif"), "gif": (".gif",), "bmp": (".bmp", ".dib")}
 SUFFIXES = tuple(s for suffixes in (*FORMATS.values(), *READ_ONLY.values()) for s in suffixes)
+GREY = ("png", "jpeg", "tiff", "avif")  # hold one channel of colour
 DEEP = ("png", "tiff", "avif")  # hold more than 8 bits per channel
 
 MAX_MEGAPIXELS = 100
 MAX_MEGABYTES = 1000  # of a file: what 100 megapixels of 16 bits and four channels need, and more
 MIN_SIDE = 32  # px: below it, an encoder's features are too few to lead anywhere
 
+NAMES = "PNG, JPEG, WebP, TIFF, AVIF, HEIF, GIF or BMP"
+"""What is read, as it stands in a sentence."""
+
 _SIGNATURES = {  # how a file begins, whatever its suffix says
     "png": rb"\x89PNG\r\n\x1a\n",
     "jpeg": rb"\xff\xd8\xff",
     "webp": rb"RIFF.{4}WEBP",
-    "tiff": rb"II\*\0|MM\0\*",
+    "tiff": rb"(II\*\0|MM\0\*)(?!.{4}CR)",
     "avif": rb".{4}ftypavi[fs]|.{4}ftypmif1.{8}avif",
     "heif": rb".{4}ftyp(hei|hev|mif|msf)",
-    "a BigTIFF file": rb"II\+\0|MM\0\+",
-    "a GIF file": rb"GIF8[79]a",
-    "a JPEG XL file": rb"\xff\x0a|.{4}JXL ",
-    "a Photoshop file": rb"8BPS",
-    "empty": rb"\Z",
+    "gif": rb"GIF8[79]a",
+    "bmp": rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0",
 }
+_HEAD = 512  # bytes that tell a file's kind
 
 
 class ArtworkError(ValueError):
@@ -79,6 +83,18 @@ def output_format(asked: str, found: str, target: Path) -> str:
     return by_suffix if by_suffix in FORMATS else "png"
 
 
+def kind_of(head: bytes) -> str | None:
+    """The format of a file that begins so, a key of ``FORMATS`` or ``READ_ONLY``; None for none."""
+    signs = _SIGNATURES.items()
+    return next((kind for kind, sign in signs if re.match(sign, head, re.DOTALL)), None)
+
+
+def read_head(path: Path) -> bytes:
+    """The beginning of a file, which tells its kind."""
+    with path.open("rb") as file:
+        return file.read(_HEAD)
+
+
 def read_file(path: Path, shown_as: Path | None = None) -> tuple[bytes, str]:
     """A picture file's bytes and format; other files are not read through.
 
@@ -91,14 +107,13 @@ def read_file(path: Path, shown_as: Path | None = None) -> tuple[bytes, str]:
         if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
             raise ArtworkError(f"{name}: expected a picture file, but it is a folder or a device.")
         with path.open("rb") as file:
-            head = file.read(32)
-            kinds = (kind for kind, sign in _SIGNATURES.items() if re.match(sign, head, re.DOTALL))
-            kind = next(kinds, "none of these")
-            if kind not in FORMATS and kind not in READ_ONLY:
-                raise ArtworkError(
-                    f"{name}: expected a PNG, JPEG, WebP, TIFF, AVIF or HEIF file, "
-                    f"but it is {kind}."
-                )
+            head = file.read(_HEAD)
+            kind = kind_of(head)
+            if kind is None:
+                other = other_kind((shown_as or path).suffix, head)
+                came = "empty" if not head else "none of these"
+                came = came if other is None else f"{other[0]}: {other[1]}"
+                raise ArtworkError(f"{name}: expected a {NAMES} file, but it is {came}.")
             if status.st_size > MAX_MEGABYTES * 10**6:
                 raise ArtworkError(
                     f"{name}: expected a file of at most {MAX_MEGABYTES} megabytes, "

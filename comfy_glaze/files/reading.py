@@ -18,16 +18,29 @@ from ..images import Levels
 from ..optional import PackageError, import_optional
 from . import exif as exif_block
 from . import formats
+from .coding import (
+    NOT_TOLD,
+    Coding,
+    another_follows,
+    av1_sampling,
+    jpeg_quality,
+    jpeg_sampling,
+    webp_is_lossless,
+)
 from .colour import grey_curve
+from .colour_numbers import from_box
 from .exif import IPTC, Fields, number, page_kinds, read_fields, resolution
-from .formats import MIN_SIDE, ArtworkError
-from .xmp import iptc_of_resources
+from .formats import MIN_SIDE, NAMES, ArtworkError
+from .palette import FEW_COLOURS
+from .png_chunks import colour_numbers, texts_of
+from .xmp import has_gain_map, iptc_of_resources
 
 # Fields of a TIFF file that hold what other formats keep outside EXIF
 _BITS, XMP, _PHOTOSHOP, ICC = 0x0102, 0x02BC, 0x8649, 0x8773
 _SAMPLE_FORMAT, _EXTRA_SAMPLES = 0x0153, 0x0152
 
 _EXTRA = "comfy-glaze[io]"
+_TO_RGB = "convert to RGB in your editor, where you can judge the colours"
 _PILLOW_SETTINGS = threading.Lock()
 
 
@@ -36,10 +49,14 @@ class Decoded:
     """What a file holds.
 
     Attributes:
-        levels: (H, W, 3 or 4), uint8 or uint16, upright, the fourth channel alpha.
+        levels: (H, W, 1 to 4), uint8 or uint16, upright; grey or RGB, then alpha.
         icc_profile: of RGB, None for none or one of another space.
         dpi: as stored, horizontal and vertical of the upright picture.
         fields, xmp, iptc: metadata as stored.
+        texts: those of a PNG that tell of the work, by keyword.
+        colour_chunks: of a PNG, chunks that say in numbers what the profile says.
+        coding: how the file is coded.
+        has_others: whether it holds further pictures beside this one.
     """
 
     levels: Levels
@@ -48,6 +65,10 @@ class Decoded:
     fields: Fields = field(default_factory=dict)
     xmp: bytes | None = None
     iptc: bytes | None = None
+    texts: dict[str, str] = field(default_factory=dict)
+    colour_chunks: bytes = b""
+    coding: Coding = NOT_TOLD
+    has_others: bool = False
 
 
 def decode(data: bytes, kind: str, name: str) -> Decoded:
@@ -90,29 +111,41 @@ def strict_pillow() -> Iterator[None]:
 
 
 def _decode_with_pillow(data: bytes, kind: str) -> Decoded:
-    """PNG, JPEG, WebP and AVIF; what has more than 8 bits is decoded by libvips."""
+    """PNG, JPEG, WebP, AVIF, GIF and BMP; what has more than 8 bits is decoded by libvips."""
     with strict_pillow():
         image = Image.open(BytesIO(data), formats=[kind.upper()])
         _check_header(image)
+        colour_chunks = _read_numbers(image, data) if kind == "png" else b""
+        if kind == "avif":
+            _read_box(image.info, data)
         deep = (kind == "png" and data[24] == 16) or (kind == "avif" and _is_deep_avif(data))
         if deep:
             levels, icc_profile = _with_profile(_decode_with_vips(data), image.info)
         else:
             image.load()
             levels, icc_profile = _levels_of(image, data)
+    coding = _coding_of(image, levels, data, kind)
+    if coding.sampling == "4:0:0" and not deep:  # decoders give grey AVIF files as RGB
+        levels = levels[..., [0, *range(3, levels.shape[-1])]]
     fields = {}
     with suppress(Exception), strict_pillow():
         # Pillow reads EXIF from wherever a format keeps it, and tells AVIF's own rotation there
         fields = read_fields(image.info.get("exif") or image.getexif().tobytes())
     turned = int(number(fields.get(0, []), exif_block.ORIENTATION) or 1)
+    xmp = image.info.get("xmp") if isinstance(image.info.get("xmp"), bytes) else None
     return _upright(
         Decoded(
             levels,
             icc_profile,
-            image.info.get("dpi") if kind in ("png", "jpeg") else resolution(fields),
+            image.info.get("dpi") if kind in ("png", "jpeg", "bmp") else resolution(fields),
             fields,
-            image.info.get("xmp") if isinstance(image.info.get("xmp"), bytes) else None,
+            xmp,
             _iptc_of(image),
+            texts_of(data) if kind == "png" else {},
+            # grey levels went through their curve, so that the numbers no longer hold
+            colour_chunks if levels.shape[-1] > 2 else b"",
+            coding,
+            kind == "jpeg" and (another_follows(data) or has_gain_map(xmp)),
         ),
         1 if deep and kind == "avif" else turned,  # libvips turns AVIF pictures by itself
     )
@@ -122,9 +155,9 @@ def _check_header(image: ImageFile.ImageFile) -> None:
     """Refuse what can be told without decoding."""
     _check_size(image.width, image.height)
     if image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA") and not image.mode.startswith("I"):
-        raise _Unexpected(f"grey, palette or RGB colours, but it is {image.mode}")
-    if image.format in ("PNG", "WEBP", "AVIF") and getattr(image, "n_frames", 1) > 1:
-        raise _Unexpected("one still picture, but it is animated")
+        raise _Unexpected(f"grey, palette or RGB colours, but it is {image.mode}: {_TO_RGB}")
+    if image.format in ("PNG", "WEBP", "AVIF", "GIF") and getattr(image, "n_frames", 1) > 1:
+        raise _Unexpected("one still picture, but it is animated: save its frames as single PNGs")
 
 
 def _check_size(width: int, height: int) -> None:
@@ -134,8 +167,54 @@ def _check_size(width: int, height: int) -> None:
         raise _Unexpected(f"at most {formats.MAX_MEGAPIXELS} megapixels, but it is larger")
 
 
+def _read_numbers(image: ImageFile.ImageFile, data: bytes) -> bytes:
+    """Put the colour space that a PNG gives by numbers in the place of its profile; the chunks that
+    are to be written again."""
+    try:
+        numbers, chunks = colour_numbers(data)
+    except ValueError as refused:
+        raise _Unexpected(str(refused)) from None
+    if numbers is not None:
+        image.info["icc_profile"] = numbers.profile(is_grey=data[25] in (0, 4))
+    elif b"cICP" in chunks:  # sRGB, whatever a profile says
+        image.info.pop("icc_profile", None)
+    return chunks
+
+
+def _read_box(info: dict[Any, Any], data: bytes) -> None:
+    """Put the colour space that an AVIF or HEIF file gives by numbers in its profile's place, if
+    that is empty."""
+    if info.get("icc_profile"):
+        return
+    try:
+        numbers = from_box(data)
+    except ValueError as refused:
+        raise _Unexpected(str(refused)) from None
+    if numbers is not None:
+        info["icc_profile"] = numbers.profile(is_grey=False)
+
+
+def _coding_of(image: ImageFile.ImageFile, levels: Levels, data: bytes, kind: str) -> Coding:
+    """How a decoded file is coded."""
+    if kind == "jpeg":
+        return Coding(
+            jpeg_quality(getattr(image, "quantization", {})),
+            jpeg_sampling(getattr(image, "layer", ())),
+            bool(image.info.get("progressive")),
+        )
+    if kind == "avif":
+        return Coding(sampling=av1_sampling(data))
+    few = levels.shape[-1] > 2 and levels.dtype == np.uint8 and image.mode != "P"
+    return Coding(
+        quality=100 if kind == "webp" and webp_is_lossless(data) else None,
+        indexed=image.mode == "P"
+        or (few and Image.fromarray(levels).getcolors(FEW_COLOURS) is not None),
+    )
+
+
 def _levels_of(image: Image.Image, data: bytes) -> tuple[Levels, bytes | None]:
-    """The 8-bit levels of a loaded picture as RGB or RGBA, and the profile that describes them."""
+    """The 8-bit levels of a loaded picture as grey or RGB, with alpha where it has transparency,
+    and the profile that describes them."""
     if image.format == "PNG" and image.mode == "L" and "transparency" in image.info:
         # Pillow stretches grey of 2 and 4 bits to 8, but not the level that is transparent
         image.info["transparency"] *= 255 // (2 ** data[24] - 1)
@@ -148,7 +227,7 @@ def _levels_of(image: Image.Image, data: bytes) -> tuple[Levels, bytes | None]:
 
 
 def _with_profile(levels: Levels, info: dict[Any, Any]) -> tuple[Levels, bytes | None]:
-    """Grey levels (one or two channels) become RGB, through their profile if they have one."""
+    """Grey levels (one or two channels) go through their profile, if they have one, to sRGB."""
     icc_profile: bytes = info.get("icc_profile") or b""
     if levels.shape[-1] > 2:
         return levels, icc_profile if icc_profile[16:20] == b"RGB " else None
@@ -156,7 +235,7 @@ def _with_profile(levels: Levels, info: dict[Any, Any]) -> tuple[Levels, bytes |
     if curve is not None:
         most = np.iinfo(levels.dtype).max
         grey = np.rint(curve[grey.astype(np.int64) * (65535 // most)] * most).astype(levels.dtype)
-    return np.concatenate([np.repeat(grey, 3, axis=-1), levels[..., 1:]], axis=-1), None
+    return np.concatenate([grey, levels[..., 1:]], axis=-1), None
 
 
 def _iptc_of(image: Image.Image) -> bytes | None:
@@ -206,7 +285,7 @@ def _decode_with_vips(data: bytes) -> Levels:
     image = vips().Image.new_from_buffer(data, "", fail_on="truncated")
     _check_size(image.width, image.height)
     if image.interpretation not in ("rgb16", "grey16") or image.format != "ushort":
-        raise _Unexpected(f"grey or RGB colours, but it is {image.interpretation}")
+        raise _Unexpected(f"grey or RGB colours, but it is {image.interpretation}: {_TO_RGB}")
     levels: npt.NDArray[np.uint16] = image.numpy()
     return levels.reshape(image.height, image.width, image.bands)
 
@@ -221,25 +300,36 @@ def _decode_tiff(data: bytes, kind: str) -> Decoded:
     """The first page; further ones must be small copies of it, which are left behind."""
     first, *others = page_kinds(data)
     if first % 2:
-        raise _Unexpected("a picture first, but it begins with a thumbnail")
+        raise _Unexpected(
+            "a picture first, but it begins with a thumbnail: develop a camera's raw file to a "
+            "TIFF or PNG"
+        )
     if any(page % 2 == 0 for page in others):
-        raise _Unexpected(f"one still picture, but it has {1 + len(others)} pages")
+        pages = 1 + len(others)
+        raise _Unexpected(f"one still picture, but it has {pages} pages: save each as a file")
     fields = read_fields(data)
     tags = {field.tag: field.value for field in fields[0]}
     orientation = int(number(fields[0], exif_block.ORIENTATION) or 1)
-    bits = max(tags.get(_BITS, b"\1")[::2])
+    bits, coding = max(tags.get(_BITS, b"\1")[::2]), NOT_TOLD
     if bits == 16 and number(fields[0], _SAMPLE_FORMAT) in (None, 1):
         if number(fields[0], _EXTRA_SAMPLES) == 1:
-            raise _Unexpected("transparency beside the colours, but it is multiplied into them")
+            raise _Unexpected(
+                "transparency beside the colours, but it is multiplied into them: save without "
+                "premultiplied alpha"
+            )
         levels, icc_profile = _with_profile(_decode_with_vips(data), {"icc_profile": tags.get(ICC)})
     elif bits > 8:
-        raise _Unexpected(f"whole numbers of 8 or 16 bits per channel, but it has others of {bits}")
+        raise _Unexpected(
+            f"whole numbers of 8 or 16 bits per channel, but it has others of {bits}: save with 16 "
+            "bits per channel"
+        )
     else:
         with strict_pillow():
             image = Image.open(BytesIO(data), formats=["TIFF"])
             _check_header(image)
             image.load()
         levels, icc_profile = _levels_of(image, data)
+        coding = _coding_of(image, levels, data, kind)
         levels = _turn(levels, _BACK.get(orientation, orientation))  # Pillow turned it upright
     decoded = Decoded(
         levels,
@@ -248,6 +338,7 @@ def _decode_tiff(data: bytes, kind: str) -> Decoded:
         fields,
         tags.get(XMP),
         tags.get(IPTC) or iptc_of_resources(tags.get(_PHOTOSHOP, b"")),
+        coding=coding,
     )
     return _upright(decoded, orientation)
 
@@ -260,22 +351,26 @@ def _decode_heif(data: bytes, kind: str) -> Decoded:
     try:
         heif = import_optional("pillow_heif", "pillow-heif", _EXTRA)
     except PackageError as error:
-        expected = "a PNG, JPEG, WebP, TIFF or AVIF file"
+        expected = f"a {NAMES.replace('HEIF, ', '')} file"
         raise _Unexpected(f"{expected}, but it is a HEIF file, which needs {error}") from None
     if data[8:12] in (b"msf1", b"hevc", b"hevx"):
-        raise _Unexpected("one still picture, but it is a sequence")
+        raise _Unexpected("one still picture, but it is a sequence: save single frames as PNG")
     image = heif.open_heif(data, convert_hdr_to_8bit=False)
     _check_size(*image.size)
     dtype = np.uint16 if image.mode.endswith(";16") else np.uint8
     if image.mode.split(";")[0] not in ("L", "RGB", "RGBA"):
-        raise _Unexpected(f"grey or RGB colours, but it is {image.mode}")
+        raise _Unexpected(f"grey or RGB colours, but it is {image.mode}: {_TO_RGB}")
     levels: Levels = np.asarray(image).astype(dtype)
     if levels.ndim == 2:
         levels = levels[..., None]
+    _read_box(image.info, data)
     levels, icc_profile = _with_profile(levels, image.info)
     fields = {}
     with suppress(Exception):
         fields = read_fields(image.info.get("exif") or b"")
     dpi = resolution(fields)
     # libheif turns pictures by itself, and a HEIF file's EXIF orientation counts for nothing
-    return Decoded(levels, icc_profile, dpi, fields, image.info.get("xmp"), _iptc_of(image))
+    xmp = image.info.get("xmp")
+    companions = image.info.get("aux") or image.info.get("depth_images")
+    decoded = Decoded(levels, icc_profile, dpi, fields, xmp, _iptc_of(image))
+    return replace(decoded, has_others=len(image) > 1 or bool(companions) or has_gain_map(xmp))

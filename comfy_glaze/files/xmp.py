@@ -27,8 +27,8 @@ _LONG = 8192  # characters: longer texts are pictures in base64
 _LEFT_BEHIND = re.compile(
     r"\{http://ns\.adobe\.com/(xap/1\.0/(\}Thumbnails|g/img/|mm/\}(History|Ingredients|Pantry"
     r"|DerivedFrom|ManagedFrom))|photoshop/1\.0/\}(History|DocumentAncestors|TextLayers)"
-    r"|xmp/note/\}HasExtendedXMP|camera-raw-)"
-    r"|\{http://ns\.google\.com/photos/"
+    r"|xmp/note/\}HasExtendedXMP|camera-raw-|hdr-gain-map/)"
+    r"|\{http://ns\.google\.com/photos/|\{http://ns\.apple\.com/HDRGainMap/"
 )
 _ORIENTATION = "{http://ns.adobe.com/tiff/1.0/}Orientation"
 _PIXEL_SIZES = {
@@ -40,23 +40,30 @@ _PIXEL_SIZES = {
 _PREFIXES = threading.Lock()  # ElementTree keeps them for the whole process
 
 
+def has_gain_map(packet: object) -> bool:
+    """Whether a packet tells of a second picture that makes the first one brighter on a screen of
+    high dynamic range, as telephones save it."""
+    names = (b"ns.adobe.com/hdr-gain-map/", b"ns.apple.com/HDRGainMap/")
+    return isinstance(packet, bytes) and any(name in packet for name in names)
+
+
 def clean_xmp(packet: bytes | None, width: int, height: int) -> bytes | None:
     """The packet, byte for byte where nothing in it must go; None if it is damaged or enormous.
 
     The orientation it tells becomes upright, and the size that of the picture.
     """
-    if not packet or (tree := _parsed(packet)) is None:
+    if not packet or (tree := parsed(packet)) is None:
         return None
     try:
         changed = _clean_element(tree, (str(width), str(height))) or b"<!--" in packet
-        return _written(tree, packet) if changed else packet
+        return written(tree, packet) if changed else packet
     except RecursionError:
         return None
 
 
 def with_training_statement(packet: bytes | None) -> bytes:
     """The packet, or a fresh one, with "no AI training" in the words of PLUS and of TDMRep."""
-    tree = _parsed(packet) if packet else None
+    tree = parsed(packet) if packet else None
     if packet is None or tree is None:
         packet, tree = b"", ElementTree.Element("{adobe:ns:meta/}xmpmeta")
     rdf = tree if tree.tag == f"{_RDF}RDF" else tree.find(f"{_RDF}RDF")
@@ -71,10 +78,11 @@ def with_training_statement(packet: bytes | None) -> bytes:
     statement = ElementTree.SubElement(rdf, f"{_RDF}Description", {f"{_RDF}about": ""})
     for name, value in zip(names, (_PROHIBITED, "1"), strict=True):
         ElementTree.SubElement(statement, name).text = value
-    return _written(tree, packet)
+    return written(tree, packet)
 
 
-def _parsed(packet: bytes) -> ElementTree.Element | None:
+def parsed(packet: bytes) -> ElementTree.Element | None:
+    """A packet's elements; None if it is damaged, enormous or has a document type."""
     if len(packet) > MAX_XMP or b"<!DOCTYPE" in packet or b"<!ENTITY" in packet:
         return None
     try:
@@ -115,7 +123,7 @@ def _right_value(name: str, value: str, size: tuple[str, str]) -> str:
     return size[_PIXEL_SIZES[name]] if name in _PIXEL_SIZES else value
 
 
-def _written(tree: ElementTree.Element, original: bytes) -> bytes:
+def written(tree: ElementTree.Element, original: bytes) -> bytes:
     """The packet with the original's own prefixes, in the wrapper that readers look for."""
     prefixes = [("x", "adobe:ns:meta/"), ("rdf", _RDF[1:-1]), ("plus", _PLUS), ("tdm", _TDM)]
     if original:

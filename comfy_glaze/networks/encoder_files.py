@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import first_line
-from ..optional import PackageError, import_part
-from .encoders import ENCODERS, Encoder, EncoderError, encoder_from_module
-from .single_file import as_diffusers
+from ..optional import PackageError, broken, import_part, package_at_fault
+from .encoders import Encoder, EncoderError, encoder_from_module
+from .kinds import ENCODERS, why_unknown
+from .single_file import find_encoder
 
 EMBEDDED_VERSION = "embedded-1"
 
@@ -29,15 +30,15 @@ def load_encoder(name: str, device: torch.device | str = "cpu") -> Encoder:
 
     Args:
         name: ``embedded``; a folder in diffusers' layout (a VAE, or a pipeline with a ``vae``
-            subfolder); a single .safetensors file (a VAE, a whole checkpoint, or a TAESD-family
-            encoder); or a hub id, ``owner/model``.
+            subfolder); a single .safetensors file (a VAE, a whole checkpoint, or a small encoder of
+            the TAESD or TAEHV family); or a hub id, ``owner/model``.
 
     Raises:
         EncoderError: the name leads nowhere, or what is there is not a supported autoencoder.
     """
     module, label = _load_module(name)
     encoder = encoder_from_module(module, label, torch.device(device))
-    return replace(encoder, is_rehearsal=True) if name == "embedded" else encoder
+    return replace(encoder, is_rehearsal=True, family="") if name == "embedded" else encoder
 
 
 @torch.inference_mode(False)
@@ -53,18 +54,23 @@ def load_round_trip(name: str, device: torch.device | str = "cpu") -> Callable[[
         EncoderError: the name leads nowhere, or to an encoder alone.
     """
     module, label = _load_module(name)
-    if not hasattr(module, "decoder"):
+    kind = ENCODERS.get(type(module).__name__)
+    if kind is None or not hasattr(module, "decoder"):
         raise EncoderError(
             f"A round trip needs a VAE with both halves, but {label} has no decoder."
         )
     whole = nn.Module.to(copy.deepcopy(module), device, torch.float32)
-    decode: Any = whole.requires_grad_(False).eval().decode
+    whole.requires_grad_(False).eval()
+    decode: Any = whole.decode
     encoder = encoder_from_module(module, label, torch.device(device))
 
     def round_trip(images: Tensor) -> Tensor:
         height, width = images.shape[-2:]
-        decoded: Tensor = decode(encoder(images.to(encoder.device))).sample
-        return (decoded / 2 + 0.5)[..., :height, :width].to(images.device)
+        features = encoder(images.to(encoder.device))
+        decoded: Tensor = decode(kind.latents(whole, features)).sample
+        if decoded.ndim == 5:  # videos of one frame
+            decoded = decoded[:, :, 0]
+        return (decoded[:, :3] / 2 + 0.5)[..., :height, :width].to(images.device)
 
     return round_trip
 
@@ -109,8 +115,12 @@ def _build(config: Mapping[str, Any], weights: Mapping[str, Tensor], source: str
         model: nn.Module = kind.from_config(dict(config))
         missing, unexpected = model.load_state_dict(weights, strict=False)
     except (RuntimeError, KeyError, TypeError, ValueError, IndexError) as error:
+        if culprit := package_at_fault(error):  # diffusers imports some packages only now
+            why = f"{culprit}, which is {broken(error, culprit)}; comfy-glaze doctor says more"
+            raise EncoderError(f"{config['_class_name']} needs {why}.") from error
         raise EncoderError(f"The weights in {source} are not those of a picture VAE.") from error
-    wrong = [key for key in missing if key.startswith(("encoder.", "quant_conv."))] + unexpected
+    ours = ("encoder.", "quant_conv.", "bn.running_")
+    wrong = [key for key in missing if key.startswith(ours)] + unexpected
     if wrong:
         raise EncoderError(
             f"The weights in {source} do not fit a {type(model).__name__}: {wrong[0]} and "
@@ -129,14 +139,25 @@ def embedded_autoencoder() -> nn.Module:
 
 
 def _from_file(path: Path) -> nn.Module:
+    if path.suffix == ".safetensors" and _is_of_diffusers(path):
+        return _from_diffusers(str(path.parent), local=True)
     weights = _read_weights(path)
     try:
-        found = as_diffusers(weights)
-    except (KeyError, IndexError) as error:
+        found = find_encoder(weights)
+    except (KeyError, IndexError, RuntimeError, ZeroDivisionError) as error:
         raise EncoderError(f"The weights in {path.name} are not those of a picture VAE.") from error
-    if found is None:
-        raise EncoderError(f"{path.name} holds no autoencoder of a known layout (KL or TAESD).")
+    if isinstance(found, str):
+        raise EncoderError(f"{path.name} {found}.")
+    if isinstance(found, nn.Module):
+        return found
     return _build(*found, path.name)
+
+
+def _is_of_diffusers(path: Path) -> bool:
+    """Whether a file lies in its folder as diffusers puts it there, beside what describes it."""
+    return (
+        path.name.startswith("diffusion_pytorch_model") and path.with_name("config.json").exists()
+    )
 
 
 def _from_diffusers(source: str, local: bool) -> nn.Module:
@@ -152,8 +173,7 @@ def _from_diffusers(source: str, local: bool) -> nn.Module:
             continue
         kind = config.get("_class_name") if isinstance(config, dict) else None
         if kind not in ENCODERS:
-            found = f"it holds a {kind}, but an encoder must be one of {', '.join(ENCODERS)}"
-            problems.insert(0, found)
+            problems.insert(0, why_unknown(str(kind)))
             continue
         autoencoder = _autoencoder(kind)
         for variant in (None, "fp16"):

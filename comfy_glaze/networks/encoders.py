@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .folding import DownsamplingPair
+from .kinds import ENCODERS, why_unknown
 
 
 class EncoderError(ValueError):
@@ -37,6 +38,9 @@ class Encoder:
         multiple: the side of a pixel block that becomes one feature position.
         device: where ``features`` computes.
         is_rehearsal: true for the embedded encoder, which no image generator uses.
+        members: the encoders that this one stands for, each with its share of 1; none for an
+            encoder that stands for itself.
+        family: whose encoder it is, as artists know it (``FLUX.2's``), where that is known.
     """
 
     name: str
@@ -45,6 +49,8 @@ class Encoder:
     multiple: int
     device: torch.device
     is_rehearsal: bool = False
+    members: tuple[tuple[Encoder, float], ...] = ()
+    family: str = ""
 
     def __call__(self, images: Tensor) -> Tensor:
         """Features (B, C, ⌈H/m⌉, ⌈W/m⌉) of images (B, 3, H, W) in [0, 1].
@@ -80,56 +86,19 @@ def _digest(weight: Tensor, looked_at: int | None) -> bytes:
     return hashlib.sha256(count.to_bytes(8, "big") + np.packbits(signs).tobytes()).digest()
 
 
-def _kl_mean(model: Any, images: Tensor) -> Tensor:
-    mean: Tensor = model.encode(images * 2 - 1).latent_dist.mode()
-    return mean
-
-
-def _latents(model: Any, images: Tensor) -> Tensor:
-    # Plain convolutions run half as long again in the default memory format on CPUs.
-    images = images.contiguous(memory_format=torch.channels_last)
-    latents: Tensor = model.encode(images * 2 - 1).latents
-    return latents
-
-
-def _halvings(config: Any) -> int:
-    """Each level but the last halves the picture."""
-    return int(2 ** (len(config.block_out_channels) - 1))
-
-
-@dataclass(frozen=True)
-class EncoderKind:
-    """How a diffusers class serves as Φ.
-
-    Attributes:
-        features: (model, images (B, 3, H, W) in [0, 1]) to its deterministic features (B, C, h, w).
-        multiple: from the model's configuration to the side of a pixel block that becomes one
-            feature position.
-    """
-
-    features: Callable[[Any, Tensor], Tensor]
-    multiple: Callable[[Any], int] = _halvings
-
-
-ENCODERS: dict[str, EncoderKind] = {
-    "AutoencoderKL": EncoderKind(_kl_mean),
-    "AutoencoderTiny": EncoderKind(_latents),
-    "VQModel": EncoderKind(_latents),  # before quantisation, which has no gradient
-}
-"""Supported diffusers classes, by name."""
-
-
 def encoder_from_module(model: nn.Module, name: str, device: torch.device) -> Encoder:
-    """Take over a diffusers autoencoder: its decoder half is dropped, its weights are frozen."""
+    """Take over an autoencoder of a known kind: its decoder half is dropped, its weights frozen.
+
+    Raises:
+        EncoderError: a class that is not in :data:`~.kinds.ENCODERS`.
+    """
     called = type(model).__name__
     kind = ENCODERS.get(called)
     if kind is None:
-        raise EncoderError(
-            f"{name} is a {called}, but an encoder must be one of {', '.join(ENCODERS)}."
-        )
-    for part in ("decoder", "post_quant_conv", "quantize"):
-        if hasattr(model, part):
-            delattr(model, part)
+        raise EncoderError(f"{name} cannot serve as an encoder: {why_unknown(called)}.")
+    for part in ("decoder", "post_quant_conv", "quantize", "decoder_unet"):
+        if getattr(model, part, None) is not None:
+            setattr(model, part, nn.Identity())  # some kinds count the layers of what is there
     nn.Module.to(model, device, torch.float32)  # diffusers' own `to` warns about nothing
     model.eval().requires_grad_(False)
     weights = model.state_dict()
@@ -137,5 +106,12 @@ def encoder_from_module(model: nn.Module, name: str, device: torch.device) -> En
         layers: Any = model.encoder.layers  # type: ignore[union-attr]
         if DownsamplingPair.fits(layers[0], layers[1]):
             layers[0], layers[1] = DownsamplingPair(layers[0], layers[1]), nn.Identity()
-    features, multiple = partial(kind.features, model), kind.multiple(model.config)
-    return Encoder(name, fingerprint_of(weights), features, multiple, device)
+    config = model.config
+    return Encoder(
+        name=name,
+        fingerprint=fingerprint_of(weights),
+        features=partial(kind.features, model),
+        multiple=kind.multiple(config),
+        device=device,
+        family=kind.family(config),
+    )

@@ -11,14 +11,39 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..files.bundled import content_pictures
+from .encoder_files import load_encoder
 from .encoders import Encoder, EncoderError
+
+
+def load_encoders(names: Sequence[str], device: torch.device | str = "cpu") -> Encoder:
+    """Load Φ by one name, or one that stands for several, each counting as much as the others.
+
+    Args:
+        names: each as for :func:`comfy_glaze.networks.encoder_files.load_encoder`.
+
+    Raises:
+        EncoderError: a name leads to no encoder, or two of them to the same.
+    """
+    encoders = [load_encoder(name, device) for name in names]
+    if len(encoders) == 1:
+        return encoders[0]
+    for number, encoder in enumerate(encoders):
+        for other in encoders[:number]:
+            if encoder.fingerprint == other.fingerprint:
+                raise EncoderError(
+                    f"Expected different encoders, but {other.name} and {encoder.name} have the "
+                    "same weights; name one of them."
+                )
+    return combine_encoders(encoders, [1] * len(encoders))
 
 
 def combine_encoders(encoders: Sequence[Encoder], weights: Sequence[float]) -> Encoder:
     """One encoder that stands for several, so that a cloak leads all of them at once.
 
-    Its feature distance is the weighted mean of theirs, each divided by the variance of that
-    encoder's features over the pictures that ship with the package, since the scales of latent
+    The method ``fast`` lets its members take turns, and a cloak is measured on each of them (see
+    :mod:`comfy_glaze.cloaking.measures`).  What looks at the features as a whole, as style banks
+    do, sees a feature distance that is the weighted mean of theirs, each divided by the variance of
+    that encoder's features over the pictures that ship with the package, since the scales of latent
     spaces differ by far:
 
         d(a, b) = Σᵢ wᵢ dᵢ(a, b) / σᵢ²,   Σᵢ wᵢ = 1
@@ -73,6 +98,7 @@ def combine_encoders(encoders: Sequence[Encoder], weights: Sequence[float]) -> E
         multiple=multiple,
         device=encoders[0].device,
         is_rehearsal=all(encoder.is_rehearsal for encoder in encoders),
+        members=tuple(zip(encoders, shares, strict=True)) if len(encoders) > 1 else (),
     )
 
 

@@ -8,30 +8,76 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
+
+from .other_layouts import hunyuan_image_from_original, wan_from_original
+from .small_encoders import SmallEncoder, is_small_decoder, is_small_encoder, is_tiny
 
 Config = dict[str, Any]
 Weights = dict[str, Tensor]
 
 _CHECKPOINT_PREFIXES = ("first_stage_model.", "vae.")
-_TAESD_PREFIXES = ("taesd_encoder.", "encoder.layers.", "encoder.", "")
+_ENCODER_PREFIXES = ("taesd_encoder.", "encoder.layers.", "encoder.", "")
+_DECODER_PREFIXES = ("taesd_decoder.", "decoder.layers.", "decoder.", "")
+
+UNKNOWN = (
+    "holds no autoencoder of a known layout (KL, FLUX.2, Wan or Qwen-Image, HunyuanImage 2.1, "
+    "TAESD, TAEHV); one in diffusers' layout can be named by its folder, which says what it is"
+)
 
 
-def as_diffusers(weights: Mapping[str, Tensor]) -> tuple[Config, Weights] | None:
-    """Config and encoder weights in diffusers' layout, whatever layout the file has.
+def find_encoder(weights: Mapping[str, Tensor]) -> tuple[Config, Weights] | nn.Module | str:
+    """What a file holds, whatever layout it has.
 
-    Understood: AutoencoderKL in diffusers' layout and in the original one (alone or inside a
-    whole checkpoint), and TAESD-family encoders.  None where a file holds none of these.
+    Understood are, alone or inside a whole checkpoint: AutoencoderKL and FLUX.2's in diffusers'
+    layout and in the original one; Wan's and Qwen-Image's, and HunyuanImage 2.1's, in the original
+    one, which ComfyUI's files have; and the small encoders of the TAESD and TAEHV families.
+
+    Returns:
+        Config and encoder weights in diffusers' layout; or a small encoder; or, in words that
+        follow the file's name, why there is none.
     """
     inner = _inside_checkpoint(weights)
-    if "encoder.conv_in.weight" in inner:
-        if "encoder.down.0.block.0.norm1.weight" in inner:
-            inner = _kl_from_original(inner)
-        return _kl_config(inner), _only(inner, ("encoder.", "quant_conv."))
-    for prefix in _TAESD_PREFIXES:
-        if f"{prefix}0.weight" in inner and f"{prefix}1.conv.0.weight" in inner:
-            return _tiny(_only(inner, (prefix,)), prefix)
-    return None
+    inner = {_plain(key): value for key, value in inner.items()}
+    for prefix in _ENCODER_PREFIXES:
+        layers = _without(inner, prefix)
+        if is_small_encoder(layers):
+            return _tiny(layers) if is_tiny(layers) else SmallEncoder(layers)
+    if "encoder.conv1.weight" in inner and "encoder.head.2.weight" in inner:
+        return wan_from_original(_only(inner, ("encoder.", "conv1.")))
+    if "encoder.conv_in.weight" in inner and inner["encoder.conv_in.weight"].ndim == 4:
+        return _of_pictures(inner)
+    if any(is_small_decoder(_without(inner, prefix)) for prefix in _DECODER_PREFIXES):
+        return "holds a decoder alone, but a cloak leads an encoder; name the file of the encoder"
+    if any(key.startswith("encoder.") and value.ndim == 5 for key, value in inner.items()):
+        return (
+            "holds the VAE of a video model, whose sizes a single file does not tell; name its "
+            "folder in diffusers' layout, or wire it in ComfyUI"
+        )
+    return UNKNOWN
+
+
+def _of_pictures(inner: Weights) -> tuple[Config, Weights]:
+    down = inner.get("encoder.down.0.downsample.conv.weight")
+    if down is not None and down.shape[0] != down.shape[1]:
+        return hunyuan_image_from_original(_only(inner, ("encoder.",)))
+    kept = _only(inner, ("encoder.", "quant_conv.", "bn."))
+    if "encoder.down.0.block.0.norm1.weight" in inner:
+        kept = _kl_from_original(kept)
+    config = _kl_config(kept)
+    if "bn.running_mean" in kept:
+        config["_class_name"] = "AutoencoderKLFlux2"
+    return config, kept
+
+
+def _plain(key: str) -> str:
+    """Some files have the convolution behind the encoder inside it."""
+    return key.removeprefix("encoder.") if key.startswith("encoder.quant_conv.") else key
+
+
+def _without(weights: Mapping[str, Tensor], prefix: str) -> Weights:
+    """What lies under a prefix, by the rest of its key."""
+    return {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
 
 
 def _only(weights: Mapping[str, Tensor], prefixes: tuple[str, ...]) -> Weights:
@@ -97,7 +143,7 @@ _ORIGINAL_NAMES = (
 def _kl_from_original(weights: Mapping[str, Tensor]) -> Weights:
     """The encoder half of a KL autoencoder, from the original layout to diffusers'."""
     renamed = {}
-    for key, value in _only(weights, ("encoder.", "quant_conv.")).items():
+    for key, value in weights.items():
         for original, ours in _ORIGINAL_NAMES:
             key = key.replace(original, ours)
         if ".attentions." in key and value.ndim == 4:  # a 1 × 1 convolution there, linear here
@@ -106,10 +152,8 @@ def _kl_from_original(weights: Mapping[str, Tensor]) -> Weights:
     return renamed
 
 
-def _tiny(weights: Mapping[str, Tensor], prefix: str) -> tuple[Config, Weights]:
-    """A TAESD-family encoder: one width throughout, blocks counted between the strides."""
-    layers = {key.removeprefix(prefix): value for key, value in weights.items()}
-    layers = {key: value for key, value in layers.items() if key[0].isdigit()}
+def _tiny(layers: Weights) -> tuple[Config, Weights]:
+    """A TAESD encoder: one width throughout, blocks counted between the strides."""
     last = max(int(key.split(".")[0]) for key in layers)
     blocks: list[int] = [0]
     for index in range(1, last):

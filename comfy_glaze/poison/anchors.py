@@ -16,17 +16,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..files.artwork import Artwork, find_artworks, load_artwork, save_artwork
+from ..files.artwork import Artwork, load_artwork, save_artwork
 from ..files.atomic import make_folder
+from ..files.finding import find_artworks
 from ..files.formats import ArtworkError, named
 from ..files.hashing import file_sha256
-from ..images import resize, shrink, to_grid, to_levels
+from ..images import panels_of, resize, shrink, to_grid, to_levels
 from ..networks.transformers_models import load_text_matcher
 from ..styles.bank import Style
 from ..styles.transfer import StyleTransfer, TextToImage
+from .wording import with_article
 
 KINDS: dict[str, str] = {
-    "object": "a photo of a {}",
+    "object": "a photo of {}",
     "style": "a painting in the style of {}",
 }
 """What a concept is, and what a model is asked for to see it."""
@@ -42,13 +44,14 @@ class AnchorError(ValueError):
 def prompt_of(concept: str, kind: str = "object") -> str:
     """The words that ask for a concept: "a photo of a cat", or of a style, "a painting in ...".
 
+    An object gets the article that it needs (see :func:`comfy_glaze.poison.wording.with_article`).
+
     Raises:
         ValueError: no such kind.
     """
     if kind not in KINDS:
         raise ValueError(f"Expected a kind among {', '.join(KINDS)}, but got {kind}.")
-    article_before_vowel = KINDS[kind].replace(" a {}", " an {}")
-    return (article_before_vowel if concept[:1].lower() in "aeiou" else KINDS[kind]).format(concept)
+    return KINDS[kind].format(with_article(concept) if kind == "object" else concept)
 
 
 def fitted(picture: Tensor, height: int, width: int) -> Tensor:
@@ -119,18 +122,22 @@ class Poison:
         return self.anchors[drawn_for(picture, len(self.anchors), self.seed)]
 
     def omega(self) -> StyleTransfer:
-        """Ω: a picture's anchor at its size; named after everything that decides it."""
+        """Ω: a picture's anchor at its size, or at that of each panel of a strip; named after
+        everything that decides it."""
         digest = hashlib.sha256(f"{self.concept}|{self.kind}|{self.seed}".encode())
         for path in self.anchors:
             digest.update((file_sha256(path) or str(path)).encode())
 
         def redraw(image: Tensor, style: Style, seed: int) -> Tensor:
-            height, width = image.shape[-2:]
-            return fitted(load_artwork(self.anchor_for(image)).pixels, height, width)
+            anchor = load_artwork(self.anchor_for(image)).pixels
+            goal = torch.empty(image.shape)
+            for panel in panels_of(*image.shape[-2:]):
+                panel.cut(goal).copy_(fitted(anchor, panel.height, panel.width))
+            return goal
 
         fingerprint = digest.hexdigest()[:16]
         name = f"anchors of {self.towards} {fingerprint}"
-        return StyleTransfer(name, redraw, lambda style: True, lambda: fingerprint)
+        return StyleTransfer(name, redraw, lambda style: True, lambda: fingerprint, by_panels=False)
 
     @property
     def destination(self) -> Style:

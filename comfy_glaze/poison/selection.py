@@ -29,6 +29,7 @@ from ..files.hashing import file_sha256
 from ..networks.captions import describer
 from ..styles.works import evenly
 from .anchors import Poison, prompt_of, similarities
+from .wording import forms_of, without_article
 
 TEMPLATE = "template"
 """The captioner that says the same of every picture: the concept's own prompt."""
@@ -73,9 +74,14 @@ class Selection:
 
 
 def names_concept(caption: str, concept: str) -> bool:
-    """Whether a caption has the concept's words in it, whole, in any case, or with a plain -s."""
-    words = r"[\W_]+".join(re.escape(word) for word in concept.casefold().split())
-    return re.search(rf"(?<!\w){words}(e?s)?(?!\w)", caption.casefold()) is not None
+    """Whether a caption has the concept's words in it, whole, in any case, in either number.
+
+    An article before the concept does not count: "a boat" is named by "two boats".
+    """
+    *before, noun = without_article(concept.casefold()).split()
+    ends = "|".join(re.escape(form) for form in forms_of(noun))
+    words = r"[\W_]+".join([*(re.escape(word) for word in before), f"(?:{ends})"])
+    return re.search(rf"(?<!\w){words}(?!\w)", caption.casefold()) is not None
 
 
 def select_samples(
@@ -95,7 +101,7 @@ def select_samples(
     fall out.  Without a CLIP, ``keep`` are taken evenly from all.
 
     Args:
-        found: pictures, and their names (see :func:`comfy_glaze.files.artwork.find_artworks`).
+        found: pictures, and their names (see :func:`comfy_glaze.files.finding.find_artworks`).
         concept: C, such as "dog" or "fauvism".
         captions: a captioner (see :func:`comfy_glaze.networks.captions.describer`), or ``template``
             for the concept's own prompt.

@@ -9,7 +9,10 @@ from typing import Any
 from torch import Tensor
 
 from ..cloaking.cloak import Cloak
+from ..cloaking.measures import Measures
+from ..cloaking.verdict import Verdict, flat_share, judge
 from ..files.artwork import Artwork
+from ..images import VIEW_SIZE
 from ..styles.target import TargetStyle
 
 
@@ -19,7 +22,8 @@ class CloakedPicture:
 
     Attributes:
         artwork: what is saved along with the pixels.
-        original, styled: what the cloak was made from, images (1, 3, H, W) in [0, 1].
+        original, styled: what the cloak was made from, images (1, 3, H, W) in [0, 1], or held as
+            levels.
         cloak: of this one picture, with its measures.
         target: T, where it is known.
         poison: what the report says of concept poison (see
@@ -34,3 +38,33 @@ class CloakedPicture:
     target: TargetStyle | None
     poison: Mapping[str, Any] | None = None
     seconds: float = 0.0
+
+    def verdict(
+        self, rehearsal: bool, effect: float | None = None, encoded: Measures | None = None
+    ) -> Verdict | None:
+        """What the cloak is worth; None for another system's, whose shift means something else.
+
+        The smaller shift counts, of the whole picture and of native crops.  Of a picture with a
+        short side above 1024 px, which is cloaked as a mimic scales it down, that of the whole.
+
+        Args:
+            rehearsal: whether Φ belongs to no image generator
+                (:attr:`comfy_glaze.networks.encoders.Encoder.is_rehearsal`).
+            effect: see :func:`comfy_glaze.cloaking.verdict.judge`.
+            encoded: the measures of a lossy file, where there is one.
+        """
+        if self.cloak.system is not None:
+            return None
+        measures = self.cloak.measures[0]
+        held = encoded or measures
+        large = min(self.original.shape[-2:]) > 2 * VIEW_SIZE
+        return judge(
+            held.shift_512 if large else min(held.shift_512, held.shift_native),
+            effect,
+            budget=self.cloak.budget,
+            flat=flat_share(self.original),
+            crops=held.shift_native if large else None,
+            lossless=measures.shift_512 if encoded else None,
+            rehearsal=rehearsal,
+            poison=self.poison is not None,
+        )

@@ -22,9 +22,11 @@ from ..files.artwork import load_artwork
 from ..files.atomic import remove_leftovers
 from ..optional import PackageError, import_optional
 from .engine import CloakRequest, Engine, open_engine
+from .few_colours import LeftAlone
 from .manifest import Manifest
+from .outcome import Outcome
 from .outputs import Job, unchanged
-from .run import Outcome, cloak_and_stage, sentence_of
+from .run import cloak_and_stage, sentence_of
 from .saving import StagedFiles
 
 RETRIES = 2  # of a picture whose worker failed
@@ -36,7 +38,7 @@ class ClusterError(ValueError):
 
 
 @lru_cache(maxsize=1)
-def _engine(request: CloakRequest) -> Engine:
+def own_engine(request: CloakRequest) -> Engine:
     """The worker's own engine, opened for its first picture."""
     return open_engine(request)
 
@@ -57,9 +59,9 @@ def cloak_on_worker(
         models = replace(request.models, device=f"cuda:{name % torch.cuda.device_count()}")
         request = replace(request, models=models)
     torch.set_num_threads(threads)  # counts for this thread, so it is said each time
-    engine = _engine(request)
+    engine = own_engine(request)
     (staged,) = cloak_and_stage(
-        [(job, load_artwork(job.source))], engine, mask, engine.fingerprint(mask)
+        [(job, load_artwork(job.source, held=True))], engine, mask, engine.fingerprint(mask)
     )
     return staged
 
@@ -162,5 +164,7 @@ def _outcome_of(task: Any, job: Job, manifest: Manifest, settings: str) -> Outco
                 "others by the same name."
             )
         return Outcome(job, staged.publish(manifest))
+    except LeftAlone as left:
+        return Outcome(job, left_alone=str(left))
     except Exception as error:
         return Outcome(job, error=sentence_of(error, job.source))

@@ -14,14 +14,15 @@ from ..devices import choose_device
 from ..files.credentials import load_credentials
 from ..files.hashing import file_sha256
 from ..files.options import SaveOptions
-from ..networks.encoder_files import load_encoder
 from ..networks.encoders import Encoder
+from ..networks.ensemble import load_encoders
 from ..networks.perceptual import PerceptualMetric, load_metric
 from ..poison.anchors import Poison
 from ..styles.bank_file import load_style_bank
 from ..styles.builtin_bank import bank_for
 from ..styles.candidates import find_known_style
 from ..styles.memory import target_for
+from ..styles.secret import seed_of
 from ..styles.target import TargetStyle, select_target_style
 from ..styles.transfer import StyleTransfer, load_style_transfer
 from ..styles.works import rank_works
@@ -32,14 +33,15 @@ class ModelNames:
     """Which models to load, and where.
 
     Attributes:
-        encoder: see :func:`comfy_glaze.networks.encoder_files.load_encoder`.
-        style_transfer: see :func:`comfy_glaze.styles.transfer.load_style_transfer`.
+        encoders: see :func:`comfy_glaze.networks.ensemble.load_encoders`.
+        style_transfer, dtype: see :func:`comfy_glaze.styles.transfer.load_style_transfer`.
         device: see :func:`comfy_glaze.devices.choose_device`.
     """
 
-    encoder: str = "embedded"
+    encoders: tuple[str, ...] = ("embedded",)
     style_transfer: str = "embedded"
     device: str = "auto"
+    dtype: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,8 @@ class StyleChoice:
 
     Attributes:
         style: its name, or ``auto`` for the percentile rule.
-        seed: draws it under ``auto``.
+        seed: draws it under ``auto``; 0 draws it from this machine's secret (see
+            :func:`comfy_glaze.styles.secret.seed_of`).
         artist: whose target style is remembered (see :mod:`comfy_glaze.styles.memory`); empty for
             nobody's.
         bank: a style bank's file; None for the encoder's own (see
@@ -137,26 +140,30 @@ def open_engine(
     """
     if request.saving.credentials is not None:
         load_credentials(request.saving.credentials)
-    models, poison = request.models, request.poison
+    models, poison, choice = request.models, request.poison, request.style
     device = choose_device(models.device)
     named = _named_style(request)
-    encoder = load_encoder(models.encoder, device)
+    encoder = load_encoders(models.encoders, device)
     budget, metric = request.budget, None
     if budget.metric != "none":
         metric = load_metric(budget.metric, device)
         budget = replace(budget, metric=metric.name)
-    redraw = poison.omega() if poison else load_style_transfer(models.style_transfer, device)
+    if poison:
+        redraw = poison.omega()
+    else:
+        redraw = load_style_transfer(models.style_transfer, device, dtype=models.dtype)
     if named is not None:
         redraw.check(named.style)
-    target = request.style.chosen
+    target = choice.chosen
     if target is None:
 
         def draw() -> TargetStyle:
-            bank = bank_for(encoder, redraw, request.style.bank, on_style)
-            return select_target_style(rank_works(bank, works, encoder), seed=request.style.seed)
+            bank = bank_for(encoder, redraw, choice.bank, on_style)
+            ranked = rank_works(bank, works, encoder)
+            return select_target_style(ranked, seed=seed_of(choice.artist, choice.seed))
 
-        target = target_for(request.style.artist, named, draw, encoder.name)
-        target = replace(target, seed=None if poison else request.style.seed)
+        target = target_for(choice.artist, named, draw, encoder.name)
+        target = replace(target, seed=None if poison else choice.seed)
     redraw.check(target.style)
     return Engine(encoder, redraw, metric, target, budget, request.settings, request.saving, poison)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ from ..cloaking.measures import Comparison, pixel_change, worst_perceptual
 from ..devices import choose_device
 from ..files.artwork import load_artwork
 from ..files.formats import ArtworkError
-from ..networks.encoder_files import load_encoder
+from ..images import size_words
 from ..networks.encoders import Encoder
+from ..networks.ensemble import load_encoders
 from ..networks.perceptual import PerceptualMetric, load_metric
 from .report import measures_as_json
 
@@ -22,7 +24,7 @@ def measure_files(
     cloaked: Path,
     styled: Path | None,
     *,
-    encoder: str = "embedded",
+    encoders: Sequence[str] = ("embedded",),
     metric: str = "auto",
     device: str = "auto",
 ) -> dict[str, Any]:
@@ -35,15 +37,15 @@ def measure_files(
         ArtworkError: a file cannot be read, or the sizes differ.
     """
     on_device = choose_device(device)
-    phi, distance = load_encoder(encoder, on_device), load_metric(metric, on_device)
-    before = load_artwork(original).pixels.to(on_device)
+    phi, distance = load_encoders(encoders, on_device), load_metric(metric, on_device)
+    before = load_artwork(original, held=True).pixels.to(on_device)
     others = []
     for path in (cloaked, *([styled] if styled else [])):
-        pixels = load_artwork(path).pixels.to(on_device)
+        pixels = load_artwork(path, held=True).pixels.to(on_device)
         if pixels.shape != before.shape:
             raise ArtworkError(
-                f"{path} must have the size of {original}, {tuple(before.shape[-2:])}, "
-                f"but it has {tuple(pixels.shape[-2:])}."
+                f"{path} must have the size of {original}, {size_words(before)}, "
+                f"but it has {size_words(pixels)}."
             )
         others.append(pixels)
     return measure_pictures(before, others[0], others[1] if styled else None, phi, distance)
@@ -56,7 +58,8 @@ def measure_pictures(
     encoder: Encoder,
     metric: PerceptualMetric,
 ) -> dict[str, Any]:
-    """The measures of one cloaked picture under the report's keys, (1, 3, H, W) in [0, 1] each.
+    """The measures of one cloaked picture under the report's keys, (1, 3, H, W) in [0, 1] each, or
+    held as levels.
 
     Without a styled picture there is no direction to measure a shift in.
     """
@@ -72,6 +75,10 @@ def measure_pictures(
         }
     measures = Comparison.of(original, styled, encoder, metric).measure(cloaked)[0]
     return {
-        "encoder": {"name": encoder.name, "fingerprint": encoder.fingerprint},
+        "encoder": {
+            "name": encoder.name,
+            "fingerprint": encoder.fingerprint,
+            "family": encoder.family,
+        },
         **measures_as_json(measures, metric.name, limit=None),
     }

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import tempfile
+from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,8 @@ from ..files.atomic import remove_leftovers
 from ..files.formats import FORMATS, READ_ONLY, SUFFIXES, ArtworkError, named, suffix_format
 from ..files.hashing import file_sha256
 from .manifest import Manifest
+
+_LONGEST_NAME = 255  # bytes, on every usual file system
 
 
 @dataclass(frozen=True)
@@ -42,14 +46,40 @@ class Job:
 
 def caption_file(picture: Path) -> Path:
     """The text file beside a picture; only a picture's own suffix gives way to .txt."""
-    if picture.suffix.lower() in SUFFIXES:
-        return picture.with_suffix(".txt")
-    return picture.with_name(picture.name + ".txt")
+    known = picture.suffix.lower() in SUFFIXES
+    return picture.with_name(fitting_name(picture.stem if known else picture.name, ".txt"))
+
+
+def fitting_name(stem: str, ending: str) -> str:
+    """A file's name, its stem cut short where a file system would not take all of it.
+
+    A cut stem ends with a mark of what was cut, so that no two names become one.
+    """
+    raw = os.fsencode(stem)
+    room = _LONGEST_NAME - len(os.fsencode(ending))
+    if len(raw) <= room:
+        return stem + ending
+    mark = "~" + hashlib.sha256(raw).hexdigest()[:8]
+    return raw[: room - len(mark)].decode("utf-8", "ignore") + mark + ending
 
 
 def reports_folder(out: Path) -> Path:
     """The sibling of ``out`` that holds everything which is not to be published."""
     return out.resolve().with_name(out.resolve().name + "-reports")
+
+
+def check_output_folder(sources: Sequence[Path], out: Path) -> None:
+    """Refuse an output folder that is part of the input.
+
+    Raises:
+        ArtworkError: naming both.
+    """
+    for source in sources:
+        if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
+            raise ArtworkError(
+                f"The output folder must lie outside the folder of the originals, "
+                f"but {named(out)} lies in {named(source)}."
+            )
 
 
 def open_output_folder(
@@ -63,12 +93,7 @@ def open_output_folder(
     Raises:
         ArtworkError: it is refused.
     """
-    for source in sources:
-        if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
-            raise ArtworkError(
-                f"The output folder must lie outside the folder of the originals, "
-                f"but {named(out)} lies in {named(source)}."
-            )
+    check_output_folder(sources, out)
     for folder in (out, reports_folder(out)):
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -97,12 +122,14 @@ def plan_outputs(
 ) -> tuple[list[Job], list[str]]:
     """A job for each source that has a place below ``out``, and a sentence for each that has none.
 
-    A source that would take the name of an earlier one, or the place of any source, is refused; so
-    is one whose caption would take the place of another picture's, or of a stranger's text.  What
-    an earlier run saved, as its report or the manifest tells, may be replaced.
+    A source of a format that is only read becomes ``art.png``, or ``art.heic.png`` where another
+    source has that name.  A source that would take the name of an earlier one, or the place of any
+    source, is refused; so is one whose caption would take the place of another picture's, or of a
+    stranger's text.  What an earlier run saved, as its report or the manifest tells, may be
+    replaced.
 
     Args:
-        found: sources and their names (see :func:`comfy_glaze.files.artwork.find_artworks`).
+        found: sources and their names (see :func:`comfy_glaze.files.finding.find_artworks`).
         format: of the saved files, ``same`` for the source's own.
         captions: by source, what the text file beside each picture is to say; None for no such
             files.
@@ -111,8 +138,12 @@ def plan_outputs(
     taken: dict[str, Path] = {}
     jobs: list[Job] = []
     failures: list[str] = []
+    wanted = Counter(str(_target(relative, format)).casefold() for _, relative in found)
     for source, relative in found:
-        target = _target(out / relative, format)
+        name = _target(relative, format)
+        if wanted[str(name).casefold()] > 1 and suffix_format(relative) in READ_ONLY:
+            name = name.with_name(fitting_name(relative.name, name.suffix))
+        target = out / name
         job = job_of(source, target, out, None if captions is None else captions[source])
         # some file systems take Art.png and art.png for one
         key = str(target if captions is None else job.caption_file).casefold()
@@ -145,14 +176,15 @@ def _check_place(
 
 
 def _target(path: Path, format: str) -> Path:
-    if format == "same" and suffix_format(path) in READ_ONLY:
-        return path.with_suffix(".png")
-    if format != "same" and path.suffix.lower() not in FORMATS[format]:
-        # only a picture's own suffix is replaced: "still life no. 4" has none
-        suffix = FORMATS[format][0]
-        known = path.suffix.lower() in SUFFIXES
-        return path.with_suffix(suffix) if known else path.with_name(path.name + suffix)
-    return path
+    suffix = path.suffix.lower()
+    if format == "same":
+        read_only = suffix_format(path) in READ_ONLY
+        return path.with_name(fitting_name(path.stem, ".png")) if read_only else path
+    if suffix in FORMATS[format]:
+        return path
+    # only a picture's own suffix is replaced: "still life no. 4" has none
+    stem = path.stem if suffix in SUFFIXES else path.name
+    return path.with_name(fitting_name(stem, FORMATS[format][0]))
 
 
 def _is_ours(target: Path, job: Job, manifest: Manifest | None) -> bool:
@@ -189,8 +221,8 @@ def caption_bytes(caption: str) -> bytes:
 
 
 def with_ending(stem: Path, ending: str) -> Path:
-    """A file among a picture's reports."""
-    return stem.with_name(stem.name + ending)
+    """A file among a picture's reports (see :func:`fitting_name`)."""
+    return stem.with_name(fitting_name(stem.name, ending))
 
 
 def unchanged(job: Job, manifest: Manifest, settings: str) -> bool:

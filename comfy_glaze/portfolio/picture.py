@@ -14,9 +14,12 @@ from ..cloaking.cloak import Cloak, optimize_cloak
 from ..cloaking.methods import OnStep
 from ..files.artwork import Artwork, load_artwork
 from ..files.formats import ArtworkError, named
-from ..images import resize, together
+from ..images import resize, together, wrapped
 from .cloaked import CloakedPicture
 from .engine import Engine
+
+SURROUNDINGS = 64
+"""Pixels beyond each edge of a picture that repeats that are redrawn with it."""
 
 
 def cloak_artworks(
@@ -36,10 +39,8 @@ def cloak_artworks(
         ValueError: a picture cannot be redrawn or cloaked, or the mask does not fit it.
     """
     started = time.perf_counter()
-    style, poison = engine.target.style, engine.poison
-    styled = together(
-        [engine.style_transfer(artwork.pixels, style, engine.settings.seed) for artwork in artworks]
-    )
+    poison = engine.poison
+    styled = together([_redrawn(artwork.pixels, engine) for artwork in artworks])
     cloaks = optimize_cloak(
         together([artwork.pixels for artwork in artworks]),
         styled,
@@ -63,6 +64,16 @@ def cloak_artworks(
         )
         for number, (artwork, cloak) in enumerate(zip(artworks, _each(cloaks), strict=True))
     ]
+
+
+def _redrawn(pixels: Tensor, engine: Engine) -> Tensor:
+    """Ω of a picture; one that repeats is redrawn with what surrounds it, so that it still does."""
+    style, settings = engine.target.style, engine.settings
+    if not settings.tile:
+        return engine.style_transfer(pixels, style, settings.seed)
+    margin = min(SURROUNDINGS, *pixels.shape[-2:])
+    around = engine.style_transfer(wrapped(pixels, margin), style, settings.seed)
+    return around[..., margin:-margin, margin:-margin]
 
 
 def _each(cloaks: Cloak) -> list[Cloak]:
@@ -110,6 +121,7 @@ def _keep_clear(artworks: Sequence[Artwork], mask: Path | None) -> Tensor | None
     clear = []
     for artwork in artworks:
         own = artwork.keep_clear
-        own = torch.zeros_like(artwork.pixels[:, :1]) if own is None else own
+        if own is None:
+            own = torch.zeros(1, 1, *artwork.pixels.shape[-2:])
         clear.append(own if mask is None else torch.maximum(own, load_mask(mask, artwork)))
     return torch.cat(clear)

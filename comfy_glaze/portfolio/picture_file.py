@@ -16,13 +16,18 @@ from ..cloaking.measures import Comparison, Measures
 from ..files.artwork import load_artwork, save_artwork, saved_view
 from ..files.formats import DEEP, ArtworkError, named
 from ..files.options import SaveOptions
-from ..images import to_grid
+from ..images import as_held, floats, to_grid
 from ..networks.encoders import Encoder
 from ..networks.perceptual import PerceptualMetric, load_metric
 from .cloaked import CloakedPicture
+from .few_colours import within_a_palette
+from .smaller import smallest_loss, sparser
 
 WEAKER = (1.0, 0.9, 0.8, 0.65, 0.5, 0.25, 0.0)
-"""Shares of a cloak that are tried where a wide colour space does not have all of its levels."""
+"""Shares of a cloak that are tried where a file cannot have all of its levels."""
+
+LEAST_QUALITY = 40
+"""Of a lossy file that must be small; below it the picture itself is spoilt."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +40,9 @@ class PictureFile:
         bits: per channel.
         encoded: of a lossy file, the measures of the decoded pixels; None for a lossless one.
         survived: whether a lossy file keeps as much of the shift as was asked.
+        size: bytes.
+        made_smaller: whether it had to lose quality, or parts of the cloak, to be small enough.
+        in_palette: whether the cloak was brought into a palette.
     """
 
     cloak: Cloak
@@ -42,6 +50,42 @@ class PictureFile:
     bits: int
     encoded: Measures | None = None
     survived: bool = True
+    size: int = 0
+    made_smaller: bool = False
+    in_palette: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class _Attempt:
+    """A picture, and where and how it is written."""
+
+    picture: CloakedPicture
+    path: Path
+    shown_as: Path | None
+    comparison: Callable[[], Comparison]
+
+    @property
+    def name(self) -> str:
+        return named(self.shown_as or self.path)
+
+    def size(self, pixels: Tensor, options: SaveOptions) -> int:
+        """Write pixels, and tell how large the file is."""
+        save_artwork(pixels, self.picture.artwork, self.path, options, self.shown_as)
+        return self.path.stat().st_size
+
+    def came_back(self) -> Tensor:
+        held = self.picture.cloak.images.dtype == torch.uint8
+        return load_artwork(self.path, self.shown_as, held=held).pixels
+
+    def measured(self, pixels: Tensor) -> tuple[Measures, ...]:
+        comparison = self.comparison()
+        return comparison.measure(pixels.to(comparison.encoder.device))
+
+    def too_large(self, allowed: int) -> ArtworkError:
+        return ArtworkError(
+            f"{self.name}: expected at most {allowed} bytes, but no file with a cloak in it is so "
+            "small; allow more, or take another format."
+        )
 
 
 def write_picture(
@@ -54,34 +98,91 @@ def write_picture(
 ) -> PictureFile:
     """Write a cloaked picture; a lossy file anew at a higher quality while it loses too much.
 
+    Where a size is not to be exceeded, it counts more than the cloak: a lossy file is written at
+    the highest quality that fits, and a lossless one with as much of the cloak as fits.
+
     Args:
-        options: with the file's real format.
+        options: with the file's real format and quality.
         encoder, metric: measure a lossy file; the metric is loaded where it is needed and not
             given.
         shown_as: the file that errors name, where ``path`` is a temporary name for it.
 
     Raises:
-        ArtworkError: it cannot be written, or the pixels that came back are others.
+        ArtworkError: it cannot be written, is too large without any of the cloak, or the pixels
+            that came back are others.
     """
     if not math.isfinite(picture.cloak.measures[0].shift_512):
         raise ArtworkError(f"{encoder.name} must give numbers, but it gave NaN or infinity.")
-    comparison = _when_needed(picture, encoder, metric)
-    pixels, cloak = _fitted(picture, options.format, comparison)
-    encoded, survived = None, True
+    attempt = _Attempt(picture, path, shown_as, _when_needed(picture, encoder, metric))
+    write = _write_lossless if options.is_lossless else _write_lossy
+    return write(attempt, options)
+
+
+def _write_lossy(attempt: _Attempt, options: SaveOptions) -> PictureFile:
+    picture, least = attempt.picture, min(options.real_quality, LEAST_QUALITY)
+    pixels, cloak, _ = _fitted(attempt, options.format, keep_palette=False)
+    allowed = options.max_size.of(picture.artwork.size) if options.max_size else None
+    made_smaller = False
     while True:
-        save_artwork(pixels, picture.artwork, path, options, shown_as)
-        came = load_artwork(path, shown_as).pixels
-        if options.is_lossless and not torch.equal(came, cloak.images.cpu()):
-            name = named(shown_as or path)
-            raise ArtworkError(f"{name} must hold the pixels written to it, but others came back.")
-        if options.is_lossless and encoded is None:
-            break
-        encoded = comparison().measure(came.to(encoder.device))[0]
+        size = attempt.size(pixels, options)
+        encoded = attempt.measured(attempt.came_back())[0]
         survived = _survives(encoded, cloak.measures[0], options.keep_shift)
-        if survived or options.quality == 100:
+        too_large = allowed is not None and size > allowed
+        if survived or too_large or options.real_quality == 100:
             break
-        options = replace(options, quality=(options.quality + 101) // 2)
-    return PictureFile(cloak, options, _bits(picture, options.format), encoded, survived)
+        options = replace(options, quality=(options.real_quality + 101) // 2)
+    if allowed is not None and too_large:
+        made_smaller = True
+        quality = smallest_loss(
+            lambda loss: attempt.size(pixels, replace(options, quality=100 - loss)) <= allowed,
+            100 - options.real_quality,
+            100 - least,
+        )
+        if quality is None:
+            raise attempt.too_large(allowed)
+        options = replace(options, quality=100 - quality)
+        size = attempt.size(pixels, options)
+        encoded = attempt.measured(attempt.came_back())[0]
+        survived = _survives(encoded, cloak.measures[0], options.keep_shift)
+    bits = _bits(picture, options.format)
+    return PictureFile(cloak, options, bits, encoded, survived, size, made_smaller)
+
+
+def _write_lossless(attempt: _Attempt, options: SaveOptions) -> PictureFile:
+    picture = attempt.picture
+    pixels, cloak, in_palette = _fitted(attempt, options.format, keep_palette=True)
+    size = attempt.size(pixels, options)
+    allowed = options.max_size.of(picture.artwork.size) if options.max_size else None
+    made_smaller = allowed is not None and size > allowed
+    if allowed is not None and made_smaller:
+        original, whole = picture.original.cpu(), pixels
+
+        def fits(loss: int) -> bool:
+            return attempt.size(sparser(whole, original, 1 - loss / 100), options) <= allowed
+
+        least = smallest_loss(fits, 0, 99)
+        if least is None:
+            raise attempt.too_large(allowed)
+        for loss in range(least, 100):  # until it is inside its limit, as it nearly always is
+            pixels = sparser(whole, original, 1 - loss / 100)
+            view = saved_view(pixels, picture.artwork, options.format)
+            cloak = replace(cloak, images=view, measures=attempt.measured(view))
+            value = cloak.measures[0].perceptual
+            if value is None or value <= cloak.budget.limit:
+                break
+        size = attempt.size(pixels, options)
+    if not torch.equal(attempt.came_back(), cloak.images.cpu()):
+        raise ArtworkError(
+            f"{attempt.name} must hold the pixels written to it, but others came back."
+        )
+    return PictureFile(
+        cloak,
+        options,
+        _bits(picture, options.format),
+        size=size,
+        made_smaller=made_smaller,
+        in_palette=in_palette,
+    )
 
 
 def _when_needed(
@@ -96,32 +197,41 @@ def _when_needed(
         if known is None and cloak.budget.metric != "none":
             known = load_metric(cloak.budget.metric, device)
         images = picture.original.to(device), picture.styled.to(device)
-        return Comparison.of(*images, encoder, known, cloak.settings.objective)
+        settings = cloak.settings
+        return Comparison.of(*images, encoder, known, settings.objective, settings.tile)
 
     return comparison
 
 
-def _fitted(
-    picture: CloakedPicture, format: str, comparison: Callable[[], Comparison]
-) -> tuple[Tensor, Cloak]:
-    """The pixels to save, and the cloak as the file will show it.
+def _fitted(attempt: _Attempt, format: str, keep_palette: bool) -> tuple[Tensor, Cloak, bool]:
+    """The pixels to save, the cloak as the file will show it, and whether it is in a palette.
 
-    They differ where a wide colour space does not have the cloak's levels; then the cloak is
-    measured anew, and made weaker until it is inside its limit again.
+    They differ where a wide colour space does not have the cloak's levels, or a palette not its
+    colours; then the cloak is measured anew, and made weaker until it is inside its limit again.
     """
-    cloak, pixels = picture.cloak, picture.cloak.images.cpu()
-    view = saved_view(pixels, picture.artwork, format)
+    picture = attempt.picture
+    cloak, artwork = picture.cloak, picture.artwork
+    pixels = cloak.images.cpu()
+    wants_palette = keep_palette and cloak.settings.few_colours != "free"
+
+    def held(wanted: Tensor) -> tuple[Tensor, bool]:
+        few = within_a_palette(wanted, artwork) if wants_palette else None
+        return (wanted, False) if few is None else (few, True)
+
+    found, in_palette = held(pixels)
+    view = saved_view(found, artwork, format)
     if torch.equal(view, pixels):
-        return pixels, cloak
-    original, limit = picture.original.cpu(), cloak.budget.limit
-    delta = pixels - original
+        return pixels, cloak, in_palette
+    original, limit = floats(picture.original.cpu()), cloak.budget.limit
+    delta = floats(pixels) - original
     for share in WEAKER:
-        pixels = to_grid(original + share * delta)
-        view = saved_view(pixels, picture.artwork, format)
-        measures = comparison().measure(view.to(comparison().encoder.device))
+        weaker = as_held(to_grid(original + share * delta), cloak.images)
+        found, in_palette = held(weaker)
+        view = saved_view(found, artwork, format)
+        measures = attempt.measured(view)
         if measures[0].perceptual is None or measures[0].perceptual <= limit:
             break
-    return pixels, replace(cloak, images=view, measures=measures)
+    return found, replace(cloak, images=view, measures=measures), in_palette
 
 
 def _survives(encoded: Measures, cloak: Measures, keep_shift: float) -> bool:

@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from .. import __version__
-from ..cloaking.measures import Measures
+from ..cloaking.measures import Measures, MemberShift
 from ..cloaking.quality import measure_quality
 from ..networks.encoders import Encoder
 from .cloaked import CloakedPicture
 from .picture_file import PictureFile
+from .remarks import bytes_as_json, remarks
 
 SCHEMA = 1
 
 
 def measures_as_json(measures: Measures, metric: str, limit: float | None) -> dict[str, Any]:
-    """One set of measures under the report's keys."""
+    """One set of measures under the report's keys; of several encoders each one's, worst first."""
+    encoders = [
+        {"name": member.name, "fingerprint": member.fingerprint, **_led(member)}
+        for member in measures.encoders
+    ]
     return {
         "perceptual": {"metric": metric, "limit": limit, "value": measures.perceptual},
         "linf": measures.linf,
         "psnr": measures.psnr,
-        "shift": {"512": measures.shift_512, "native": measures.shift_native},
-        "feature_distance": {"before": measures.distance_before, "after": measures.distance_after},
+        **_led(measures),
         "native_tiles": {"all": measures.tiles, "measured": measures.tiles_measured},
+        **({"encoders": encoders} if encoders else {}),
+    }
+
+
+def _led(seen: Measures | MemberShift) -> dict[str, Any]:
+    """How far an encoder was led."""
+    return {
+        "shift": {"512": seen.shift_512, "native": seen.shift_native},
+        "feature_distance": {"before": seen.distance_before, "after": seen.distance_after},
     }
 
 
@@ -46,17 +59,25 @@ def build_report(
     cloak, target, poison = saved.cloak, picture.target, picture.poison
     budget, source = cloak.budget, picture.artwork.source
     limit = None if budget.metric == "none" else budget.limit
+    shown = replace(picture, cloak=cloak)
+    verdict = shown.verdict(encoder.is_rehearsal, encoded=saved.encoded)
     report = {
         "schema": SCHEMA,
         "version": __version__,
         "rehearsal": encoder.is_rehearsal,
-        "source": {"file": source.name if source else None, "sha256": picture.artwork.sha256},
+        "source": {
+            "file": source.name if source else None,
+            "sha256": picture.artwork.sha256,
+            "quality": picture.artwork.coding.quality,
+        },
         "output": {
             "file": name,
             "sha256": sha256,
             "format": saved.options.format,
             "bits": saved.bits,
         },
+        "bytes": bytes_as_json(picture, saved),
+        "remarks": remarks(picture, saved),
         **({} if poison is None else {"poison": dict(poison)}),
         **({} if cloak.system is None else {"system": cloak.system}),
         "target_style": {
@@ -66,7 +87,11 @@ def build_report(
             "distance": target.distance if target else None,
             "percentile": target.percentile if target else None,
         },
-        "encoder": {"name": encoder.name, "fingerprint": encoder.fingerprint},
+        "encoder": {
+            "name": encoder.name,
+            "fingerprint": encoder.fingerprint,
+            "family": encoder.family,
+        },
         "settings": asdict(cloak.settings)
         | {
             "preset": budget.preset,
@@ -77,6 +102,7 @@ def build_report(
             "alpha": budget.alpha,
         },
         **measures_as_json(cloak.measures[0], budget.metric, limit),
+        "verdict": verdict.as_json() if verdict else None,
         "gradients": cloak.gradients,
         "seconds": {"optimize": cloak.seconds, "total": seconds},
         "device": str(encoder.device),

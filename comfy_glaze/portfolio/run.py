@@ -2,49 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from ..cloaking.methods import OnStep
+from ..cloaking.ties import Ties
 from ..files.artwork import Artwork, check_saving, load_artwork
 from ..files.formats import named
 from .engine import Engine
+from .few_colours import LeftAlone, what_is_few
 from .manifest import Manifest
+from .outcome import Outcome
 from .outputs import Job, unchanged
 from .picture import cloak_artworks
 from .saving import StagedFiles, stage
 
 OnBegin = Callable[[Job], OnStep | None]
 """Called before a picture, the first of a batch; gives what is told of its steps."""
-
-
-@dataclass(frozen=True, eq=False)
-class Outcome:
-    """What became of one picture: a report, or the sentence that says why there is none.
-
-    Attributes:
-        job: the picture.
-        report: as written; None for a picture that failed, or was left as an earlier run made it.
-        error: why it failed.
-    """
-
-    job: Job
-    report: dict[str, Any] | None = None
-    error: str | None = None
-
-
-def in_shard(job: Job, shard: tuple[int, int] | None) -> bool:
-    """Whether a picture belongs to shard (i, n), i from 1 to n; its name alone decides."""
-    if shard is None:
-        return True
-    number = int.from_bytes(
-        hashlib.sha256(job.name.encode("utf-8", "surrogateescape")).digest(), "big"
-    )
-    return number % shard[1] == shard[0] - 1
 
 
 def remembered_style(manifest: Manifest, encoder: str, style_seed: int) -> str | None:
@@ -57,8 +33,16 @@ def remembered_style(manifest: Manifest, encoder: str, style_seed: int) -> str |
     return name if isinstance(name, str) else None
 
 
-def remember_target(manifest: Manifest, engine: Engine, encoder: str, resumed: bool) -> Engine:
-    """Note the run's target style; the engine of a resumed run is told where that style lies."""
+def remember_target(
+    manifest: Manifest, engine: Engine, encoder: str, resumed: bool, asked: Mapping[str, str]
+) -> Engine:
+    """Note the run's target style; the engine of a resumed run is told where that style lies.
+
+    Args:
+        encoder: as it was named.
+        asked: what else a later run has to know of this one (see
+            :mod:`comfy_glaze.cli.resume`).
+    """
     target, earlier = engine.target, (manifest.run or {}).get("target_style", {})
     if resumed and target.distance is None and earlier.get("name") == target.style.name:
         places = {key: earlier.get(key) for key in ("distance", "percentile")}
@@ -67,6 +51,7 @@ def remember_target(manifest: Manifest, engine: Engine, encoder: str, resumed: b
     manifest.begin(
         {
             "encoder": encoder,
+            **asked,
             "style_seed": target.seed,
             "target_style": {
                 "name": target.style.name,
@@ -130,18 +115,19 @@ def _load(group: Sequence[Job]) -> list[tuple[Job, Artwork | Exception]]:
     loaded: list[tuple[Job, Artwork | Exception]] = []
     for job in group:
         try:
-            loaded.append((job, load_artwork(job.source)))
+            loaded.append((job, load_artwork(job.source, held=True)))
         except Exception as error:  # told when it is this picture's turn
             loaded.append((job, error))
     return loaded
 
 
 def _by_size(loaded: Sequence[tuple[Job, Artwork | Exception]]) -> list[list[Loaded]]:
-    """The pictures that could be read, those of one size together."""
-    groups: dict[tuple[int, ...], list[Loaded]] = {}
+    """The pictures that could be read, those together that have one size and the same ties."""
+    groups: dict[tuple[object, ...], list[Loaded]] = {}
     for job, artwork in loaded:
         if not isinstance(artwork, Exception):
-            groups.setdefault(tuple(artwork.pixels.shape), []).append((job, artwork))
+            key = (*artwork.pixels.shape, Ties.of(artwork.pixels))
+            groups.setdefault(key, []).append((job, artwork))
     return list(groups.values())
 
 
@@ -158,6 +144,11 @@ def _cloak(
     on_step = on_begin(pictures[0][0]) if on_begin else None
     try:
         staged = cloak_and_stage(pictures, engine, mask, settings, on_step)
+    except LeftAlone as left:
+        if len(pictures) == 1:
+            yield Outcome(pictures[0][0], left_alone=str(left))
+            return
+        failure = str(left)
     except Exception as error:
         failure = sentence_of(error, pictures[0][0].source)
     # Out here the traceback, which kept the failed batch's tensors alive, is gone.
@@ -180,9 +171,12 @@ def cloak_and_stage(
     """Cloak pictures of one size together, and write everything under temporary names.
 
     Raises:
+        LeftAlone: one of them is not to be cloaked.
         ValueError: one of them cannot be cloaked or written; then nothing is left of the others.
     """
     for job, artwork in pictures:
+        if engine.settings.few_colours == "leave" and (few := what_is_few(artwork)) is not None:
+            raise LeftAlone(f"{named(job.source)} is {few}: left alone, and not in the output.")
         options = engine.saving.for_file(artwork.format, job.target)
         check_saving(artwork, options.format, job.target)  # before the work, not after it
     cloaked = cloak_artworks([artwork for _, artwork in pictures], engine, mask, on_step)

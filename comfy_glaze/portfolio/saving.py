@@ -96,6 +96,7 @@ class StagedFiles:
             "caption": caption,
             "shift": final["shift"]["512"],
             "perceptual": final["perceptual"]["value"],
+            "verdict": report["verdict"],
         }
 
 
@@ -121,7 +122,8 @@ def stage(
         ArtworkError: something cannot be written.
     """
     started = time.perf_counter()
-    options = options.for_file(picture.artwork.format, job.target)
+    artwork = picture.artwork
+    options = options.for_file(artwork.format, job.target, artwork.coding.quality)
     check_saving(picture.artwork, options.format, job.target)
     for folder in {job.target.parent, job.report_stem.parent}:
         make_folder(folder)
@@ -145,7 +147,8 @@ def stage(
             file, shown_as = files["goal"]
             save_artwork(goal, Artwork(goal), file, shown_as=shown_as)
         cloaked = saved.cloak.images.cpu()
-        write_sheet(picture.original, goal, cloaked, staged.report, *files["sheet"])
+        images, alpha = (picture.original, goal, cloaked), picture.artwork.alpha
+        write_sheet(*images, staged.report, *files["sheet"], alpha)
         write_json(staged.report, *files["json"])
         if job.caption is not None:
             with atomic_write(*files["caption"]) as file:

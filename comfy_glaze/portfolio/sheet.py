@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ from torch import Tensor
 
 from ..countermeasures.retention import Retention
 from ..files.atomic import atomic_write
-from ..images import LEVELS, shrink, to_levels
+from ..images import LEVELS, View, floats, panels_of, shrink, to_levels
+from ..optional import extra_name
+from ..styles.works import evenly
 
 REHEARSAL = (
     "Rehearsal: the embedded encoder belongs to no image generator, so this cloak guards nothing "
@@ -21,8 +24,11 @@ REHEARSAL = (
 POISON_REHEARSAL = (
     "Rehearsal: the embedded encoder belongs to no image generator, so this poison reaches none."
 )
-_PANEL = 480  # px: the most that a panel's longer side takes
+_PANEL = 480  # px: the most that a picture's longer side takes
+_STRIP_PANEL, _STRIP_PANELS = 240, 12  # px and number: the panels of a strip that are shown
+_SQUARE, _LIGHT, _DARK = 8, 0.85, 0.65  # px and greys: the ground below what is transparent
 _MARGIN = 16
+_LINE = 150  # characters of advice in one line
 _INK, _FAINT, _PAPER = (32, 33, 36), (110, 112, 118), (250, 249, 247)
 
 
@@ -33,32 +39,40 @@ def write_sheet(
     report: dict[str, Any],
     path: Path,
     shown_as: Path | None = None,
+    alpha: Tensor | None = None,
 ) -> None:
     """One PNG: original, styled, cloaked, the difference amplified, and the measures.
 
+    A strip is shown as its panels, side by side.
+
     Args:
-        original, styled, cloaked: images (1, 3, H, W) in [0, 1]; ``styled`` is None for a cloak
-            that is led to no picture.
+        original, styled, cloaked: images (1, 3, H, W) in [0, 1], or held as levels; ``styled`` is
+            None for a cloak that is led to no picture.
         report: what :func:`build_report` returned.
         path, shown_as: see :func:`comfy_glaze.files.atomic.atomic_write`, also for errors.
+        alpha: (1, 1, H, W) in [0, 1]; the pictures are shown on a chequered ground then.
     """
     factor = _difference_factor(original, cloaked)
-    # at the panel's size: a large picture fills the memory
-    difference = 0.5 + factor * (_small(cloaked) - _small(original))
+    # at the sheet's size: a large picture fills the memory
+    small = {name: _shown(image) for name, image in (("before", original), ("after", cloaked))}
+    pairs = zip(small["before"], small["after"], strict=True)
+    difference = [0.5 + factor * (after - before) for before, after in pairs]
+    see_through = None if alpha is None else _shown(alpha)
     poison = report.get("poison")
     result, led_to = "cloaked", f"styled: {report['target_style']['name'] or 'by hand'}"
     if poison:
         result, led_to = "poisoned", f"anchor: {poison['towards']}"
     if system := report.get("system"):
         result, led_to = f"cloaked as {system}", "led to"
-    panels = [
-        ("original", original),
-        *([] if styled is None else [(led_to, styled)]),
-        (result, cloaked),
+    pictures = [
+        ("original", _on_ground(small["before"], see_through)),
+        *([] if styled is None else [(led_to, _on_ground(_shown(styled), see_through))]),
+        (result, _on_ground(small["after"], see_through)),
         (f"difference times {factor}", difference),
     ]
-    closer = _closer(original, cloaked, report["quality"], result)
-    sheet = _compose([panels, closer], _lines(report))
+    rows = [pictures] if len(difference) == 1 else [[picture] for picture in pictures]
+    closer = _closer(original, cloaked, report["quality"], result, alpha)
+    sheet = _compose([*rows, closer], _lines(report))
     with atomic_write(path, shown_as) as temporary:
         sheet.save(temporary, "PNG", optimize=True)
 
@@ -114,13 +128,19 @@ def _table(rows: Sequence[Sequence[str]]) -> Image.Image:
 
 
 def _closer(
-    original: Tensor, cloaked: Tensor, quality: dict[str, Any], result: str = "cloaked"
-) -> list[tuple[str, Tensor]]:
+    original: Tensor,
+    cloaked: Tensor,
+    quality: dict[str, Any],
+    result: str = "cloaked",
+    alpha: Tensor | None = None,
+) -> list[tuple[str, list[Tensor]]]:
     top, left, height, width = quality["worst"]
+    place = View(top, left, height, width, height, width, native=True)
+    see_through = None if alpha is None else [_small(place.cut(alpha), _PANEL)]
     return [
         (
             f"{label}, the most visible place at 100%",
-            image[..., top : top + height, left : left + width],
+            _on_ground([_small(place.cut(image), _PANEL)], see_through),
         )
         for label, image in (("original", original), (result, cloaked))
     ]
@@ -129,7 +149,7 @@ def _closer(
 def _difference_factor(original: Tensor, cloaked: Tensor) -> int:
     """The round factor that makes a difference fill the grey scale without clipping much."""
     every = max(1, original.numel() // 10**6)
-    sample = cloaked.flatten()[::every] - original.flatten()[::every]
+    sample = floats(cloaked.flatten()[::every]) - floats(original.flatten()[::every])
     largest = float(torch.quantile(sample.abs(), 0.99))
     return next((f for f in (50, 20, 10, 5, 2) if f * largest <= 0.5), 1)
 
@@ -137,12 +157,15 @@ def _difference_factor(original: Tensor, cloaked: Tensor) -> int:
 def _lines(report: dict[str, Any]) -> list[str]:
     settings, perceptual, shift = report["settings"], report["perceptual"], report["shift"]
     lines = [
+        *_verdict_words(report["verdict"]),
         f"shift {shift['512']:.3f} (512 px), {shift['native']:.3f} (native)    "
         + _budget_words(perceptual, report, settings),
         f"encoder {report['encoder']['name']}    method {settings['method']}, "
         f"{settings['steps']} steps    {report['gradients']:.1f} gradients    "
         f"{report['seconds']['optimize']:.1f} s on {report['device']}",
     ]
+    if "encoders" in report:
+        lines.append("shift of each encoder: " + "    ".join(_encoder_words(report)))
     if "encoded" in report:
         after = report["encoded"]
         lines.append(
@@ -154,6 +177,19 @@ def _lines(report: dict[str, Any]) -> list[str]:
     if report["rehearsal"]:
         lines.append(POISON_REHEARSAL if report.get("poison") else REHEARSAL)
     return lines
+
+
+def _verdict_words(verdict: dict[str, str] | None) -> list[str]:
+    """Nothing for another system's cloak, which has no verdict."""
+    if verdict is None:
+        return []
+    told = f"Verdict: {verdict['level']}. {verdict['sentence']}"
+    return [told, *textwrap.wrap(verdict["try"], _LINE)]
+
+
+def _encoder_words(report: dict[str, Any]) -> list[str]:
+    """The shift that each of several encoders sees, the least first."""
+    return [f"{one['shift']['512']:.3f} {one['name']}" for one in report["encoders"]]
 
 
 def _quality_words(quality: dict[str, Any]) -> str:
@@ -169,7 +205,7 @@ def _quality_words(quality: dict[str, Any]) -> str:
         )
         if quality[key] is not None
     ]
-    missing = 'not measured; pip install "comfy-glaze[quality]"'
+    missing = f"not measured; pip install {extra_name('quality')}"
     return "not optimised: " + ("    ".join(words) or missing)
 
 
@@ -188,20 +224,49 @@ def _pixel_words(values: dict[str, Any], cap: str) -> str:
     return f"largest change {values['linf'] * LEVELS:.0f}{cap} levels    {likeness}"
 
 
-def _small(image: Tensor) -> Tensor:
-    """An image at a panel's size."""
+def _small(image: Tensor, longest: int) -> Tensor:
+    """An image whose longer side is at most so many pixels."""
     height, width = image.shape[-2:]
-    return shrink(image.cpu(), max(1, _PANEL * min(height, width) // max(height, width)))
+    return shrink(image.cpu(), max(1, longest * min(height, width) // max(height, width)))
 
 
-def _picture(image: Tensor) -> Image.Image:
-    return Image.fromarray(to_levels(_small(image)))
+def _shown(image: Tensor) -> list[Tensor]:
+    """A picture at the sheet's size; of a strip as many of its panels, evenly spread, as fit."""
+    panels = evenly(panels_of(*image.shape[-2:]), _STRIP_PANELS)
+    longest = _PANEL if len(panels) == 1 else _STRIP_PANEL
+    return [_small(panel.cut(image), longest) for panel in panels]
 
 
-def _compose(rows: Sequence[Sequence[tuple[str, Tensor]]], lines: Sequence[str]) -> Image.Image:
+def _on_ground(images: Sequence[Tensor], alpha: Sequence[Tensor] | None) -> list[Tensor]:
+    """Images (1, 3, H, W) on a chequered ground, which shows where ``alpha`` lets it through."""
+    if alpha is None:
+        return list(images)
+    shown = []
+    for image, see_through in zip(images, alpha, strict=True):
+        rows, columns = (torch.arange(side) // _SQUARE for side in image.shape[-2:])
+        dark = (rows[:, None] + columns) % 2 == 1
+        ground = torch.where(dark, _DARK, _LIGHT).expand_as(image)
+        shown.append(torch.lerp(ground, image, see_through.clamp(0, 1)))
+    return shown
+
+
+def _side_by_side(images: Sequence[Tensor]) -> Image.Image:
+    pictures = [Image.fromarray(to_levels(image)) for image in images]
+    width = sum(picture.width for picture in pictures) + _MARGIN // 2 * (len(pictures) - 1)
+    whole = Image.new("RGB", (width, max(picture.height for picture in pictures)), _PAPER)
+    left = 0
+    for picture in pictures:
+        whole.paste(picture, (left, 0))
+        left += picture.width + _MARGIN // 2
+    return whole
+
+
+def _compose(
+    rows: Sequence[Sequence[tuple[str, Sequence[Tensor]]]], lines: Sequence[str]
+) -> Image.Image:
     """Rows of pictures with a title each, and lines of text below them."""
     title, small = ImageFont.load_default(18), ImageFont.load_default(15)
-    shown = [[(label, _picture(image)) for label, image in row] for row in rows]
+    shown = [[(label, _side_by_side(images)) for label, images in row] for row in rows]
     width = int(max(small.getlength(line) for line in lines)) + 2 * _MARGIN
     for row in shown:
         columns = sum(max(p.width, int(title.getlength(label))) + _MARGIN for label, p in row)

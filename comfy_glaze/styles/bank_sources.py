@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..files.artwork import find_artworks
+from ..files.finding import find_artworks
 from ..files.formats import ArtworkError
 from .bank import Style, StyleBankError
 from .bank_build import PictureSource, one_by_one

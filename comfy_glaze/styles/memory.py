@@ -15,16 +15,16 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import platformdirs
 from filelock import FileLock
 
 from ..files.atomic import atomic_write
 from ..files.formats import ArtworkError
+from ..files.places import config_folder
 from .bank import Style, StyleBankError
 from .target import TargetStyle
 
 LONGEST_ARTIST = 120
-_WAIT_SECONDS = 30
+WAIT_SECONDS = 30
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,10 @@ class RememberedChoice:
 
 def memory_file() -> Path:
     """Where the choices are kept."""
-    return platformdirs.user_config_path("comfy-glaze") / "target-styles.json"
+    return config_folder() / "target-styles.json"
 
 
-def _key(artist: str) -> str:
+def artist_key(artist: str) -> str:
     """Artists are told apart by their names, but not by capitals, spaces or forms of accents.
 
     Raises:
@@ -77,7 +77,7 @@ def remembered_choice(artist: str) -> RememberedChoice | None:
     Raises:
         StyleBankError: no name of an artist, or the file cannot be read.
     """
-    entry = _read().get(_key(artist))
+    entry = _read().get(artist_key(artist))
     return None if entry is None else _choice(entry)
 
 
@@ -97,7 +97,7 @@ def remember_choice(
         StyleBankError: no name of an artist, or the file cannot be read.
         ArtworkError: it cannot be written.
     """
-    key = _key(artist)
+    key = artist_key(artist)
     with _writing() as entries:
         if replace or key not in entries:
             style = {"style": asdict(target.style)}
@@ -113,7 +113,7 @@ def forget_choice(artist: str) -> RememberedChoice | None:
     Raises:
         StyleBankError, ArtworkError: as for :func:`remember_choice`.
     """
-    key = _key(artist)
+    key = artist_key(artist)
     with _writing() as entries:
         entry = entries.pop(key, None)
         return None if entry is None else _choice(entry)
@@ -160,7 +160,7 @@ def choice_state(artist: str) -> str:
     """
     if not artist.strip():
         return ""
-    key = _key(artist)
+    key = artist_key(artist)
     entry = _read().get(key)
     seen, changes = _states.get(key, (entry, 0))
     if seen != entry:
@@ -172,7 +172,7 @@ def choice_state(artist: str) -> str:
 def _remember_ours(artist: str, remember: Callable[[], RememberedChoice]) -> RememberedChoice:
     changes = choice_state(artist)
     choice = remember()
-    key = _key(artist)
+    key = artist_key(artist)
     _states[key] = _read().get(key), int(changes)
     return choice
 
@@ -219,7 +219,7 @@ def _writing() -> Iterator[dict[str, dict[str, Any]]]:
     path = memory_file()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_suffix(".lock"), timeout=_WAIT_SECONDS):
+        with FileLock(path.with_suffix(".lock"), timeout=WAIT_SECONDS):
             entries = _read()
             yield entries
             text = json.dumps({"artists": entries}, indent=1, ensure_ascii=False, sort_keys=True)

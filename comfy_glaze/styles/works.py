@@ -43,7 +43,7 @@ def read_pictures(paths: Sequence[Path]) -> list[Tensor]:
     sentences: list[str] = []
     for path in paths:
         try:
-            pictures.append(shrink(load_artwork(path).pixels, CENTROID_SIZE).clamp(0, 1))
+            pictures.append(shrink(load_artwork(path, held=True).pixels, CENTROID_SIZE).clamp(0, 1))
         except ArtworkError as error:
             sentences.append(str(error))
     if sentences and not pictures:

@@ -1,14 +1,13 @@
 """Φ from the host's VAE: a copy of its encoder half, which has gradients and which the host counts.
 
-The host's own module is only read.  Its state dict, copied to float32 outside inference mode,
-becomes a module of ours with the same code, so that the features are those of ``vae.encode``.
+The host's own module is only read; see :mod:`.encoder_copy`.
 """
 
 from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -19,33 +18,31 @@ import comfy.utils
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
 
 from ...comfy_glaze.countermeasures.tools import Tools
-from ...comfy_glaze.images import views_of
-from ...comfy_glaze.networks.encoder_files import load_round_trip
+from ...comfy_glaze.errors import first_line
+from ...comfy_glaze.images import panels_of, views_of
+from ...comfy_glaze.networks.encoder_files import load_encoder, load_round_trip
 from ...comfy_glaze.networks.encoders import Encoder, EncoderError, fingerprint_of
 from ...comfy_glaze.networks.ensemble import combine_encoders
 from ...comfy_glaze.networks.perceptual import PerceptualMetric, load_metric
 from ..sockets import Ensemble
+from .encoder_copy import EncoderCopy, copy_encoder, encoder_weights, hosts_features
+from .encoder_kinds import FITTING, called, hosts_block, why_unfit
 from .files import vae_path
-from .memory import at_work, patcher_of, recomputed, should_recompute, with_less_memory
+from .memory import (
+    at_work,
+    ensure_room,
+    is_out_of_memory,
+    patcher_of,
+    should_recompute,
+    with_less_memory,
+)
 
 T = TypeVar("T")
 
 _METRIC_BYTES = 4e3  # that a metric's backward pass keeps per pixel, roughly
-
-_DECODERS = ("decoder", "post_quant_conv", "taesd_decoder", "conv2")
-"""Names of decoder halves: KL and Wan, KL, the TAESD family, Wan."""
-
-_NEITHER = ("vae_scale", "vae_shift")  # of the TAESD family: two numbers, no weights
-
-_FITTING = "Wire the VAE of an SD 1, 2, XL, 3, Flux or Wan checkpoint, or one of the TAESD family."
-
-_UNFIT = {
-    "PixelspaceConversionVAE": "it gives back the pixels themselves",
-    "StageA": "it rounds its features, which leaves no direction to move in",
-}
-"""Kinds of VAE that load but cannot lead a cloak, and why."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,22 +60,29 @@ class HostedEncoder:
     activations: Callable[[int, int], float] = lambda height, width: 2e3 * height * width
 
 
-_KEPT = {"TAESD": 0.3}
-"""What a backward pass keeps, in units of what the host takes an encoder's forward pass to need."""
+_AGREE = {True: 0.01, False: 0.1}
+"""How far the copy's features may be off, by whether the host encodes in float32."""
 
 _made: weakref.WeakKeyDictionary[Any, HostedEncoder] = weakref.WeakKeyDictionary()
 
 
+_FOR_FLUX_2 = "taesd_encoder.11.pool.0.weight"  # what only the small encoder of FLUX.2 has
+
+
 def load_vae(name: str) -> Any:
-    """One of the host's VAE files, loaded by the host.
+    """One of the host's VAE files, loaded by the host; a small encoder alone by the library.
 
     Raises:
         EncoderError: the file holds no VAE.
     """
-    vae = comfy.sd.VAE(sd=comfy.utils.load_torch_file(vae_path(name)))
-    if vae.first_stage_model is None:
-        raise EncoderError(f"{name} holds no VAE that this ComfyUI knows.")
-    return vae
+    path = vae_path(name)
+    weights, metadata = comfy.utils.load_torch_file(path, return_metadata=True)
+    if _FOR_FLUX_2 in weights:
+        metadata = {**(metadata or {}), "tae_latent_channels": 128}  # as the host's own loader
+    vae = comfy.sd.VAE(sd=weights, metadata=metadata)
+    if vae.first_stage_model is not None:
+        return vae
+    return load_encoder(path, mm.vae_device())
 
 
 def hosted_encoder(wired: Any) -> HostedEncoder:
@@ -120,9 +124,12 @@ def with_encoder(
     patchers = list(hosted.patchers)
     if loaded is not None and isinstance(loaded.trunk, nn.Module):
         patchers.append(patcher_of(loaded.trunk, device))
-    pixels = max(view.height * view.width for view in views_of(*size))
+    views = (view for panel in panels_of(*size) for view in views_of(panel.height, panel.width))
+    pixels = max(view.height * view.width for view in views)
     side = math.isqrt(pixels)
     activations = hosted.activations(side, side) + _METRIC_BYTES * pixels
+
+    ensure_room(hosted.encoder.name, device, activations / 2, size)
 
     def attempt(recompute: bool) -> T:
         needed = activations / 2 if recompute else activations
@@ -140,16 +147,18 @@ def borrowed_encoder(wired: Any) -> Encoder:
         height, width = images.shape[-2:]
         return with_encoder(wired, "none", (height, width), lambda phi, _: phi.features(images))
 
-    return replace(own, features=features)
+    return replace(own, features=features, members=())
 
 
 def tools_of(wired: Any) -> Tools:
     """What countermeasures can use of what is wired: a round trip through it, which Stop ends.
 
     The host's VAE is asked as it is, so its round trip has no gradient.  Several encoders at once
-    have no round trip, and neither has an empty socket.
+    have no round trip, and neither has a small encoder alone or an empty socket.
     """
     if isinstance(wired, Encoder):
+        if not wired.is_rehearsal:
+            return Tools()
         embedded = load_round_trip("embedded", wired.device)
         return Tools(lambda images: _unless_stopped(embedded, images))
     if getattr(wired, "first_stage_model", None) is None:
@@ -167,19 +176,40 @@ def _unless_stopped(round_trip: Callable[[Tensor], Tensor], images: Tensor) -> T
 def _through_host_vae(vae: Any, images: Tensor) -> Tensor:
     """Images (B, 3, H, W) in [0, 1] through the host's VAE; sides it cannot take grow first."""
     height, width = images.shape[-2:]
-    block = _multiple(vae)
+    block = hosts_block(vae)
     grown = F.pad(images, (0, -width % block, 0, -height % block), mode="replicate")
     decoded = vae.decode(vae.encode(grown.movedim(1, -1)))  # of video kinds (B, frames, H, W, 3)
     pictures: Tensor = decoded.reshape(len(images), -1, *decoded.shape[-3:])[:, 0, ..., :3]
     return pictures.movedim(-1, 1)[..., :height, :width].to(images)
 
 
+def _flat(ensemble: Ensemble) -> Iterator[tuple[Any, float]]:
+    """The members, and in place of an ensemble among them its own, which share its weight."""
+    for wired, weight in ensemble.members:
+        if isinstance(wired, Ensemble):
+            total = sum(own for _, own in wired.members)
+            yield from ((inner, weight * own / total) for inner, own in _flat(wired))
+        else:
+            yield wired, weight
+
+
+def _different(ensemble: Ensemble) -> tuple[list[HostedEncoder], list[float]]:
+    """The encoders of an ensemble and their weights; one that comes twice counts for both."""
+    members: dict[str, HostedEncoder] = {}
+    weights: dict[str, float] = {}
+    for wired, weight in _flat(ensemble):
+        member = hosted_encoder(wired)
+        fingerprint = member.encoder.fingerprint
+        members.setdefault(fingerprint, member)
+        weights[fingerprint] = weights.get(fingerprint, 0.0) + weight
+    return list(members.values()), list(weights.values())
+
+
 def _ensemble(ensemble: Ensemble) -> HostedEncoder:
-    members = [hosted_encoder(wired) for wired, _ in ensemble.members]
-    weights = [weight for _, weight in ensemble.members]
+    members, weights = _different(ensemble)
 
     def activations(height: int, width: int) -> float:
-        return sum(member.activations(height, width) for member in members)
+        return max(member.activations(height, width) for member in members)  # they take turns
 
     patchers = tuple(patcher for member in members for patcher in member.patchers)
     with at_work(patchers, members[0].encoder.device, activations(256, 256), False):
@@ -187,98 +217,88 @@ def _ensemble(ensemble: Ensemble) -> HostedEncoder:
     return HostedEncoder(combined, patchers, activations)
 
 
-@torch.inference_mode(False)
-@torch.no_grad()
 def _rebuilt(vae: Any) -> HostedEncoder:
-    """The encoder half of a VAE, from a float32 copy of its weights."""
-    kind = type(vae.first_stage_model).__name__
-    if kind in _UNFIT or vae.latent_dim not in (2, 3):
-        why = _UNFIT.get(kind, "it is not for pictures")
-        raise EncoderError(f"The VAE at the socket 'encoder' is a {kind}: {why}. {_FITTING}")
-    weights = {
-        key: value.detach().to("cpu", torch.float32, copy=True)
-        for key, value in vae.get_sd().items()
-    }
-    try:
-        # On the CPU: elsewhere the newest hosts attach a memory manager of their own.
-        copy = comfy.sd.VAE(sd=dict(weights), device=torch.device("cpu"), dtype=torch.float32)
-    except Exception as error:
-        raise EncoderError(
-            f"The VAE at the socket 'encoder', a {kind}, cannot be copied: {error}. {_FITTING}"
-        ) from error
-    net = copy.first_stage_model.eval().requires_grad_(False)
-    in_time = copy.latent_dim == 3
-    for part in () if in_time else _DECODERS:  # the older hosts' Wan counts its decoder's layers
-        if hasattr(net, part):
-            setattr(net, part, nn.Identity())
-    for block in net.modules():
-        if type(block).__name__ == "ResnetBlock":  # of the KL family, the largest
-            block.forward = recomputed(block.forward)
-    estimate, in_time = copy.memory_used_encode, copy.latent_dim == 3
-    device = torch.device(vae.device)
-    encoder = Encoder(
-        name=kind,
-        fingerprint=fingerprint_of({k: v for k, v in weights.items() if _encodes(k)}),
-        features=partial(_features, net, copy.process_input, in_time),
-        multiple=_multiple(copy),
-        device=device,
-    )
+    """A copy of the encoder half of a VAE, tried on one small picture.
 
-    def activations(height: int, width: int) -> float:
-        shape = (1, 3, *((1,) if in_time else ()), height, width)
-        return _KEPT.get(kind, 1.8) * float(estimate(shape, torch.float32))
-
-    hosted = HostedEncoder(encoder, (patcher_of(net, device),), activations)
-    _try_out(hosted)
-    return hosted
-
-
-def _encodes(key: str) -> bool:
-    """Whether a weight belongs to the encoder half."""
-    return not key.startswith(tuple(f"{part}." for part in _DECODERS)) and key not in _NEITHER
-
-
-def _features(
-    net: Any, process_input: Callable[[Tensor], Tensor], in_time: bool, images: Tensor
-) -> Tensor:
-    """What ``vae.encode`` gives for each picture by itself, (B, C, h, w).
-
-    Video kinds would take a batch for the frames of one video, so each picture goes alone, as a
-    video of one frame.
+    Raises:
+        EncoderError: a kind that cannot lead a cloak, or whose copy gives other features than the
+            host, or no gradient.
     """
-    pixels = process_input(images)
-    if not in_time:
-        features: Tensor = net.encode(pixels)
-        return features
-    return torch.cat([net.encode(picture[None, :, None])[:, :, 0] for picture in pixels])
-
-
-def _multiple(vae: Any) -> int:
-    """The side of a pixel block that becomes one feature position."""
-    return max(int(vae.spacial_compression_encode()), 8)
-
-
-def _try_out(hosted: HostedEncoder) -> None:
-    """One small backward pass, so that a kind that cannot work fails now and by its name."""
-    encoder = hosted.encoder
-    side = 8 * encoder.multiple
+    words = f"The VAE at the socket 'encoder' ({called(vae)})"
+    why = why_unfit(vae)
+    if why:
+        raise EncoderError(f"{words} cannot lead a cloak: {why}. {FITTING}")
+    block = hosts_block(vae)
+    side = max(64, 2 * block)
+    picture = torch.rand(1, 3, side, side + block, generator=torch.Generator().manual_seed(0))
     try:
-        with (
-            at_work(hosted.patchers, encoder.device, hosted.activations(side, side), False),
-            torch.inference_mode(False),
-            torch.enable_grad(),
-        ):
-            picture = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
-            picture = picture.to(encoder.device).requires_grad_()
-            (gradient,) = torch.autograd.grad(encoder(picture).square().mean(), picture)
-            works = bool(gradient.isfinite().all()) and bool(gradient.any())
-    except (RuntimeError, ValueError, TypeError, AttributeError) as error:
-        raise EncoderError(
-            f"The VAE at the socket 'encoder', a {encoder.name}, has no gradient here: {error}. "
-            f"{_FITTING}"
-        ) from error
-    if not works:
-        raise EncoderError(
-            f"The VAE at the socket 'encoder', a {encoder.name}, gives no usable gradient. "
-            f"{_FITTING}"
+        wanted = hosts_features(vae, picture)
+        copied = copy_encoder(vae)
+        encoder = Encoder(
+            name=called(vae),
+            fingerprint=fingerprint_of(encoder_weights(copied.net)),
+            features=copied.features,
+            multiple=max(1, side // wanted.shape[-2]),
+            device=torch.device(vae.device),
+            family=called(vae),
         )
+        return _tried(encoder, copied, picture, wanted, vae.vae_dtype)
+    except mm.InterruptProcessingException:  # an Exception in older hosts
+        raise
+    except EncoderError as error:
+        raise EncoderError(f"{words} {error} {FITTING}") from error
+    except Exception as error:  # of the many kinds, each fails in its own way
+        if is_out_of_memory(error):
+            raise
+        raise EncoderError(
+            f"{words} cannot lead a cloak here: {first_line(error)}. {FITTING}"
+        ) from error
+
+
+def _tried(
+    encoder: Encoder, copied: EncoderCopy, picture: Tensor, wanted: Tensor, dtype: torch.dtype
+) -> HostedEncoder:
+    """The encoder with what it keeps for a backward pass, once a picture went through it.
+
+    Args:
+        wanted: what the host itself gives for the picture.
+        dtype: that the host encodes in.
+
+    Raises:
+        EncoderError: other features, or no gradient.
+    """
+    patcher = patcher_of(copied.net, encoder.device)
+    kept: dict[int, int] = {}
+
+    def note(saved: Tensor) -> Tensor:
+        storage = saved.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return saved
+
+    with (
+        at_work((patcher,), encoder.device, 0.0, False),
+        torch.inference_mode(False),
+        torch.enable_grad(),
+    ):
+        weights = {one.untyped_storage().data_ptr() for one in copied.net.state_dict().values()}
+        pixels = picture.to(encoder.device, copy=True).requires_grad_()
+        with saved_tensors_hooks(note, lambda saved: saved):
+            found = copied.features(pixels)
+        if not found.requires_grad:
+            raise EncoderError("has no gradient in this version of ComfyUI.")
+        (gradient,) = torch.autograd.grad(found.square().mean(), pixels)
+    if not (bool(gradient.isfinite().all()) and bool(gradient.any())):
+        raise EncoderError("gives no usable gradient.")
+    found = found.detach().cpu()
+    wanted = wanted.cpu()
+    if found.shape != wanted.shape:
+        raise EncoderError(
+            f"could not be copied: the copy gives features of {tuple(found.shape)} where ComfyUI "
+            f"gives {tuple(wanted.shape)}."
+        )
+    error = float((found - wanted).norm() / wanted.norm().clamp_min(1e-12))
+    if not error <= _AGREE[dtype == torch.float32]:
+        raise EncoderError(f"could not be copied: the copy's features are off by {error:.0%}.")
+    per_pixel = sum(size for place, size in kept.items() if place not in weights)
+    per_pixel = 1.1 * per_pixel / (picture.shape[-2] * picture.shape[-1])
+    return HostedEncoder(encoder, (patcher,), lambda height, width: per_pixel * height * width)

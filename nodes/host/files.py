@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import folder_paths
 
+from ...comfy_glaze.files.finding import find_artworks
 from ...comfy_glaze.files.formats import SUFFIXES, ArtworkError
 
 STYLE_BANKS = "glaze_style_banks"
@@ -45,8 +47,64 @@ def _folders(top: Path, depth: int = 2) -> Iterator[str]:
     yield "."
     within = [top]
     for _ in range(depth):
-        within = sorted(path for one in within for path in _entries(one) if path.is_dir())
+        inside = (path for one in within for path in _entries(one) if path.is_dir())
+        within = sorted(path for path in inside if not _is_none_of_the_artists(path))
         yield from (path.relative_to(top).as_posix() for path in within)
+
+
+def _is_none_of_the_artists(folder: Path) -> bool:
+    """Whether a folder holds no artworks but what the page's mask editor or our reports left."""
+    if folder == _clipspace():
+        return True
+    if not folder.name.endswith("-reports"):
+        return False
+    return any(path.name.endswith((".glaze.json", "manifest.jsonl")) for path in _entries(folder))
+
+
+def _clipspace() -> Path:
+    return Path(folder_paths.get_input_directory(), "clipspace")
+
+
+def is_painted(path: Path) -> bool:
+    """Whether a file comes from the page's mask editor: its alpha is what was painted, and the
+    picture below has no transparency of its own."""
+    return path.resolve().is_relative_to(_clipspace().resolve())
+
+
+def artworks_in(source: str) -> list[tuple[Path, Path]]:
+    """The pictures of a source, with their names in it; what is none of the artist's is left out.
+
+    Raises:
+        ArtworkError: there are none.
+    """
+    top = source_path(source)
+    found = find_artworks([top])
+    strange = {
+        folder: _is_none_of_the_artists(folder)
+        for folder in {top / parent for _, name in found for parent in name.parents}
+        if folder != top
+    }
+    kept = [
+        (path, name)
+        for path, name in found
+        if not any(strange.get(top / parent, False) for parent in name.parents)
+    ]
+    if not kept:
+        raise ArtworkError(f"{source}: expected pictures in it, but there are only reports.")
+    return kept
+
+
+@contextmanager
+def told_by_names() -> Iterator[None]:
+    """Let errors about files name them below the host's folders, and not from the disk's root."""
+    try:
+        yield
+    except ArtworkError as error:
+        text = str(error)
+        for folder in (folder_paths.get_input_directory(), output_folder(), temp_folder()):
+            for top in {Path(folder), Path(folder).resolve()}:
+                text = text.replace(f"{top}{os.sep}", "").replace(str(top), top.name)
+        raise ArtworkError(text) from error
 
 
 def source_path(source: str) -> Path:
@@ -123,16 +181,21 @@ def new_style_bank(name: str) -> Path:
     return Path(folder_paths.models_dir, STYLE_BANKS, f"{name}.safetensors")
 
 
+_VAE_FOLDERS = ("vae", "vae_approx")
+
+
 def vae_names() -> list[str]:
-    """VAE files of the host; others than .safetensors can run code when they are read."""
-    names = folder_paths.get_filename_list("vae")
-    return sorted(name for name in names if name.endswith(".safetensors"))
+    """VAE files of the host, and small encoders from models/vae_approx; others than .safetensors
+    can run code when they are read."""
+    names = {name for folder in _VAE_FOLDERS for name in folder_paths.get_filename_list(folder)}
+    return sorted(name for name in names if name.endswith(".safetensors") and "decoder" not in name)
 
 
 def vae_path(name: str) -> str:
     """The file of a VAE from :func:`vae_names`."""
-    found: str = folder_paths.get_full_path_or_raise("vae", name)
-    return found
+    paths = (folder_paths.get_full_path(folder, name) for folder in _VAE_FOLDERS)
+    found: str | None = next(filter(None, paths), None)
+    return found or folder_paths.get_full_path_or_raise("vae", name)
 
 
 def next_output(prefix: str, height: int, width: int) -> tuple[Path, str, int, str]:
@@ -142,6 +205,45 @@ def next_output(prefix: str, height: int, width: int) -> tuple[Path, str, int, s
         prefix, folder_paths.get_output_directory(), width, height
     )
     return Path(folder), name, counter, subfolder
+
+
+def check_output(prefix: str) -> None:
+    """Whether files can be saved under a prefix, as far as that can be told before the work.
+
+    Raises:
+        ArtworkError: it leads out of the output folder, a file stands where a folder should be, or
+            that folder cannot be written to.
+    """
+    top = output_folder().resolve()
+    folder = Path(os.path.normpath(top / os.path.dirname(os.path.normpath(prefix))))
+    if not folder.is_relative_to(top):
+        raise ArtworkError(
+            f"filename_prefix must lead into ComfyUI's output folder, but {prefix!a:.80} leads out "
+            "of it."
+        )
+    for place in (folder, reports_beside(folder)):
+        while "%" in place.name or not os.path.lexists(place):  # is made when a file is saved
+            if place == top:
+                break
+            place = place.parent
+        shown = place.relative_to(top).as_posix() if place.is_relative_to(top) else place.name
+        if place.exists() and not place.is_dir():
+            raise ArtworkError(
+                f"filename_prefix needs a folder called {shown} in ComfyUI's output folder, but a "
+                "file has that name."
+            )
+        if place.exists() and not os.access(place, os.W_OK):
+            raise ArtworkError(
+                f"filename_prefix leads to the folder {shown}, which cannot be written to."
+            )
+
+
+def reports_beside(folder: Path) -> Path:
+    """The sibling of a folder of pictures, so that the latter can be published as it is; inside the
+    output folder itself where the pictures go there directly."""
+    if folder.resolve() == output_folder().resolve():
+        return folder / "glaze-reports"
+    return folder.with_name(f"{folder.name}-reports")
 
 
 def output_folder() -> Path:

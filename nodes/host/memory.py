@@ -13,7 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from ...comfy_glaze.networks.encoders import EncoderError
+
 T = TypeVar("T")
+
+_FLOAT32 = torch.float32
 
 _RECOMPUTE: ContextVar[bool] = ContextVar("recompute", default=False)
 
@@ -22,11 +26,13 @@ def recomputed(forward: Callable[..., Any]) -> Callable[..., Any]:
     """A block's forward that, inside :func:`at_work`, may be computed twice instead of kept.
 
     This halves what a backward pass through a KL encoder keeps, for a fifth more time, and changes
-    no bit of the gradient.
+    no bit of the gradient.  A block that is given a list to write into (what video kinds remember
+    of earlier frames) is computed once.
     """
 
     def forward_or_twice(*inputs: Any, **options: Any) -> Any:
-        if _RECOMPUTE.get() and torch.is_grad_enabled():
+        written = any(isinstance(one, (list, dict)) for one in (*inputs, *options.values()))
+        if _RECOMPUTE.get() and torch.is_grad_enabled() and not written:
             return checkpoint(
                 forward, *inputs, use_reentrant=False, preserve_rng_state=False, **options
             )
@@ -52,11 +58,14 @@ def at_work(
 ) -> Iterator[None]:
     """Networks of ours on the device, with room for their activations; given back afterwards.
 
+    Weights that are kept in half precision are float32 for as long as they work.
+
     Loading happens in inference mode, because the host may move modules of its own to make room,
     and those break when they are moved outside it.  Ours come out as inference tensors wherever
     they moved, so they are made normal ones again.
     """
     token = _RECOMPUTE.set(recompute)
+    formats = [_as_float32(patcher) for patcher in patchers]
     on_device = getattr(mm, "cuda_device_context", lambda device: nullcontext())
     try:
         with torch.inference_mode():
@@ -72,6 +81,47 @@ def at_work(
         _RECOMPUTE.reset(token)
         with torch.inference_mode():
             _unload(patchers, device)
+        for patcher, format_of in zip(patchers, formats, strict=True):
+            _restore(patcher, format_of)
+
+
+Formats = dict[tuple[nn.Module, str], torch.dtype]
+
+
+@torch.inference_mode(False)
+@torch.no_grad()
+def _as_float32(patcher: Any) -> Formats:
+    """Weights in other floating formats become float32; gives what they were."""
+    formats: Formats = {}
+    for module in patcher.model.modules():
+        for held in (module._parameters, module._buffers):
+            for name, weight in held.items():
+                if weight is not None and weight.is_floating_point() and weight.dtype != _FLOAT32:
+                    formats[module, name] = weight.dtype
+                    held[name] = _converted(weight, _FLOAT32)
+    if formats:
+        patcher.size = 0  # so that the host counts it anew
+    return formats
+
+
+@torch.inference_mode(False)
+@torch.no_grad()
+def _restore(patcher: Any, formats: Formats) -> None:
+    """Back to what they were: no value is lost, since each came from there."""
+    for (module, name), dtype in formats.items():
+        held = module._parameters if name in module._parameters else module._buffers
+        weight = held[name]
+        assert weight is not None
+        held[name] = _converted(weight, dtype)
+    if formats:
+        patcher.size = 0
+
+
+def _converted(weight: Tensor, dtype: torch.dtype) -> Tensor:
+    values = weight.detach().to(dtype)
+    if isinstance(weight, nn.Parameter):
+        return nn.Parameter(values, requires_grad=False)
+    return values
 
 
 @torch.inference_mode(False)
@@ -104,6 +154,27 @@ def should_recompute(device: torch.device, activations: float) -> bool:
     return device.type == "cpu" or 1.5 * activations > mm.get_free_memory(device)
 
 
+def ensure_room(name: str, device: torch.device, needed: float, size: tuple[int, int]) -> None:
+    """Nothing, where memory suffices.
+
+    Args:
+        name: of the encoder, for the sentence.
+        needed: bytes at the least, with blocks computed twice.
+        size: (H, W) of the pictures.
+
+    Raises:
+        EncoderError: the device has less: on CPUs less that is free, since running out ends the
+            host; elsewhere less in all, since the host makes room.
+    """
+    has = mm.get_free_memory(device) if device.type == "cpu" else mm.get_total_memory(device)
+    if needed > has:
+        raise EncoderError(
+            f"{name} encoder needs {needed / 1e9:.1f} GB of memory for a picture of {size[1]} × "
+            f"{size[0]} pixels, but there are only {has / 1e9:.1f} GB; cloak a smaller picture, or "
+            "take the small encoder of that family (TAESD, TAEHV)."
+        )
+
+
 def with_less_memory(run: Callable[[bool], T], recompute: bool) -> T:
     """Run; after running out of memory once more, with blocks computed twice.
 
@@ -114,12 +185,13 @@ def with_less_memory(run: Callable[[bool], T], recompute: bool) -> T:
     except mm.InterruptProcessingException:  # an Exception in older hosts
         raise
     except Exception as error:
-        if recompute or not _is_out_of_memory(error):
+        if recompute or not is_out_of_memory(error):
             raise
     mm.soft_empty_cache()  # here, where the failed run's tensors are gone with their traceback
     return run(True)
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether the device had no more memory to give, in the words of this host."""
     is_oom: Callable[[Exception], bool] | None = getattr(mm, "is_oom", None)
     return is_oom(error) if is_oom else isinstance(error, mm.OOM_EXCEPTION)

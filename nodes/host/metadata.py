@@ -26,7 +26,7 @@ def with_graph(artwork: Artwork, graph: dict[str, str], format: str) -> Artwork:
     if not graph:
         return artwork
     if format == "png":
-        return replace(artwork, texts=graph)
+        return replace(artwork, texts={**artwork.texts, **graph})
     exif = Image.Exif()
     exif.load(artwork.exif or b"")
     tags = (ExifTags.Base.Model, ExifTags.Base.Make, ExifTags.Base.ImageDescription)

@@ -1,4 +1,4 @@
-"""What the page asks for by itself: the styles of a bank, and a picture of each.
+"""What the page asks for by itself: the styles of a bank, the pictures of a folder, and small ones.
 
 Files are read in threads of their own, so that the host's event loop goes on.
 """
@@ -11,6 +11,7 @@ from typing import Any
 from aiohttp import web
 from server import PromptServer
 
+from ..artwork import listing, small_picture
 from ..style import bank_of
 
 
@@ -21,6 +22,8 @@ def register() -> None:
         return
     server.routes.get("/comfy_glaze/styles")(_styles)
     server.routes.get("/comfy_glaze/thumbnail")(_thumbnail)
+    server.routes.get("/comfy_glaze/folder")(_folder)
+    server.routes.get("/comfy_glaze/folder_picture")(_folder_picture)
 
 
 async def _styles(request: Any) -> Any:
@@ -43,4 +46,27 @@ async def _thumbnail(request: Any) -> Any:
         return web.Response(status=404)
     return web.Response(
         body=picture, content_type="image/webp", headers={"Cache-Control": "max-age=86400"}
+    )
+
+
+async def _folder(request: Any) -> Any:
+    """What a run takes of ``source``, with the values of Load Artwork's ``first`` and ``last``."""
+    query = request.query
+    try:
+        first, last = int(query.get("first", 1)), int(query.get("last", 0))
+        found = await asyncio.to_thread(listing, query.get("source", ""), first, last)
+    except ValueError as error:
+        return web.json_response({"error": str(error)}, status=404)
+    return web.json_response(found)
+
+
+async def _folder_picture(request: Any) -> Any:
+    """A small copy of the picture ``name`` of the folder ``source``, as WebP."""
+    source, name = request.query.get("source", ""), request.query.get("name", "")
+    try:
+        picture = await asyncio.to_thread(small_picture, source, name)
+    except ValueError:
+        return web.Response(status=404)
+    return web.Response(
+        body=picture, content_type="image/webp", headers={"Cache-Control": "no-cache"}
     )

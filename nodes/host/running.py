@@ -14,10 +14,11 @@ from comfy_execution.graph_utils import ExecutionBlocker
 from PIL import Image
 from server import PromptServer
 
+from ...comfy_glaze.cloaking.measures import Measures
 from ...comfy_glaze.cloaking.methods import CloakStep
 from ...comfy_glaze.images import to_levels
 
-STEP_EVENT = "comfy_glaze.step"
+STEP_EVENT, MEASURED_EVENT = "comfy_glaze.step", "comfy_glaze.measured"
 _NUMBERS_EVERY, _PREVIEW_EVERY = 0.1, 0.5  # seconds
 _PREVIEW_SIDE = 512  # px
 
@@ -40,6 +41,7 @@ class LiveRun:
     _numbers_sent: float = float("-inf")
     _preview_sent: float = float("-inf")
     _bar: Any = None
+    _last: dict[str, Any] = field(default_factory=dict)
 
     def on_step(self, step: CloakStep) -> None:
         """After each step; raises the host's own exception once the user has pressed Stop."""
@@ -58,26 +60,32 @@ class LiveRun:
         self._bar.update_absolute(done, self.pictures * step.steps, preview)
         ends = step.step in (1, step.steps)  # of a picture: both are always sent
         if ends or now - self._numbers_sent >= _NUMBERS_EVERY:
-            self._send(step, done, now - self._started)
+            left = self.pictures * step.steps - done
+            self._last = {
+                "node": str(self.node_id),
+                "step": step.step,
+                "steps": step.steps,
+                "picture": self.picture,
+                "pictures": self.pictures,
+                "shift": 1 - float(step.feature_distance[0]),
+                "perceptual": float(step.perceptual[0]) if self.limit is not None else None,
+                "limit": self.limit,
+                "seconds_left": (now - self._started) / done * left if done > 1 else None,
+            }
+            self._send(STEP_EVENT)
             self._numbers_sent = now
 
-    def _send(self, step: CloakStep, done: int, seconds: float) -> None:
+    def on_result(self, measures: Measures) -> None:
+        """After each picture: the chart ends at what the cloak measures as it will be saved, and
+        not where the optimiser was."""
+        if self._last:
+            self._last |= {"shift": measures.shift_512, "perceptual": measures.perceptual}
+            self._send(MEASURED_EVENT)
+
+    def _send(self, event: str) -> None:
         server = getattr(PromptServer, "instance", None)
-        if server is None:
-            return
-        left = self.pictures * step.steps - done
-        numbers = {
-            "node": str(self.node_id),
-            "step": step.step,
-            "steps": step.steps,
-            "picture": self.picture,
-            "pictures": self.pictures,
-            "shift": 1 - float(step.feature_distance[0]),
-            "perceptual": float(step.perceptual[0]) if self.limit is not None else None,
-            "limit": self.limit,
-            "seconds_left": seconds / done * left if done > 1 else None,
-        }
-        server.send_sync(STEP_EVENT, numbers, server.client_id)
+        if server is not None:
+            server.send_sync(event, dict(self._last), server.client_id)
 
 
 def progress(node_id: str | None) -> Callable[[int, int], None]:

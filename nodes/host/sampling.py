@@ -15,10 +15,15 @@ from torch import Tensor
 from ...comfy_glaze.images import resize, size_with_short_side
 from ...comfy_glaze.networks.encoders import fingerprint_of
 from ...comfy_glaze.styles.bank import Style
-from ...comfy_glaze.styles.transfer import LOOKED_AT, StyleTransfer, StyleTransferError, named_by
+from ...comfy_glaze.styles.pipelines import StyleTransferError
+from ...comfy_glaze.styles.transfer import LOOKED_AT, StyleTransfer, named_by
+from .encoder_kinds import hosts_block
 
 SAMPLERS: list[str] = list(comfy.samplers.KSampler.SAMPLERS)
 SCHEDULERS: list[str] = list(comfy.samplers.KSampler.SCHEDULERS)
+
+MOST_DISTILLED_CFG = 5.0
+"""Above it, a guidance-distilled model is taken for one whose cfg was left as it came."""
 
 _UNFILLED = "text_projection.weight"
 """What the host leaves as it stands in memory where a checkpoint has none, as that of SD 1.5."""
@@ -40,7 +45,8 @@ def img2img(model: Any, clip: Any, vae: Any, sampling: Sampling) -> StyleTransfe
     """Ω from what is wired.
 
     Raises:
-        StyleTransferError: a socket is empty; its sentence names it.
+        StyleTransferError: a socket is empty, the VAE is of another family than the model, or the
+            model is drawn with much more cfg than it bears.
     """
     wired = {"model": model, "clip": clip, "vae": vae}
     missing = [name for name, value in wired.items() if value is None]
@@ -49,6 +55,9 @@ def img2img(model: Any, clip: Any, vae: Any, sampling: Sampling) -> StyleTransfe
             f"To redraw with your checkpoint, wire model, clip and vae: {' and '.join(missing)} "
             "brings nothing. To use the small built-in engine instead, wire none of the three."
         )
+
+    _check_family(model, vae)
+    _check_cfg(model, sampling.cfg)
 
     def redraw(image: Tensor, style: Style, seed: int) -> Tensor:
         return _sample(model, clip, vae, sampling, image, style, seed)
@@ -63,6 +72,33 @@ def img2img(model: Any, clip: Any, vae: Any, sampling: Sampling) -> StyleTransfe
     return StyleTransfer("checkpoint's", redraw, lambda style: True, fingerprint)
 
 
+def _check_family(model: Any, vae: Any) -> None:
+    """Raise ``StyleTransferError`` where the model cannot work on what the VAE gives."""
+    wanted = model.model.latent_format
+    needs = (wanted.latent_channels, wanted.latent_dimensions)
+    if (vae.latent_channels, vae.latent_dim) != needs:
+        raise StyleTransferError(
+            "The VAE at the socket 'vae' is of another family than the model: it gives "
+            f"{_in_words(vae.latent_channels, vae.latent_dim)}, and the model works on "
+            f"{_in_words(*needs)}. Wire the VAE that belongs to the model."
+        )
+
+
+def _in_words(channels: int, dimensions: int) -> str:
+    return f"{channels} channels" + (" of a video" if dimensions == 3 else "")
+
+
+def _check_cfg(model: Any, cfg: float) -> None:
+    """Raise ``StyleTransferError`` where a guidance-distilled model is drawn with strong cfg."""
+    config = model.model.model_config.unet_config
+    distilled = config.get("guidance_embed") or config.get("image_model") in ("flux", "flux2")
+    if distilled and cfg > MOST_DISTILLED_CFG:
+        raise StyleTransferError(
+            "This model is distilled: it follows the style's name by itself, and 'cfg' burns its "
+            f"pictures. Set 'cfg' to 1; it is {cfg:g}."
+        )
+
+
 def _sample(
     model: Any, clip: Any, vae: Any, sampling: Sampling, image: Tensor, style: Style, seed: int
 ) -> Tensor:
@@ -70,7 +106,7 @@ def _sample(
     positive, negative = (
         clip.encode_from_tokens_scheduled(clip.tokenize(text)) for text in (style.prompt, "")
     )
-    block = max(int(vae.spacial_compression_encode()), 8)
+    block = hosts_block(vae)
     height, width = size_with_short_side(image.shape[-2], image.shape[-1], sampling.short_side)
     height, width = (max(block, side // block * block) for side in (height, width))
     small = resize(image, height, width).clamp(0, 1)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from comfy_glaze.cli.terminal import short_sentence
+from comfy_glaze.cli.terminal import verdict_sentences
 from comfy_glaze.cloaking.budget import PRESETS
 from comfy_glaze.files.artwork import load_artwork
 from comfy_glaze.images import views_of
@@ -296,22 +296,49 @@ def test_styles_are_ranked_from_the_artists_works(run: Run, tmp_path: Path) -> N
     assert run("styles", "rank", "absent.png").exit_code == 2
 
 
-def test_cloaks_that_stay_short_are_told(run: Run, tmp_path: Path) -> None:
-    source = crop(tmp_path / "art.png")
-    result = run("cloak", source, "--out", "out", "--steps", 2)
-    shift = report_of(tmp_path / "out-reports" / "art.png.glaze.json")["shift"]["512"]
-    assert shift < 0.6
-    assert f"The shift is {shift:.2f} on average." in result.stderr
-    assert "--preset strong --uniform" in " ".join(result.stderr.split())
+def test_every_picture_has_a_verdict_and_strict_counts_the_weak_ones(
+    run: Run, tmp_path: Path
+) -> None:
+    crop(tmp_path / "in" / "art.png")
+    crop(tmp_path / "in" / "more" / "art.png", (0, 0, 64, 64))
+    words = ["cloak", "in", "--out", "out", "--steps", 2]
+    result = run(*words)
+    assert result.exit_code == 0, result.output
+    told = " ".join(result.stderr.split())
+    reports = [
+        report_of(tmp_path / "out-reports" / name)
+        for name in ("art.png.glaze.json", "more/art.png.glaze.json")
+    ]
+    assert all(report["verdict"]["level"] in ("none", "weak") for report in reports)
+    for name, report in zip(("art.png", "more/art.png"), reports, strict=True):
+        assert f"{name}. {report['verdict']['sentence']}" in told
+        assert report["verdict"]["try"] in told
+        assert any(
+            line.split()[:2] == [name, report["verdict"]["level"]]
+            for line in result.stdout.splitlines()
+        )
+    assert told.count("--preset strong --uniform") == 1  # said once for both
+    assert run(*words, "--resume", "--strict").exit_code == 3
+    crop(tmp_path / "bad.png").write_text("not a picture")
+    assert run(*words, "bad.png", "--resume", "--strict").exit_code == 1
 
 
-def test_cloaks_are_called_short_by_what_the_files_keep() -> None:
-    far, short = (
-        {"shift": {"512": 0.7}},
-        {"shift": {"512": 0.7}, "encoded": {"shift": {"512": 0.3}}},
-    )
-    assert short_sentence([far]) is None
-    assert "0.50 on average" in (short_sentence([far, short]) or "")
+def test_the_summary_counts_levels_and_names_no_more_than_ten() -> None:
+    good = {"level": "good", "sentence": "Far.", "try": ""}
+    weak = {"level": "weak", "sentence": "Short.", "try": "Try more."}
+    told = list(verdict_sentences({"a.png": good, "b.png": None}))
+    assert told == ["Verdicts: 1 good."]
+    pictures = {f"{number}.png": weak for number in range(12)}
+    told = list(verdict_sentences(pictures | {"a.png": good}))
+    assert told[0] == "Verdicts: 1 good, 12 weak."
+    assert sum("Short." in sentence for sentence in told) == 10
+    assert told[-2:] == [
+        "2 more are too weak; the reports' index.html shows them first.",
+        "Try more.",
+    ]
+    none = {"level": "none", "sentence": "Nothing.", "try": "Cloak it anew."}
+    told = list(verdict_sentences({"a.png": weak, "b.png": weak, "c.png": none}))
+    assert told[-2:] == ["For 2 of them: Try more.", "For 1 of them: Cloak it anew."]
 
 
 def test_measure_repeats_the_report(run: Run, tmp_path: Path) -> None:
@@ -437,11 +464,33 @@ def test_options_that_are_no_numbers_are_bad_usage(
     assert words[1] in result.output
 
 
-def test_several_encoders_are_refused_for_now(run: Run, tmp_path: Path) -> None:
+def test_several_encoders_have_a_result_each(run: Run, tmp_path: Path, tiny_pipeline: str) -> None:
+    source, both = crop(tmp_path / "art.png"), ["--encoder", "embedded", "--encoder", tiny_pipeline]
+    words = ["--style", "Soft crayon", "--steps", 4, *both]
+    result = run("cloak", source, "--out", "out", *words)
+    assert result.exit_code == 0, result.output
+    assert "Rehearsal" not in result.output
+    reports = tmp_path / "out-reports"
+    report = report_of(reports / "art.png.glaze.json")
+    assert report["encoder"]["name"] == "embedded-1 + tiny-sd"
+    assert {one["name"] for one in report["encoders"]} == {"embedded-1", "tiny-sd"}
+    shifts = [one["shift"]["512"] for one in report["encoders"]]
+    assert shifts == sorted(shifts)
+    assert report["shift"] == report["encoders"][0]["shift"]
+    measured = run(
+        "measure", source, "out/art.png", "--styled", reports / "art.png.styled.png", *both
+    )
+    assert json.loads(measured.stdout)["encoders"] == report["encoders"]
+
+
+def test_one_encoder_named_twice_is_refused(run: Run, tmp_path: Path) -> None:
     source = crop(tmp_path / "art.png")
-    result = run("cloak", source, "--out", "out", "--encoder", "a", "--encoder", "b")
+    result = run("cloak", source, "--out", "out", "--encoder", "embedded", "--encoder", "embedded")
     assert result.exit_code == 2
-    assert "Expected one --encoder, but got 2" in result.output
+    assert "Expected different encoders, but embedded-1 and embedded-1" in result.output
+    speed = run("benchmark", "speed", source, "--encoder", "a", "--encoder", "b")
+    assert speed.exit_code == 2
+    assert "Expected one --encoder for this command, but got 2" in speed.output
 
 
 def test_checkpoint_is_encoder_and_style_transfer_at_once(

@@ -19,9 +19,10 @@ import torch
 from PIL import ExifTags, Image, ImageCms, ImageOps, JpegImagePlugin
 from torch import Tensor
 
-from comfy_glaze.files.artwork import Artwork, find_artworks, load_artwork, save_artwork
+from comfy_glaze.files.artwork import Artwork, load_artwork, save_artwork
 from comfy_glaze.files.atomic import atomic_write
 from comfy_glaze.files.exif import Field, write_block
+from comfy_glaze.files.finding import find_artworks
 from comfy_glaze.files.formats import FORMATS, ArtworkError, is_lossless
 from comfy_glaze.files.options import SaveOptions
 

@@ -17,7 +17,8 @@ import torch
 from PIL import ExifTags, Image, ImageFile
 
 from comfy_glaze.files import formats as formats_module
-from comfy_glaze.files.artwork import find_artworks, load_artwork
+from comfy_glaze.files.artwork import load_artwork
+from comfy_glaze.files.finding import find_artworks
 from comfy_glaze.files.formats import FORMATS, ArtworkError
 
 from ..conftest import names_of_any_bytes, posix_words
@@ -78,9 +79,11 @@ def refusal(path: Path) -> str:
     return sentence
 
 
+ANIMATED = "one still picture, but it is animated: save its frames as single PNGs."
+CMYK = "grey, palette or RGB colours, but it is CMYK: convert to RGB in your editor"
 OTHER_FRAME = Image.fromarray(RGB[::-1].copy())
 TWO_FRAMES: dict[str, Any] = {"save_all": True, "append_images": [OTHER_FRAME]}
-NEITHER = "expected a PNG, JPEG, WebP, TIFF, AVIF or HEIF file, but it is"
+NEITHER = "expected a PNG, JPEG, WebP, TIFF, AVIF, HEIF, GIF or BMP file, but it is"
 BROKEN = "file, but it is broken or cut short."
 
 REFUSED = {
@@ -88,27 +91,47 @@ REFUSED = {
     "text": (b"Not a picture, a shopping list.\n" * 40, f"{NEITHER} none of these."),
     "zeros": (bytes(5000), f"{NEITHER} none of these."),
     "TIFF, nothing in it": (b"MM\0*" + bytes(100), f"expected a whole TIFF {BROKEN}"),
-    "BigTIFF": (encoded(RGB, "TIFF", big_tiff=True), f"{NEITHER} a BigTIFF file."),
-    "TIFF of two pages": (encoded(RGB, "TIFF", **TWO_FRAMES), "picture, but it has 2 pages."),
+    "BigTIFF": (encoded(RGB, "TIFF", big_tiff=True), f"{NEITHER} a BigTIFF file: save as a usual"),
+    "TIFF of two pages": (
+        encoded(RGB, "TIFF", **TWO_FRAMES),
+        "it has 2 pages: save each as a file.",
+    ),
     "TIFF of floats": (
         encoded(RGB[..., 0].astype(np.float32), "TIFF"),
-        "whole numbers of 8 or 16 bits per channel, but it has others of 32.",
+        "whole numbers of 8 or 16 bits per channel, but it has others of 32: save with 16 bits",
     ),
-    "CMYK TIFF": (encoded(RGB, "TIFF", "CMYK"), "palette or RGB colours, but it is CMYK."),
+    "CMYK TIFF": (encoded(RGB, "TIFF", "CMYK"), CMYK),
     "TIFF, half": (encoded(RGB, "TIFF")[:3000], f"expected a whole TIFF {BROKEN}"),
     "vast TIFF": (tiff_that_claims(20000, 20000), "100 megapixels, but it is larger."),
-    "JPEG XL": (b"\xff\x0a" + bytes(100), f"{NEITHER} a JPEG XL file."),
-    "GIF": (encoded(RGB, "GIF"), f"{NEITHER} a GIF file."),
+    "JPEG XL": (b"\xff\x0a" + bytes(100), f"{NEITHER} a JPEG XL file: convert to PNG."),
+    "animated GIF": (
+        encoded(RGB, "GIF", **TWO_FRAMES),
+        ANIMATED,
+    ),
+    "GIF, half": (encoded(RGB, "GIF")[:1500], f"expected a whole GIF {BROKEN}"),
+    "BMP, half": (encoded(RGB, "BMP")[:1500], f"expected a whole BMP {BROKEN}"),
     "AVIF, beginning only": (
         b"\0\0\0 ftypavif\0\0\0\0avifmif1miaf",
         f"expected a whole AVIF {BROKEN}",
     ),
     "AVIF, half": (encoded(RGB, "AVIF")[:1500], f"expected a whole AVIF {BROKEN}"),
-    "animated AVIF": (encoded(RGB, "AVIF", **TWO_FRAMES), "one still picture, but it is animated."),
-    "Photoshop": (b"8BPS\0\1" + bytes(100), f"{NEITHER} a Photoshop file."),
-    "CMYK": (encoded(RGB, "JPEG", "CMYK"), "grey, palette or RGB colours, but it is CMYK."),
-    "animated PNG": (encoded(RGB, "PNG", **TWO_FRAMES), "one still picture, but it is animated."),
-    "animated WebP": (encoded(RGB, "WEBP", **TWO_FRAMES), "one still picture, but it is animated."),
+    "animated AVIF": (
+        encoded(RGB, "AVIF", **TWO_FRAMES),
+        ANIMATED,
+    ),
+    "Photoshop": (b"8BPS\0\1" + bytes(100), f"{NEITHER} a Photoshop file: export a PNG"),
+    "CMYK": (
+        encoded(RGB, "JPEG", "CMYK"),
+        CMYK,
+    ),
+    "animated PNG": (
+        encoded(RGB, "PNG", **TWO_FRAMES),
+        ANIMATED,
+    ),
+    "animated WebP": (
+        encoded(RGB, "WEBP", **TWO_FRAMES),
+        ANIMATED,
+    ),
     "1 × 1": (encoded(RGB[:1, :1], "PNG"), "at least 32 pixels, but it is 1 × 1."),
     "narrow": (encoded(RGB[:, :31], "JPEG"), "at least 32 pixels, but it is 31 × 40."),
     "low": (encoded(RGB[:31], "WEBP"), "at least 32 pixels, but it is 48 × 31."),

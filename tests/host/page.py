@@ -30,6 +30,26 @@ _DROP = """([name, text]) => {
       cancelable: true, clientX: box.x + box.width / 2, clientY: box.y + box.height / 2 }));
 }"""
 
+_DROP_PICTURE = """([name, bytes, x, y]) => {
+  const data = new DataTransfer();
+  data.items.add(new File([new Uint8Array(bytes)], name, { type: "image/png" }));
+  const canvas = document.querySelector("#graph-canvas");
+  const wait = () => new Promise((done) => setTimeout(done, 300));
+  return (async () => {
+    for (const type of ["dragenter", "dragover", "drop"]) {
+      canvas.dispatchEvent(new DragEvent(type, { dataTransfer: data, bubbles: true,
+        cancelable: true, clientX: x, clientY: y }));
+      await wait();  // the page notes the node below a drag in its next frame
+    }
+  })();
+}"""
+
+_PASTE_PICTURE = """([name, bytes]) => {
+  const data = new DataTransfer();
+  data.items.add(new File([new Uint8Array(bytes)], name, { type: "image/png" }));
+  document.dispatchEvent(new ClipboardEvent("paste", { clipboardData: data, bubbles: true }));
+}"""
+
 MARGIN = 20  # px around the graph in a picture of it
 _ENDS = ("execution_success", "execution_error", "execution_interrupted")
 
@@ -72,6 +92,53 @@ class HostPage:
         self.page.evaluate(_DROP, [workflow.name, text])
         self.page.wait_for_function(f"app.graph.nodes.length === {count}", timeout=60_000)
         self.page.wait_for_timeout(500)
+
+    def drop_picture(self, node_type: str, name: str, data: bytes) -> None:
+        """Drop a picture onto a node, as from a file manager."""
+        self.page.evaluate(_DROP_PICTURE, [name, list(data), *self.place_of(node_type)])
+
+    def paste_picture(self, node_type: str, name: str, data: bytes) -> None:
+        """Click on a node's title, and paste a picture."""
+        self.page.mouse.click(*self.place_of(node_type))
+        self.page.evaluate(_PASTE_PICTURE, [name, list(data)])
+
+    def place_of(self, node_type: str, across: float = 0.5, down: float = -12) -> list[float]:
+        """A point of a node on the screen, brought into view: by default the middle of its title.
+
+        Args:
+            across: a share of the node's width.
+            down: in the graph's pixels, from the upper edge of the node's body.
+        """
+        point: list[float] = self.page.evaluate(
+            """async ([type, across, down]) => {
+                const node = app.graph.nodes.find((candidate) => candidate.type === type);
+                const { ds, canvas } = app.canvas;
+                ds.scale = 1;
+                ds.offset[0] = 300 - node.pos[0];
+                ds.offset[1] = 200 - node.pos[1];
+                app.canvas.setDirty(true, true);
+                await new Promise((done) => setTimeout(done, 500));
+                const box = canvas.getBoundingClientRect();
+                return [box.x + 300 + across * node.size[0], box.y + 200 + down];
+            }""",
+            [node_type, across, down],
+        )
+        return point
+
+    def select(self, *node_types: str) -> None:
+        """Select the nodes of some types, and nothing else."""
+        self.page.evaluate(
+            """(types) => {
+                const nodes = app.graph.nodes.filter((node) => types.includes(node.type));
+                app.canvas.deselectAll?.();
+                app.canvas.selectNodes(nodes);
+            }""",
+            list(node_types),
+        )
+
+    def command(self, name: str) -> None:
+        """Do what a menu of the page does."""
+        self.page.evaluate("(name) => app.extensionManager.command.execute(name)", name)
 
     def press_run(self) -> None:
         """Press the page's own Run button."""
@@ -269,6 +336,7 @@ def open_host(
     }
     named |= {name.replace("_", "."): value for name, value in settings.items()}
     with open_chromium() as browser:
-        page = HostPage(browser.new_page(viewport={"width": width, "height": height}))
+        context = browser.new_context(viewport={"width": width, "height": height})
+        page = HostPage(context.new_page())
         page.load(address, named)
         yield page

@@ -79,4 +79,18 @@ class ProbeHash:
         return {"ui": {"hash": [hashlib.sha256(values.numpy().tobytes()).hexdigest()]}}
 
 
-NODE_CLASS_MAPPINGS = {"ProbeHash": ProbeHash}
+class ProbeText:
+    """A text for a socket of any type, as many packs have it."""
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {"required": {"text": ("STRING", {"default": ""})}}
+
+    RETURN_TYPES = ("*",)
+    FUNCTION = "run"
+
+    def run(self, text: str) -> Any:
+        return (text,)
+
+
+NODE_CLASS_MAPPINGS = {"ProbeHash": ProbeHash, "ProbeText": ProbeText}

@@ -22,6 +22,7 @@ from torch import Tensor
 from ..conftest import smooth_picture
 from .checkpoint import kl_vae, tiny_vae_weights
 from .conftest import ROOT
+from .vae_kinds import DECODERS, KINDS, UNFIT, Kind, encoded, made_by_the_host
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the host's own
 NAME = "a_pack_by_path"
@@ -86,7 +87,7 @@ def _wan() -> Weights:
     return dict(model.state_dict())
 
 
-KINDS: dict[str, Callable[[], Weights]] = {
+WEIGHTS: dict[str, Callable[[], Weights]] = {
     "SD 1, SD 2, SDXL": lambda: dict(kl_vae().state_dict()),
     "SD 3, Flux": lambda: _kl(
         block_out_channels=(128, 256, 512, 512),
@@ -107,12 +108,6 @@ def host_vae(weights: Weights, dtype: torch.dtype = torch.float32) -> Any:
     return sd.VAE(sd=dict(weights), dtype=dtype)
 
 
-@torch.inference_mode()
-def encoded(vae: Any, picture: Tensor) -> Tensor:
-    features: Tensor = vae.encode(picture.movedim(1, -1))
-    return features[:, :, 0] if features.ndim == 5 else features
-
-
 def gradient_through_a_fresh_copy(weights: Weights, picture: Tensor) -> Tensor:
     """The plain way, on a VAE that is nobody's: the sum of squared features, to the pixels."""
     with torch.inference_mode(False), torch.enable_grad():
@@ -127,9 +122,9 @@ def gradient_through_a_fresh_copy(weights: Weights, picture: Tensor) -> Tensor:
         return gradient
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", WEIGHTS)
 def test_features_gradients_and_the_users_vae(pack: ModuleType, kind: str) -> None:
-    weights, picture = KINDS[kind](), smooth_picture(64, 72)
+    weights, picture = WEIGHTS[kind](), smooth_picture(64, 72)
     vae = host_vae(weights)
     before = encoded(vae, picture)
     with torch.inference_mode():
@@ -160,10 +155,124 @@ def test_features_gradients_and_the_users_vae(pack: ModuleType, kind: str) -> No
     assert copy() is None
 
 
-def test_a_kind_without_features_is_refused_by_name(pack: ModuleType) -> None:
-    vae = host_vae({"pixel_space_vae": torch.ones(())})
-    with torch.inference_mode(), pytest.raises(ValueError, match="PixelspaceConversionVAE"):
+def _made(kind: Kind, dtype: torch.dtype = torch.float32, *, filled: bool = True) -> Any:
+    """The host's VAE of a kind, or a skip where this host is older than the kind."""
+    try:
+        return made_by_the_host(kind, dtype, filled=filled)
+    except (AttributeError, ImportError, NameError) as error:
+        pytest.skip(f"this host does not make it: {error}")
+
+
+ALL_KINDS = [
+    pytest.param(name, marks=pytest.mark.slow if kind.large else ()) for name, kind in KINDS.items()
+]
+
+
+@pytest.mark.parametrize("name", ALL_KINDS)
+def test_every_picture_vae_of_the_host_leads(pack: ModuleType, name: str) -> None:
+    vae, picture = _made(KINDS[name]), smooth_picture(64, 96)
+    if vae.first_stage_model is None:
+        pytest.skip("this host does not know it")
+    wanted = encoded(vae, picture)
+    with torch.inference_mode():
+        hosted = pack.hosted_encoder(vae)
+        found = hosted.encoder(picture)
+    assert found.shape == wanted.shape
+    assert float((found - wanted).norm() / wanted.norm()) <= 1e-4
+    assert hosted.encoder.name == KINDS[name].whose
+    assert not any(part.numel() for part in decoder_of(hosted)), "no memory goes to the decoder"
+
+    memory = sys.modules[f"{NAME}.nodes.host.memory"]
+    phi, moved, gradients = hosted.encoder, [], []
+    pixels = picture.clone()
+    with torch.inference_mode():
+        for recompute in (False, True, False, False):  # the same place twice, then two steps away
+            with memory.at_work(hosted.patchers, phi.device, 0, recompute):
+                gradient, distance = led_away(phi, pixels, wanted)
+            gradients.append(gradient)
+            moved.append(distance)
+            if len(moved) > 1:
+                pixels = pixels + 1e-4 * gradient.sign()
+    first, again = gradients[:2]
+    assert bool(first.isfinite().all())
+    assert bool(first.any())
+    assert float((first - again).norm() / first.norm()) <= 1e-5, "computed twice, kept or not"
+    assert moved[1] < moved[2] < moved[3]
+
+
+def decoder_of(hosted: Any) -> list[Tensor]:
+    (patcher,) = hosted.patchers
+    parts = [getattr(patcher.model, name) for name in DECODERS if hasattr(patcher.model, name)]
+    return [weight for part in parts for weight in part.parameters()]
+
+
+def led_away(phi: Any, pixels: Tensor, origin: Tensor) -> tuple[Tensor, float]:
+    """The gradient of the distance to a little beside the origin, and the distance to it."""
+    with torch.inference_mode(False), torch.enable_grad():
+        variable = pixels.clone().requires_grad_()
+        features = phi(variable)
+        shifted = origin.clone() - 0.01 * origin.abs().mean()
+        (gradient,) = torch.autograd.grad((features - shifted).square().mean(), variable)
+        return gradient, float((features.detach() - origin).norm())
+
+
+@pytest.mark.parametrize("name", UNFIT)
+def test_a_kind_that_cannot_lead_is_refused_in_a_sentence(pack: ModuleType, name: str) -> None:
+    kind, reason = UNFIT[name]
+    vae = _made(kind, filled=False)
+    if vae.first_stage_model is None:
+        pytest.skip("this host does not know it")
+    with torch.inference_mode(), pytest.raises(ValueError, match=reason) as caught:
         pack.hosted_encoder(vae)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", ["SD 3, FLUX.1", "taef2", "taew2_1"])
+def test_a_copy_keeps_the_format_and_works_in_float32(
+    pack: ModuleType, name: str, dtype: torch.dtype
+) -> None:
+    vae, picture = _made(KINDS[name], dtype), smooth_picture(64, 96)
+    with torch.inference_mode():
+        hosted = pack.hosted_encoder(vae)
+        (patcher,) = hosted.patchers
+        own = weakref.ref(patcher)
+        assert {weight.dtype for weight in patcher.model.parameters()} == {dtype}
+        memory = sys.modules[f"{NAME}.nodes.host.memory"]
+        with memory.at_work(hosted.patchers, hosted.encoder.device, 0, False):
+            assert {weight.dtype for weight in patcher.model.parameters()} == {torch.float32}
+            features = hosted.encoder(picture)
+        assert {weight.dtype for weight in patcher.model.parameters()} == {dtype}
+    assert features.dtype == torch.float32
+    with torch.inference_mode():
+        exact = _made(KINDS[name])
+        for one, value in zip(
+            exact.first_stage_model.parameters(), vae.first_stage_model.parameters(), strict=True
+        ):
+            one.copy_(value)
+    wanted = encoded(exact, picture)
+    assert float((features - wanted).norm() / wanted.norm()) <= 1e-4
+    assert own() is not None
+
+
+def test_a_copy_that_gives_other_features_is_refused(pack: ModuleType) -> None:
+    vae = _made(KINDS["taesd"])
+    encode = vae.encode
+    vae.encode = lambda pixels: 1.5 * encode(pixels)
+    with torch.inference_mode(), pytest.raises(ValueError, match="features are off by 33%"):
+        pack.hosted_encoder(vae)
+
+
+def test_a_picture_that_memory_has_no_room_for_is_refused(
+    pack: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vae = _made(KINDS["taesd"])
+    mm = importlib.import_module("comfy.model_management")
+    with torch.inference_mode():
+        pack.hosted_encoder(vae)
+        monkeypatch.setattr(mm, "get_free_memory", lambda *_: 1e6)
+        with pytest.raises(ValueError, match=r"needs 0\.\d GB .* 512 × 512 pixels"):
+            pack.with_encoder(vae, "none", (512, 512), lambda *_: None)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
@@ -173,7 +282,7 @@ def test_a_kl_encoder_has_one_fingerprint_in_library_and_host(
 ) -> None:
     """The library reads the file's encoder half; the host holds all of it, in its own format."""
     library = importlib.import_module(f"{NAME}.comfy_glaze.networks.encoder_files")
-    weights = KINDS[kind]()
+    weights = WEIGHTS[kind]()
     save_file(weights, tmp_path / "vae.safetensors")
     own = library.load_encoder(str(tmp_path / "vae.safetensors"))
     with torch.inference_mode():

@@ -159,6 +159,83 @@ def test_a_folder_of_mixed_sizes_goes_through_as_a_list(server: Server) -> None:
     assert [row["measures"]["source"]["file"] for row in rows] == ["a.png", "b.png"]
 
 
+def test_a_source_may_come_through_a_wire(server: Server) -> None:
+    folder = server.base / "input" / "wired"
+    folder.mkdir()
+    crop_to_file(folder / "a.png", 48, 64)
+    graph = rehearsal_graph("")
+    graph["text"] = node("ProbeText", text="wired/")
+    graph["artwork"]["inputs"]["source"] = ["text", 0]
+    run = server.run(graph)
+    assert run.end == "execution_success", run.events[-1]
+    (row,) = run.shown("save")["glaze"]
+    assert row["measures"]["source"]["file"] == "a.png"
+
+
+def test_a_crop_after_the_cloak_is_saved_without_a_number(server: Server) -> None:
+    graph = cloak_graph()
+    graph["crop"] = node("ImageCrop", image=["cloak", 0], width=64, height=128, x=0, y=0)
+    graph["save"]["inputs"] |= {"images": ["crop", 0], "filename_prefix": "cropped/%name%"}
+    run = server.run(graph)
+    assert run.end == "execution_success", run.events[-1]
+    (row,) = run.shown("save")["glaze"]
+    assert row["measures"] is None
+    assert row["note"].startswith("A node in between cropped or turned the picture")
+    assert load_artwork(saved_file(server, row)).pixels.shape[-2:] == (128, 64)
+
+
+def test_an_artwork_that_was_resized_keeps_its_name(server: Server) -> None:
+    graph = cloak_graph()
+    graph["save"]["inputs"] |= {"artwork": ["artwork", 2], "filename_prefix": "named/%name%"}
+    (row,) = server.run(graph).shown("save")["glaze"]
+    assert row["file"]["filename"] == "harbour_00001_.png"
+    assert row["note"] is None
+
+
+def test_different_vaes_are_refused_before_the_work(server: Server) -> None:
+    graph = cloak_graph()
+    graph["other"] = node("GlazeLoadEncoder", name="embedded (rehearsal only)")
+    graph["bank"]["inputs"]["bank"] = "built in"
+    graph["target"]["inputs"]["encoder"] = ["other", 0]
+    run = server.run(graph)
+    assert run.end == "execution_error"
+    assert run.events[-1]["data"]["node_id"] == "target"
+    assert "are wired to different VAEs" in run.events[-1]["data"]["exception_message"]
+    assert "styled" not in run.executed
+
+
+def test_without_a_cloak_nothing_is_saved(server: Server) -> None:
+    graph = {
+        "artwork": node("GlazeLoadArtwork", source="harbour.png", first=1, last=0),
+        "save": cloak_graph()["save"],
+    }
+    graph["save"]["inputs"] |= {"images": ["artwork", 0], "filename_prefix": "nothing/%name%"}
+    del graph["save"]["inputs"]["cloak"]
+    (row,) = server.run(graph).shown("save")["glaze"]
+    assert (row["file"], row["measures"]) == (None, None)
+    assert not (server.base / "output" / "nothing").exists()
+
+
+def test_a_file_in_the_place_of_a_folder_is_refused_before_the_run(server: Server) -> None:
+    (server.base / "output" / "taken").write_bytes(b"")
+    graph = cloak_graph(steps=4)
+    graph["save"]["inputs"]["filename_prefix"] = "taken/%name%"
+    assert not server.run(graph).executed & {"cloak", "save"}, "the rest of the graph may run"
+
+
+def test_a_folder_goes_on_after_a_broken_file(server: Server) -> None:
+    folder = server.base / "input" / "broken"
+    folder.mkdir()
+    for name in ("a.png", "b.png"):
+        crop_to_file(folder / name, 48, 64)
+    (folder / "c.png").write_bytes(b"no picture")
+    run = server.run(rehearsal_graph("broken/"))
+    assert run.end == "execution_success", run.events[-1]
+    rows = run.shown("save")["glaze"]
+    assert [row["measures"]["source"]["file"] for row in rows] == ["a.png", "b.png"]
+    assert all(row["note"].startswith("1 left out: c.png: expected") for row in rows)
+
+
 def crop_to_file(path: Path, height: int, width: int) -> None:
     box = (380, 260, 380 + width, 260 + height)
     Image.open(ARTWORKS / "harbour.png").convert("RGB").crop(box).save(path)

@@ -138,21 +138,17 @@ class SmallVAE(nn.Module):
 
 
 class VAE:
-    latent_dim = 2
+    latent_dim, latent_channels = 2, 4
+    vae_dtype = torch.float32
 
-    def __init__(self, sd: dict[str, Tensor], device: Any = None, dtype: Any = None) -> None:
+    def __init__(self, sd: dict[str, Tensor], metadata: Any = None) -> None:
         self.first_stage_model = SmallVAE()
         self.first_stage_model.load_state_dict(sd)
         self.device = torch.device("cpu")
+        self.process_input = lambda images: images * 2 - 1
 
     def get_sd(self) -> dict[str, Tensor]:
         return self.first_stage_model.state_dict()
-
-    def process_input(self, images: Tensor) -> Tensor:
-        return images * 2 - 1
-
-    def memory_used_encode(self, shape: tuple[int, ...], dtype: Any) -> float:
-        return 4.0 * shape[2] * shape[3]
 
     def spacial_compression_encode(self) -> int:
         return 8
@@ -168,6 +164,16 @@ class VAE:
 def host_vae(seed: int = 0) -> VAE:
     torch.manual_seed(seed)
     return VAE(SmallVAE().state_dict())
+
+
+def host_model(
+    weights: Any = dict, channels: int = 4, dimensions: int = 2, **config: Any
+) -> SimpleNamespace:
+    """A diffusion model, as the host describes what it works on."""
+    latent = SimpleNamespace(latent_channels=channels, latent_dimensions=dimensions)
+    described = SimpleNamespace(unet_config=config)
+    inner = SimpleNamespace(latent_format=latent, model_config=described)
+    return SimpleNamespace(model=inner, model_state_dict=weights)
 
 
 # --- the rest ------------------------------------------------------------------------------------
@@ -238,8 +244,8 @@ def _save_path(prefix: str, output: str, width: int, height: int) -> tuple[Any, 
 
 
 def _annotated(name: str, output: Path) -> tuple[str, str | None]:
-    marked = re.fullmatch(r"(.*)\[output\]", name)
-    return (marked[1], str(output)) if marked else (name, None)
+    marked = re.fullmatch(r"(.*)\[(output|input)\]", name)
+    return (marked[1], str(output.with_name(marked[2]))) if marked else (name, None)
 
 
 def host_modules(base: Path) -> dict[str, ModuleType]:

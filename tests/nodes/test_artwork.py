@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
+from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +13,6 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor
 
 from comfy_glaze.files.artwork import load_artwork
 
@@ -68,6 +69,120 @@ def test_folders_of_input_and_output_can_be_chosen(pack: Pack) -> None:
     assert {"art.png", "./", "made/ (output)", "made/today/ (output)"} <= set(options)
     images, *_ = pack.run("GlazeLoadArtwork", source="made/ (output)").args
     assert len(images) == 1
+
+
+def hidden_in(graph: dict[str, Any]) -> Any:
+    return SimpleNamespace(unique_id="load", prompt=graph, extra_pnginfo={})
+
+
+def load_graph(**save: Any) -> dict[str, Any]:
+    """A Load Artwork whose artwork goes to a Save Cloaked."""
+    return {
+        "load": {"class_type": "GlazeLoadArtwork", "inputs": {}},
+        "save": {"class_type": "GlazeSaveCloaked", "inputs": {"artwork": ["load", 2]} | save},
+    }
+
+
+def test_what_a_range_leaves_out_is_said(pack: Pack) -> None:
+    for number in range(5):
+        put(pack.base / "input" / "works", f"{number}.png")
+    run = pack.run("GlazeLoadArtwork", hidden_in({}), source="works/", first=1, last=2)
+    said = "Only 2 of 5 pictures: 'first' and 'last' leave out the others."
+    assert pack.server.sent[-1] == (said, {}, "load")
+    assert all(artwork.notes == (said,) for artwork in run.args[2]), "Save Cloaked says it too"
+    whole = pack.run("GlazeLoadArtwork", hidden_in({}), source="works/")
+    assert pack.server.sent[-1][0] == ""
+    assert {artwork.notes for artwork in whole.args[2]} == {()}
+
+
+def test_a_folder_goes_on_after_a_broken_file(pack: Pack) -> None:
+    for name in ("a.png", "b.png", "c.png"):
+        put(pack.base / "input" / "works", name)
+    (pack.base / "input/works/b.png").write_bytes(b"no picture")
+    run = pack.run("GlazeLoadArtwork", hidden_in({}), source="works/")
+    assert [artwork.source.name for artwork in run.args[2]] == ["a.png", "c.png"]
+    (note,) = run.args[2][0].notes
+    assert note.startswith("1 left out: b.png: expected a PNG")
+    assert pack.server.sent[-1][0] == note
+    for name in ("a.png", "c.png"):
+        (pack.base / "input/works" / name).unlink()
+    with pytest.raises(ValueError, match=r"^b\.png: expected a PNG"):
+        pack.run("GlazeLoadArtwork", source="works/")
+
+
+def test_what_cannot_be_saved_is_told_before_it_is_cloaked(pack: Pack) -> None:
+    picture = Image.new("RGBA", (40, 40), (200, 100, 50, 100))
+    (pack.base / "input/works").mkdir()
+    picture.save(pack.base / "input/works/clear.png")
+    hidden = hidden_in(load_graph(format="jpeg"))
+    with pytest.raises(ValueError, match=r"^clear\.png: expected png or webp for transparency"):
+        pack.run("GlazeLoadArtwork", hidden, source="works/clear.png")
+    put(pack.base / "input" / "works", "solid.png")
+    artworks = pack.run("GlazeLoadArtwork", hidden, source="works/").args[2]
+    assert [artwork.source.name for artwork in artworks] == ["solid.png"]
+
+
+def test_what_the_mask_editor_painted_is_a_mask_and_no_hole(pack: Pack) -> None:
+    painted = put(pack.base / "input" / "clipspace", "clipspace-painted-masked-1.png")
+    with Image.open(painted) as picture:
+        holed = picture.convert("RGBA")
+    alpha = Image.new("L", holed.size, 255)
+    alpha.paste(0, (0, 0, 20, 64))
+    holed.putalpha(alpha)
+    holed.save(painted)
+    source = "clipspace/clipspace-painted-masked-1.png [input]"
+    _, masks, artworks, _ = pack.run("GlazeLoadArtwork", source=source).args
+    assert artworks[0].alpha is None
+    assert masks[0].shape == (1, 64, 64)
+    assert masks[0][0, :, :20].eq(1).all()
+    assert masks[0][0, :, 20:].eq(0).all()
+
+
+def test_what_is_no_artwork_is_neither_offered_nor_loaded(pack: Pack) -> None:
+    put(pack.base / "input", "art.png")
+    put(pack.base / "input" / "clipspace", "clipspace-paint-1.png")
+    put(pack.base / "input" / "client-reports", "mine.png")
+    put(pack.base / "output" / "cloaked", "a.png")
+    put(pack.base / "output" / "cloaked-reports" / "old", "a.png.sheet.png")
+    (pack.base / "output/cloaked-reports/manifest.jsonl").touch()
+    put(pack.base / "output" / "glaze-reports", "b.png.styled.png")
+    (pack.base / "output/glaze-reports/b.png.glaze.json").touch()
+    options = pack.nodes["GlazeLoadArtwork"].define_schema().inputs[0].options["options"]
+    assert options == ["art.png", "./", "client-reports/", "./ (output)", "cloaked/ (output)"]
+    for source, names in (("./", {"art.png", "mine.png"}), ("./ (output)", {"a.png"})):
+        artworks = pack.run("GlazeLoadArtwork", source=source).args[2]
+        assert {artwork.source.name for artwork in artworks} == names
+
+
+def test_a_source_may_come_through_a_wire(pack: Pack) -> None:
+    """The host then knows no value before the run, and gives None."""
+    node = pack.nodes["GlazeLoadArtwork"]
+    assert node.validate_inputs(source=None) is True
+    seen = [node.fingerprint_inputs(source=None, first=1, last=0) for _ in range(2)]
+    assert seen[0] != seen[1], "what has changed on the disk is not known"
+
+
+def test_the_page_shows_what_a_run_takes_of_a_folder(pack: Pack) -> None:
+    pytest.importorskip("aiohttp")
+    for number in range(9):
+        put(pack.base / "input" / "works" / "old", f"{number}.png")
+    put(pack.base, "secret.png")
+    pack.module("nodes.host.routes").register()
+
+    def ask(path: str, **query: str) -> Any:
+        handler = pack.server.handlers[f"/comfy_glaze/{path}"]
+        return asyncio.run(handler(SimpleNamespace(query=query)))
+
+    listed = json.loads(ask("folder", source="works/", first="2", last="8").body)
+    assert (listed["chosen"], listed["total"]) == (7, 9)
+    assert listed["names"] == [f"old/{number}.png" for number in range(1, 7)]
+    shown = Image.open(BytesIO(ask("folder_picture", source="works/", name="old/1.png").body))
+    assert (shown.format, shown.size) == ("WEBP", (64, 64))
+    beyond = ask("folder", source="works/", first="10", last="0")
+    assert beyond.status == 404
+    assert "expected a range within its 9 pictures" in json.loads(beyond.body)["error"]
+    for source, name in (("works/", "../../secret.png"), ("../", "secret.png"), ("", "")):
+        assert ask("folder_picture", source=source, name=name).status == 404
 
 
 @pytest.mark.parametrize(
@@ -215,8 +330,3 @@ def test_png_text_is_what_the_host_reads_back(pack: Pack, cloaked: Any) -> None:
 def test_wrong_wires_are_named(pack: Pack, cloaked: Any) -> None:
     with pytest.raises(ValueError, match="'images' must be the 2 pictures"):
         save(pack, cloaked, images=cloaked[0][:1])
-    put(pack.base / "input", "art.png")
-    artwork = pack.run("GlazeLoadArtwork", source="art.png").args[2][0]
-    larger: Tensor = torch.cat([cloaked[0], cloaked[0]], dim=1)
-    with pytest.raises(ValueError, match="'artwork' must be what"):
-        save(pack, cloaked, images=larger, artwork=artwork)

@@ -13,7 +13,7 @@ from PIL import Image
 
 from ..conftest import smooth_picture
 from .conftest import Pack, host_picture
-from .stand_ins import host_vae
+from .stand_ins import host_model, host_vae
 
 
 def build(pack: Pack, **inputs: Any) -> Any:
@@ -55,7 +55,7 @@ def test_the_checkpoint_draws_painters(pack: Pack) -> None:
     clip = SimpleNamespace(
         tokenize=tokenize, encode_from_tokens_scheduled=lambda tokens: tokens, get_sd=dict
     )
-    model = SimpleNamespace(model_state_dict=dict)
+    model = host_model()
     wired = {"model": model, "clip": clip, "styles": "wikiart", "short_side": 64}
     bank = build(pack, **wired, genres="Synthetic Cubism")
     assert {style.genre for style in bank.styles} == {"Synthetic Cubism"}
@@ -73,7 +73,7 @@ def test_a_wired_checkpoint_is_named_by_its_weights_and_settings(pack: Pack) -> 
     settings = sampling.Sampling(30, 7.0, 0.5, "euler", "normal", 64)
 
     def fingerprint(sign: float = 1.0, settings: Any = settings, seed: int = 0) -> str:
-        model = SimpleNamespace(model_state_dict=lambda: {"weight": torch.tensor([1.0, sign])})
+        model = host_model(lambda: {"weight": torch.tensor([1.0, sign])})
         clip = SimpleNamespace(get_sd=lambda: {"weight": torch.ones(2)})
         return sampling.img2img(model, clip, host_vae(seed), settings).fingerprint()
 

@@ -75,7 +75,9 @@ def test_a_vae_without_features_is_refused_by_its_name(pack: Pack) -> None:
     vae = host_vae()
     type(vae.first_stage_model).__name__ = "PixelspaceConversionVAE"
     try:
-        with pytest.raises(ValueError, match=r"'encoder' is a PixelspaceConversionVAE"):
+        with pytest.raises(
+            ValueError, match=r"'encoder' \(PixelspaceConversionVAE\).* no cloak of this kind"
+        ):
             cloak(pack, vae)
     finally:
         type(vae.first_stage_model).__name__ = "SmallVAE"
@@ -169,6 +171,18 @@ def test_the_ends_of_each_picture_are_sent_however_fast_it_is(
     ]
 
 
+def test_the_chart_ends_at_the_numbers_of_the_report(pack: Pack) -> None:
+    pictures = {"image": host_picture(batch=2), "styled": host_picture(seed=1, batch=2)}
+    _, made = cloak(pack, host_vae(), **pictures).args
+    ends = [data for event, data, _ in pack.server.sent if event == "comfy_glaze.measured"]
+    measured = [picture.cloak.measures[0] for picture in made.pictures]
+    assert [end["picture"] for end in ends] == [1, 2]
+    assert [(end["shift"], end["perceptual"]) for end in ends] == [
+        (measures.shift_512, measures.perceptual) for measures in measured
+    ]
+    assert all(end["step"] == end["steps"] for end in ends)
+
+
 def test_each_picture_of_a_batch_is_cloaked_as_if_alone(pack: Pack) -> None:
     pictures, styled = host_picture(batch=2), host_picture(seed=1, batch=2)
     vae = host_vae()
@@ -235,11 +249,47 @@ def test_combined_encoders_are_led_together(pack: Pack) -> None:
         "GlazeCombineEncoders", encoder_1=first, encoder_3=second, weight_3=0.5
     ).args
     _, batch = cloak(pack, combined).args
-    assert batch.pictures[0].cloak.measures[0].shift_512 > 0
+    (measures,) = batch.pictures[0].cloak.measures
+    assert len(measures.encoders) == 2
+    assert 0 < measures.shift_512 == measures.encoders[0].shift_512
+    (nested,) = pack.run(
+        "GlazeCombineEncoders", encoder_1=combined, encoder_2=host_vae(seed=2), weight_1=3.0
+    ).args
+    hosted = pack.module("nodes.host.encoders").hosted_encoder(nested).encoder
+    assert [round(share, 3) for _, share in hosted.members] == [0.5, 0.25, 0.25]
     (only,) = pack.run("GlazeCombineEncoders", encoder_1=first, encoder_2=second, weight_2=0.0).args
     assert len(only.members) == 1
     with pytest.raises(ValueError, match="weight above 0"):
         pack.run("GlazeCombineEncoders", encoder_1=first, weight_1=0.0)
+
+
+def test_vaes_of_the_usual_models_are_found_by_their_files_names(pack: Pack) -> None:
+    families = pack.module("nodes.families")
+    names = ["flux1/AE.safetensors", "wan2.2_vae.safetensors", "qwen_image_layered_vae.safetensors"]
+    names += ["taef2.safetensors", "sub\\flux2-vae.safetensors", "Wan2_1_VAE_bf16.safetensors"]
+    found, missing = families.files_of_families(names)
+    assert found == {"FLUX.1": names[0], "FLUX.2": names[4], "Qwen/Wan": names[5]}
+    assert [family.name for family in missing] == ["SDXL"]
+    assert "SDXL (sdxl_vae.safetensors from " in families.what_is_missing(missing)
+    for family in families.FAMILIES:  # each by its own usual name, and by no other's
+        found, _ = families.files_of_families([family.usual])
+        assert found == {family.name: family.usual}
+
+
+def test_vaes_of_the_usual_models_are_added_and_the_missing_ones_named(
+    pack: Pack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, files = pack.module("nodes.encoders"), {"ae.safetensors": 1, "sdxl_vae.safetensors": 0}
+    monkeypatch.setattr(module, "vae_names", lambda: list(files))
+    monkeypatch.setattr(module, "load_vae", lambda name: host_vae(seed=files[name]))
+    wired = {"encoder_1": host_vae(), "also": module.MOST}
+    (combined,) = pack.run("GlazeCombineEncoders", **wired).args
+    assert len(combined.members) == 3
+    encoder = pack.module("nodes.host.encoders").hosted_encoder(combined).encoder
+    assert [round(share, 3) for _, share in encoder.members] == [0.667, 0.333], "wired and found"
+    (said,) = (text for text, _, _ in pack.server.sent)
+    assert "FLUX.2 (flux2-vae.safetensors" in said
+    assert "SDXL" not in said
 
 
 def test_running_out_of_memory_is_retried_once_with_less(pack: Pack) -> None:

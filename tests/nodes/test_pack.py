@@ -35,7 +35,10 @@ HOST_MODULES = {
 WIDGETS: dict[str, list[tuple[str, Any]]] = {
     "GlazeLoadArtwork": [("source", None), ("first", 1), ("last", 0)],
     "GlazeLoadEncoder": [("name", "embedded (rehearsal only)")],
-    "GlazeCombineEncoders": [(f"weight_{number}", 1.0) for number in (1, 2, 3, 4)],
+    "GlazeCombineEncoders": [
+        *((f"weight_{number}", 1.0) for number in (1, 2, 3, 4)),
+        ("also", "nothing"),
+    ],
     "GlazeLoadStyleBank": [("bank", "built in"), ("genres", ""), ("without_living", False)],
     "GlazeBuildStyleBank": [
         ("styles", "wikiart"),
@@ -73,7 +76,13 @@ WIDGETS: dict[str, list[tuple[str, Any]]] = {
         ("alpha", 20.0),
         ("uniform", False),
     ],
-    "GlazeCloakOptimize": [("method", "fast"), ("steps", 0), ("robustness", "none"), ("seed", 0)],
+    "GlazeCloakOptimize": [
+        ("method", "fast"),
+        ("steps", 0),
+        ("robustness", "none"),
+        ("seed", 0),
+        ("tile", False),
+    ],
     "GlazeNightshadePoison": [
         ("concept", "dog"),
         ("towards", "cat"),
@@ -168,7 +177,11 @@ def test_a_seed_stays_until_the_user_changes_it(pack: Pack) -> None:
 
 def test_graphs_from_before_a_widget_was_added_still_run(pack: Pack) -> None:
     """A host leaves out an output whose required widgets a saved graph does not name."""
-    later = {"GlazeSaveCloaked": ("resume", "no_ai_training"), "GlazeLPIPSBudget": ("uniform",)}
+    later = {
+        "GlazeSaveCloaked": ("resume", "no_ai_training"),
+        "GlazeLPIPSBudget": ("uniform",),
+        "GlazeCloakOptimize": ("tile",),
+    }
     for node, added in later.items():
         inputs = {one.id: one for one in pack.nodes[node].define_schema().inputs}
         assert all(inputs[name].options["optional"] is True for name in added)

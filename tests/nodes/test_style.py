@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from .conftest import Pack, host_picture
-from .stand_ins import host_vae
+from .stand_ins import host_model, host_vae
 
 
 def choose(pack: Pack, **inputs: Any) -> Any:
@@ -83,7 +83,7 @@ def with_checkpoint(pack: Pack, **inputs: Any) -> Any:
     clip = SimpleNamespace(
         tokenize=lambda text: text, encode_from_tokens_scheduled=lambda tokens: tokens
     )
-    wired = {"model": SimpleNamespace(), "clip": clip, "vae": host_vae()}
+    wired = {"model": host_model(), "clip": clip, "vae": host_vae()}
     target = choose(pack).args[0]
     given = {"image": host_picture(60, 92, batch=2), "target_style": target}
     return pack.run("GlazeStyleTransfer", **(given | wired | inputs)).args[0]
@@ -102,3 +102,27 @@ def test_the_checkpoint_redraws_through_the_hosts_sampling(pack: Pack) -> None:
 def test_an_empty_socket_is_named(pack: Pack, missing: str) -> None:
     with pytest.raises(ValueError, match=rf"{missing} brings nothing"):
         with_checkpoint(pack, **{missing: None})
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (host_model(channels=16), "it gives 4 channels, and the model works on 16 channels"),
+        (host_model(dimensions=3), "works on 4 channels of a video"),
+    ],
+)
+def test_a_vae_of_another_family_is_told_before_the_work(
+    pack: Pack, model: Any, words: str
+) -> None:
+    with pytest.raises(ValueError, match=f"The VAE at the socket 'vae' is of another .*{words}"):
+        with_checkpoint(pack, model=model)
+
+
+@pytest.mark.parametrize("config", [{"guidance_embed": True}, {"image_model": "flux"}])
+def test_a_distilled_model_is_not_drawn_with_the_usual_cfg(
+    pack: Pack, config: dict[str, Any]
+) -> None:
+    model = host_model(**config)
+    with pytest.raises(ValueError, match=r"Set 'cfg' to 1; it is 7\.5"):
+        with_checkpoint(pack, model=model)
+    assert with_checkpoint(pack, model=model, cfg=1.0).shape == (2, 60, 92, 3)

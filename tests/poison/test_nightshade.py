@@ -14,7 +14,8 @@ from torch import Tensor
 
 from comfy_glaze.cloaking.budget import NIGHTSHADE
 from comfy_glaze.cloaking.measures import worst_perceptual
-from comfy_glaze.files.artwork import Artwork, find_artworks, load_artwork, save_artwork
+from comfy_glaze.files.artwork import Artwork, load_artwork, save_artwork
+from comfy_glaze.files.finding import find_artworks
 from comfy_glaze.images import resize
 from comfy_glaze.networks.encoders import Encoder
 from comfy_glaze.networks.perceptual import load_metric
@@ -57,6 +58,42 @@ def saved(path: Path, seed: int, caption: str | None = None, size: int = 64) -> 
     if caption is not None:
         path.with_suffix(".txt").write_text(caption + "\n", encoding="utf-8")
     return path
+
+
+PHRASES = [
+    *("a boat", "an old boat", "the sea", "two cats", "a castle in ruins", "a bowl of apples"),
+    *("a unicorn", "an umbrella", "an hour glass", "a European city", "a UFO", "an FBI agent"),
+    *("an X-ray", "a glass", "a bus", "a specimen", "a lens", "an unidentified object"),
+]
+
+
+@pytest.mark.parametrize("phrase", PHRASES)
+def test_a_phrase_gets_its_article_and_keeps_the_one_it_has(phrase: str) -> None:
+    assert prompt_of(phrase) == f"a photo of {phrase}"
+    article, noun = phrase.split(" ", 1)
+    if article in ("a", "an"):
+        assert prompt_of(noun) == f"a photo of {phrase}"
+
+
+@pytest.mark.parametrize("many", ["dogs", "people on a beach", "wolves", "firemen", "taxis"])
+def test_many_get_no_article(many: str) -> None:
+    assert prompt_of(f" {many}") == f"a photo of {many}"
+    assert prompt_of("water") == "a photo of water"
+
+
+@pytest.mark.parametrize(
+    ("concept", "caption"),
+    [
+        ("a boat", "two boats at dawn"),
+        ("boats", "a boat"),
+        ("a city", "cities by night"),
+        ("wolves", "one wolf"),
+        ("an old man", "Old men"),
+    ],
+)
+def test_number_and_article_do_not_hide_a_concept(concept: str, caption: str) -> None:
+    assert names_concept(caption, concept)
+    assert not names_concept("a boatman in a wolfhound's cityscape", concept)
 
 
 @pytest.fixture
@@ -182,6 +219,7 @@ def test_what_a_model_is_asked_for() -> None:
     assert prompt_of("cat") == "a photo of a cat"
     assert prompt_of("apple") == "a photo of an apple"
     assert prompt_of("fauvism", "style") == "a painting in the style of fauvism"
+    assert prompt_of("the Fauves", "style") == "a painting in the style of the Fauves"
     with pytest.raises(ValueError, match="object, style, but got smell"):
         prompt_of("rose", "smell")
 

@@ -2,6 +2,7 @@
 
 ``python -m tests.portfolio.runs FOLDER PICTURES KILLS`` makes pictures, cloaks them once
 undisturbed and once killed again and again, and prints what the two left, as JSON.
+``python -m tests.portfolio.runs FOLDER PICTURES KILLS kinds`` does so with pictures of many kinds.
 ``python -m tests.portfolio.runs FOLDER PICTURES cluster`` cloaks them once alone, and once on a
 local cluster of two workers of which one is killed.
 ``python -m tests.portfolio.runs FOLDER PICTURES throughput`` does so with neither killed.
@@ -28,8 +29,8 @@ from PIL import Image
 
 from comfy_glaze.cloaking.budget import PRESETS, Budget
 from comfy_glaze.cloaking.cloak import CloakSettings
-from comfy_glaze.files.artwork import find_artworks
 from comfy_glaze.files.atomic import remove_leftovers
+from comfy_glaze.files.finding import find_artworks
 from comfy_glaze.networks.encoders import Encoder
 from comfy_glaze.portfolio.cluster import cloak_on_cluster, connect
 from comfy_glaze.portfolio.engine import CloakRequest, Engine, ModelNames, StyleChoice, open_engine
@@ -61,6 +62,34 @@ def make_pictures(folder: Path, count: int, size: int = 64) -> None:
         picture = Image.effect_noise((size, size), 60).convert("RGB")
         picture.paste((rng.randrange(256), rng.randrange(256), 90), (8, 8, 40, 40))
         picture.save(place / f"{number:03}.{('png', 'jpg', 'webp')[number % 3]}")
+
+
+def make_kinds(folder: Path, count: int) -> None:
+    """Pictures as artists have them: grey, 1-bit, few colours, stickers, strips, JPEG, 16 bits."""
+    rng, folder = random.Random(1), folder / "kinds"
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        kind = ("grey", "line", "palette", "sticker", "strip", "jpeg", "flat", "webp", "tiff")
+        name, noise = kind[number % len(kind)], Image.effect_noise((64, 64), 60)
+        colour = noise.convert("RGB")
+        colour.paste((rng.randrange(256), 80, rng.randrange(256)), (8, 8, 40, 50))
+        path = folder / f"{number:03} {name}.png"
+        if name == "grey":
+            noise.save(path)
+        elif name == "line":
+            noise.point(lambda level: 255 * (level > 90)).convert("1").save(path)
+        elif name == "palette":
+            colour.quantize(16).save(path)
+        elif name == "sticker":
+            colour.putalpha(noise.point(lambda level: 255 * (level > 120)))
+            colour.save(path)
+        elif name == "strip":
+            colour.resize((48, 320)).save(path)
+        elif name == "flat":
+            Image.new("RGB", (72, 64), (rng.randrange(256), 200, 90)).save(path)
+        else:
+            ending = {"jpeg": ".jpg", "webp": ".webp", "tiff": ".tif"}[name]
+            colour.save(path.with_suffix(ending), quality=88)
 
 
 def jobs_of(folder: Path, out: Path, manifest: Manifest | None = None) -> list[Job]:
@@ -186,7 +215,8 @@ def main() -> None:
         print(json.dumps(in_batches(top, 4)))
         return
     kills = int(sys.argv[3])
-    make_pictures(top / "in", pictures)
+    make = make_kinds if sys.argv[4:] == ["kinds"] else make_pictures
+    make(top / "in", pictures)
     started = time.monotonic()
     forked(top / "in", top / "whole", top / "memory")
     took, whole = time.monotonic() - started, tree_of(top / "whole")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from html.parser import HTMLParser
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -12,6 +14,7 @@ import pytest
 from PIL import Image
 
 from comfy_glaze.files.atomic import write_json
+from comfy_glaze.portfolio import page as page_module
 from comfy_glaze.portfolio.manifest import Manifest
 from comfy_glaze.portfolio.outputs import with_ending
 from comfy_glaze.portfolio.page import write_page
@@ -76,3 +79,59 @@ def test_hostile_names_stay_text(tmp_path: Path) -> None:
 
 def test_one_picture_is_one_picture(tmp_path: Path) -> None:
     assert "1 picture, the weakest" in "".join(page_of(tmp_path, ["art.png"], []).text)
+
+
+def verdict(level: str) -> dict[str, Any]:
+    return {"verdict": {"level": level, "sentence": f"It is {level}.", "try": f"Try {level}."}}
+
+
+def page_with(folder: Path, reports: dict[str, dict[str, Any]]) -> Reader:
+    page_of(folder, list(reports), [])
+    for name, report in reports.items():
+        write_json(REPORT | report, with_ending(folder / name, ".glaze.json"))
+    return Reader(write_page(folder, Manifest(folder), []).read_text("utf-8"))
+
+
+def test_weak_pictures_come_first_and_say_what_to_try(tmp_path: Path) -> None:
+    page = page_with(
+        tmp_path,
+        {
+            "far.png": verdict("good") | {"shift": {"512": 0.8}},
+            "other system.png": {"verdict": None},
+            "weak.png": verdict("weak") | {"shift": {"512": 0.4}},
+            "more/weak.png": verdict("weak") | {"shift": {"512": 0.5}},
+            "none.png": verdict("none") | {"shift": {"512": 0.1}},
+        },
+    )
+    text = " ".join("".join(page.text).split())
+    places = [text.index(name) for name in ("none.png", "weak.png", "more/weak.png", "far.png")]
+    assert places == sorted(places)
+    assert "It is weak. Try weak." in text
+    assert "1 good, 2 weak, 1 none." in text
+    marked = [given["class"] for tag, given in page.elements if tag == "span"]
+    assert marked == ["level none", "level weak", "level weak", "level good"]
+    assert "Rehearsal" not in text
+    assert "Rehearsal." in "".join(page_with(tmp_path, {"a.png": {"rehearsal": True}}).text)
+
+
+def test_pictures_are_large_and_those_of_an_earlier_page_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page_of(tmp_path, ["a.png", "b.png"], [])
+    noise = Image.effect_noise((2000, 600), 60).convert("RGB")
+    noise.save(with_ending(tmp_path / "a.png", ".sheet.png"))
+
+    def sources() -> list[str]:
+        page = Reader(write_page(tmp_path, Manifest(tmp_path), []).read_text("utf-8"))
+        return [str(given["src"]) for tag, given in page.elements if tag == "img"]
+
+    first = sources()
+    shown = Image.open(BytesIO(base64.b64decode(max(first, key=len).partition(",")[2])))
+    assert shown.size == (1600, 480)
+    made: list[Path] = []
+    monkeypatch.setattr(page_module, "_small", lambda sheet: made.append(sheet) or "data:,")
+    assert sources() == first
+    assert made == []
+    Image.new("RGB", (41, 30)).save(with_ending(tmp_path / "b.png", ".sheet.png"))
+    sources()
+    assert [sheet.name for sheet in made] == ["b.png.sheet.png"]

@@ -29,14 +29,16 @@ from comfy_glaze.portfolio import run as portfolio
 from comfy_glaze.portfolio.cluster import ClusterError, connect
 from comfy_glaze.portfolio.engine import CloakRequest, Engine, StyleChoice, open_engine
 from comfy_glaze.portfolio.manifest import Manifest
+from comfy_glaze.portfolio.outcome import Outcome
 from comfy_glaze.portfolio.outputs import plan_outputs, reports_folder
 from comfy_glaze.portfolio.page import write_page
-from comfy_glaze.portfolio.run import Outcome, cloak_portfolio, in_shard
+from comfy_glaze.portfolio.run import cloak_portfolio
+from comfy_glaze.portfolio.shards import Shard
 from comfy_glaze.styles.bank import builtin_styles
 from comfy_glaze.styles.target import TargetStyle
 
 from ..conftest import names_of_any_bytes
-from .runs import jobs_of, make_pictures, small_engine, tree_of
+from .runs import jobs_of, make_kinds, make_pictures, small_engine, tree_of
 
 
 @pytest.fixture
@@ -279,7 +281,8 @@ def test_shards_share_the_work_and_nothing_is_left_over(works: Path, tmp_path: P
     parts: list[str] = []
     for part in (1, 2, 3):
         manifest = Manifest(reports_folder(out), (part, 3))
-        jobs = [job for job in jobs_of(works, out, manifest) if in_shard(job, (part, 3))]
+        jobs = Shard(part, 3).jobs(jobs_of(works, out, manifest))
+        assert len(jobs) == 2
         parts += made(list(cloak_portfolio(jobs, small_engine(), manifest, resume=True)))
     assert sorted(parts) == sorted(job.name for job in jobs_of(works, out))
     whole = Manifest(reports_folder(out))
@@ -534,8 +537,9 @@ def test_a_resumed_command_keeps_the_style_and_says_what_is_unchanged(
     assert "7 pictures" in (tmp_path / "out-reports/index.html").read_text()
 
 
-def run_and_kill(folder: Path, pictures: int, kills: object) -> dict[str, Any]:
+def run_and_kill(folder: Path, pictures: int, kills: object, *more: str) -> dict[str, Any]:
     words = [sys.executable, "-m", "tests.portfolio.runs", str(folder), str(pictures), str(kills)]
+    words += more
     environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     root = Path(__file__).parents[2]
     done = subprocess.run(words, capture_output=True, text=True, cwd=root, env=environment)
@@ -571,6 +575,46 @@ def test_three_hundred_pictures_killed_ten_times(tmp_path: Path) -> None:
     memory = found["memory"]
     second, last = max(memory[75:150]), max(memory[225:])
     assert last <= 1.05 * second
+
+
+@forks
+@pytest.mark.slow
+def test_sixty_pictures_of_many_kinds_killed_ten_times(tmp_path: Path) -> None:
+    check_killed(run_and_kill(tmp_path, 60, 10, "kinds"), 60)
+    reports = [
+        json.loads(path.read_text()) for path in (tmp_path / "killed-reports").rglob("*.glaze.json")
+    ]
+    levels = [report["verdict"]["level"] for report in reports]
+    assert len(levels) == 60
+    assert set(levels) <= {"none", "weak", "fair", "good"}
+
+
+@pytest.mark.slow
+def test_a_portfolio_of_many_kinds_tells_weak_failed_and_done_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("comfy_glaze.portfolio.engine.open_engine", lambda *_: small_engine())
+    make_kinds(tmp_path / "in", 60)
+
+    def run(*words: str) -> tuple[int, dict[str, Any]]:
+        result = CliRunner().invoke(app, ["cloak", "in", "--out", "out", "--json", *words])
+        found: dict[str, Any] = json.loads(result.stdout)
+        assert found["exit_code"] == result.exit_code
+        return result.exit_code, found
+
+    code, found = run("--strict")
+    assert code == 3
+    assert found["counts"]["cloaked"] == len(found["pictures"]) == 60
+    weak = [p for p in found["pictures"] if p["verdict"]["level"] in ("none", "weak")]
+    assert 0 < len(weak) == found["counts"]["weak"]
+    assert all(p["verdict"]["sentence"] and p["verdict"]["try"] for p in weak)
+    (tmp_path / "in" / "text.png").write_text("not a picture")
+    code, found = run("--strict", "--resume")
+    assert code == 1
+    assert found["counts"] == {"failed": 1, "unchanged": 60, "weak": len(weak)}
+    assert [p["file"] for p in found["pictures"] if p["status"] == "failed"] == ["text.png"]
+    assert "60 pictures" in (tmp_path / "out-reports/index.html").read_text("utf-8")
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs workers that can be killed")

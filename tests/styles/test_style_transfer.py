@@ -10,9 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from comfy_glaze.images import as_held, floats, to_grid
+from comfy_glaze.styles import pipelines
 from comfy_glaze.styles import transfer as style_transfer
 from comfy_glaze.styles.bank import Style, builtin_styles
-from comfy_glaze.styles.transfer import StyleTransferError, load_style_transfer
+from comfy_glaze.styles.pipelines import StyleTransferError
+from comfy_glaze.styles.transfer import StyleTransfer, load_style_transfer
 
 from ..conftest import smooth_picture
 
@@ -104,10 +107,12 @@ def test_settings_of_img2img_are_in_its_fingerprint(
         load_style_transfer(tiny_pipeline).fingerprint(),
         load_style_transfer(tiny_pipeline, strength=0.4).fingerprint(),
     ]
-    for name in ("IMG2IMG_STEPS", "IMG2IMG_GUIDANCE", "IMG2IMG_SHORT_SIDE"):
+    for name in ("IMG2IMG_STEPS", "IMG2IMG_SHORT_SIDE"):
         with monkeypatch.context() as changed:
             changed.setattr(style_transfer, name, 3)
             prints.append(load_style_transfer(tiny_pipeline).fingerprint())
+    monkeypatch.setitem(pipelines._SETTINGS, "StableDiffusion", {"guidance_scale": 3})
+    prints.append(load_style_transfer(tiny_pipeline).fingerprint())
     assert len(set(prints)) == 5
 
 
@@ -125,3 +130,28 @@ def test_a_fingerprint_is_computed_when_it_is_first_asked_for(
     assert looked == []
     assert redraw.fingerprint() == redraw.fingerprint()
     assert looked == [style_transfer.LOOKED_AT]
+
+
+@pytest.mark.parametrize(
+    ("by_panels", "panel_side", "shown"),
+    [(True, None, (115, 80)), (True, 64, (92, 64)), (False, None, (1500, 80))],
+)
+def test_the_panels_of_a_strip_are_redrawn_one_by_one(
+    small_views: None, by_panels: bool, panel_side: int | None, shown: tuple[int, int]
+) -> None:
+    sizes: list[tuple[int, int]] = []
+
+    def redraw(image: torch.Tensor, style: Style, seed: int) -> torch.Tensor:
+        sizes.append((image.shape[-2], image.shape[-1]))
+        return 1 - floats(image)
+
+    engine = StyleTransfer(
+        "negative", redraw, lambda style: True, lambda: "", by_panels, panel_side
+    )
+    strip = to_grid(smooth_picture(1500, 80))
+    redrawn = engine(strip, builtin_styles()[0])
+    assert set(sizes) <= {shown, (shown[0] + 1, shown[1])}
+    assert (redrawn - (1 - strip)).abs().mean() < (0.03 if panel_side else 1e-3)
+    held = engine(as_held(strip, torch.empty(0, dtype=torch.uint8)), builtin_styles()[0])
+    assert held.dtype == torch.uint8
+    assert torch.equal(floats(held), redrawn)

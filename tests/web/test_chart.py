@@ -50,7 +50,7 @@ def test_a_running_chart_says_where_it_is(widget_page: Any, colours: Any, theme:
     send(widget_page, steps(12, 40, picture=2, pictures=3))
     said = page.get_by_role("status").inner_text()
     assert said == "Step 12 of 40 · picture 2 of 3 · about 56 s left"
-    assert page.locator(".glaze-warm .glaze-value").inner_text() == "0.210"
+    assert page.locator(".glaze-warm .glaze-value").inner_text() == "0.21"
     assert page.locator(".glaze-cool .glaze-value").inner_text() == "0.012"
     assert colours(widget_page.screenshot(f"chart-{theme}")) > 50
 
@@ -64,7 +64,7 @@ def test_curves_rise_with_the_values_and_stay_under_the_limit(widget_page: Any) 
     assert shift[-1][0] == pytest.approx(150)  # half of the way across
     limit = float(widget_page.page.locator(".glaze-cool .glaze-limit").get_attribute("y1"))
     assert all(y > limit for _, y in points(widget_page.page, "glaze-cool"))
-    assert "0.350" in widget_page.page.locator(".glaze-warm svg").get_attribute("aria-label")
+    assert "0.35" in widget_page.page.locator(".glaze-warm svg").get_attribute("aria-label")
 
 
 def test_the_next_picture_starts_anew_and_the_bar_goes_on(widget_page: Any) -> None:
@@ -96,6 +96,31 @@ def test_the_end_is_said_once(widget_page: Any, end: str, said: str) -> None:
     send(widget_page, steps(8 if end == "finish" else 4, 8))
     widget_page.page.evaluate(f"chart.{end}(); chart.stop(); chart.finish()")
     assert widget_page.page.get_by_role("status").inner_text() == said
+
+
+def test_it_ends_at_the_number_that_the_report_has(widget_page: Any) -> None:
+    widget_page.mount(MOUNT)
+    events = steps(8, 8)
+    send(widget_page, events)
+    result = events[-1] | {"shift": 0.0413, "perceptual": 0.0312}
+    widget_page.page.evaluate(f"chart.measured({json.dumps(result)}); chart.finish()")
+    page = widget_page.page
+    assert page.locator(".glaze-warm .glaze-value").inner_text() == "0.04"
+    assert page.locator(".glaze-cool .glaze-value").inner_text() == "0.031"
+    assert len(points(page, "glaze-warm")) == 8, "in the place of the last one"
+    late = result | {"picture": 2, "shift": 0.9}
+    page.evaluate(f"chart.measured({json.dumps(late)})")
+    assert page.locator(".glaze-warm .glaze-value").inner_text() == "0.04"
+
+
+def test_it_warns_of_savers_that_tell_the_style(widget_page: Any) -> None:
+    widget_page.mount(MOUNT, size=(340, 220))
+    page = widget_page.page
+    page.evaluate("chart.warn('Save Image writes this workflow into its files.')")
+    assert page.get_by_text("Save Image writes this workflow").is_visible()
+    widget_page.screenshot("chart-leak")
+    page.evaluate("chart.warn(null)")
+    assert not page.locator(".glaze-chart .glaze-warning").is_visible()
 
 
 def test_it_speaks_german(widget_page: Any) -> None:

@@ -242,3 +242,38 @@ def test_another_systems_cloak_is_not_called_glazes(widget_page: Any) -> None:
     assert "Cloaked as: photoguard" in page.locator(".glaze-saved").inner_text()
     row = page.locator(".glaze-saved tr").filter(has_text="Shift").first
     assert "this system's own way" in row.get_attribute("title")
+
+
+NOT_SAVED: dict[str, Any] = {"file": None, "measures": None, "note": "Nothing was saved."}
+
+
+def test_without_a_cloak_the_picture_is_shown_and_nothing_offered(widget_page: Any) -> None:
+    original = {"filename": "original_1.png", "subfolder": "", "type": "temp"}
+    page = mount(widget_page, [NOT_SAVED | {"original": original}])
+    assert page.get_by_text("Nothing was saved.").is_visible()
+    assert "original_1.png" in page.locator(".glaze-after").get_attribute("src")
+    shown = page.locator(".glaze-saved").inner_text()
+    assert "Original" in shown
+    assert "Cloaked" not in shown
+    assert page.get_by_role("link", name="Download").count() == 0
+    widget_page.screenshot("saved-not-cloaked")
+
+
+def test_without_a_picture_only_the_sentence_is_shown(widget_page: Any) -> None:
+    page = mount(widget_page, [NOT_SAVED | {"original": None}])
+    assert page.get_by_text("Nothing was saved.").is_visible()
+    assert not page.locator(".glaze-stage").is_visible()
+
+
+@pytest.mark.parametrize(("stopped", "words"), [("true", "was stopped"), ("false", "an error")])
+def test_a_run_that_ended_before_shows_nothing_old(
+    widget_page: Any, stopped: str, words: str
+) -> None:
+    page = mount(widget_page, saved())
+    page.evaluate(f"saved.end({stopped})")
+    said = page.locator(".glaze-saved").inner_text()
+    assert words in said
+    assert "before anything was saved here" in said
+    assert not page.locator(".glaze-stage").is_visible()
+    page.evaluate(f"saved.show({json.dumps(saved())})")
+    assert page.locator(".glaze-stage").is_visible()

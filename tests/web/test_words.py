@@ -33,5 +33,7 @@ def test_no_word_is_missing_or_left_over(widget_page: Any) -> None:
     sources = [p for p in [*WEB.glob("*.mjs"), *WEB.glob("*.js")] if p.name != "words.mjs"]
     text = "\n".join(path.read_text(encoding="utf-8") for path in sources)
     text += (WEB / "words.mjs").read_text(encoding="utf-8").partition("export const")[2]
-    used = set(re.findall(r'"((?:chart|compare|measure|genre|gallery|time)\.[a-z.]+)"', text))
+    used = set(
+        re.findall(r'"((?:chart|compare|folder|measure|genre|gallery|time)\.[a-z.]+)"', text)
+    )
     assert used == keys

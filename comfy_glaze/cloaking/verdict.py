@@ -1,0 +1,213 @@
+"""What a cloak is worth, in one sentence for the artist, and what to try where it is too little.
+
+It is judged by the effect, the expected fall of the artist's style in what a model draws, where a
+report has one; else by the shift, which says how far the features of one encoder moved and no more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..images import LEVELS, views_of
+from .budget import Budget
+from .quality import flat_regions
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """The smallest values of three levels; what lies below ``weak`` is ``none``."""
+
+    weak: float
+    fair: float
+    good: float
+
+    def level(self, value: float) -> str:
+        """none, weak, fair or good."""
+        for name in ("good", "fair", "weak"):
+            if value >= getattr(self, name):
+                return name
+        return "none"
+
+
+SHIFT = Thresholds(weak=0.3, fair=0.6, good=0.75)
+"""``docs/small-world.md``, "How far is far enough": from .31, the smallest shift that was tried, to
+.6 the share of drawings in the artist's style did not change by more than six models could show; at
+.75 it fell from 82% to 25%."""
+
+POISON_SHIFT = Thresholds(weak=0.3, fair=0.7, good=0.93)
+"""``docs/small-world.md``, "Poison": a shift of .69 did nothing; at .93, where the features had
+gone 74% of the way, 200 samples did nearly what 200 pictures of the destination do."""
+
+EFFECT = Thresholds(weak=0.1, fair=0.25, good=0.5)
+"""Shares of a model's drawings, 0 to 1.  Good: at least half of them fall out of the style.  A
+tenth is what six models of the small world could hardly tell from nothing."""
+
+MOSTLY_FLAT = 0.5
+"""The share of flat pixels above which a picture hides little of a cloak."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a cloak is worth.
+
+    Attributes:
+        level: none, weak, fair or good.
+        sentence: why, for the artist.
+        advice: what to try; ``try`` in the reports.
+    """
+
+    level: str
+    sentence: str
+    advice: str
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether it is fair or good."""
+        return self.level in ("fair", "good")
+
+    def as_json(self) -> dict[str, str]:
+        """Under the report's keys."""
+        return {"level": self.level, "sentence": self.sentence, "try": self.advice}
+
+
+@torch.no_grad()
+def flat_share(original: Tensor) -> float:
+    """How much of a picture (1, 3, H, W) is flat colour, 0 to 1, seen as a whole at 512 px."""
+    whole = views_of(*original.shape[-2:])[0].of(original)
+    return float(flat_regions(whole.cpu()).float().mean())
+
+
+def judge(
+    shift: float,
+    effect: float | None = None,
+    *,
+    budget: Budget | None = None,
+    flat: float = 0.0,
+    crops: float | None = None,
+    lossless: float | None = None,
+    rehearsal: bool = False,
+    poison: bool = False,
+) -> Verdict:
+    """Judge a cloak, or poison.
+
+    Args:
+        shift: of what the file holds.
+        effect: expected fall of the artist's style in what a model draws, 0 to 1; None where it
+            is not known. It is not known of poison.
+        budget: of the cloak, so that a larger one is named; None where it is not known.
+        flat: from :func:`flat_share`.
+        crops: the shift in native crops of a picture that is too large for them to be guarded.
+        lossless: the shift before a lossy file took its part; None for a lossless file.
+        rehearsal: whether the encoder belongs to no image generator.
+        poison: Nightshade in the place of a cloak.
+    """
+    if effect is not None:
+        level = EFFECT.level(effect)
+        return Verdict(level, _effect_sentence(effect), _advice(level, budget, flat, rehearsal))
+    thresholds = POISON_SHIFT if poison else SHIFT
+    level = thresholds.level(shift)
+    where = "on the rehearsal encoder" if rehearsal else "on this encoder alone"
+    sentence = f"The shift is {shift:.2f} {where}: {(_POISON if poison else _CLOAK)[level]}."
+    if crops is not None and thresholds.level(crops) != level and crops < shift:
+        sentence += (
+            f" In crops of full size it is {crops:.2f}; a version of at most 1024 px on "
+            "its short side is cloaked for crops, too."
+        )
+    if lossless is not None and thresholds.level(lossless) != level:
+        advice = f"Try --format png: it keeps the cloak's whole shift of {lossless:.2f}."
+        return Verdict(level, sentence, advice)
+    return Verdict(level, sentence, _advice(level, budget, flat, rehearsal, poison))
+
+
+_CLOAK = {
+    "none": "expect a model to learn the style as if there were no cloak",
+    "weak": "in this project's tests, models learned the style all the same",
+    "fair": "in this project's tests, models began to lose the style here, but kept much of it",
+    "good": "in this project's tests, models drew mostly in other styles. That is no promise",
+}
+_POISON = {
+    "none": "expect a model to learn as if there were no poison",
+    "weak": "in this project's tests, such poison did nothing",
+    "fair": "in this project's tests, 0.69 did nothing and 0.93 worked; none in between was tried",
+    "good": "in this project's tests, 200 such pictures changed what a model drew. That is no "
+    "promise",
+}
+
+
+def _effect_sentence(effect: float) -> str:
+    fewer = round(100 * effect)
+    if fewer < 1:
+        return "No fewer of a model's drawings are expected in the artist's style."
+    return (
+        f"If all works are cloaked like this, expect {fewer} in 100 of a model's drawings to leave "
+        "the artist's style."
+    )
+
+
+@dataclass(frozen=True)
+class _Larger:
+    """A budget to try next: its cap and limit, its words, and its options."""
+
+    linf: float
+    limit: float
+    words: str
+    options: str
+
+
+_BUDGETS = (
+    _Larger(11 / LEVELS, 0.10, "the preset strong with uniform", "--preset strong --uniform"),
+    _Larger(
+        16 / LEVELS,
+        0.10,
+        "a cap of 16 levels with uniform",
+        "--linf 16/255 --limit 0.1 --uniform",
+    ),
+    _Larger(
+        32 / LEVELS,
+        0.20,
+        "a cap of 32 levels with uniform",
+        "--linf 32/255 --limit 0.2 --uniform",
+    ),
+)
+_POISONS = (_Larger(32 / LEVELS, 0.20, "a cap of 32 levels", "--linf 32/255 --limit 0.2"),)
+"""Budgets of ``docs/small-world.md``, each of which moved features farther than the one before."""
+
+
+def _larger(budget: Budget | None, poison: bool) -> _Larger | None:
+    """The next budget that allows more than the picture's own."""
+    known = _POISONS if poison else _BUDGETS
+    if budget is None:
+        return known[0]
+    cap = 1.0 if budget.linf is None else budget.linf
+    little = 1e-6
+    for larger in known:
+        more_cap, more_limit = larger.linf - cap, larger.limit - budget.limit
+        wider = max(more_cap, more_limit) > little or budget.sight is not None
+        if wider and min(more_cap, more_limit) >= -little:
+            return larger
+    return None
+
+
+def _advice(
+    level: str, budget: Budget | None, flat: float, rehearsal: bool, poison: bool = False
+) -> str:
+    words = []
+    if level == "good" and not poison:
+        words.append("Cloak your other works like this one: those left uncloaked weaken it.")
+    elif level != "good":
+        if flat > MOSTLY_FLAT:
+            words.append("Most of this picture is flat colour, which hides little.")
+        larger = _larger(budget, poison)
+        if larger is None:
+            words.append("No larger budget was tested.")
+        else:
+            words.append(f"Try {larger.words} ({larger.options}): it goes farther and shows more.")
+    if rehearsal:
+        words.append(
+            "For a picture to publish, take a real checkpoint (--checkpoint NAME, or its VAE in a "
+            "graph)."
+        )
+    return " ".join(words)

@@ -1,0 +1,47 @@
+"""Files that must not be larger than asked: what of a cloak stays in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..cloaking.ties import Ties
+from ..images import floats
+
+_CELL = 16  # px: the squares that keep or lose their cloak
+
+
+def smallest_loss(fits: Callable[[int], bool], least: int, most: int) -> int | None:
+    """The smallest loss from ``least`` to ``most`` that fits, by halving; None if none does."""
+    if not fits(most):
+        return None
+    while least < most:
+        middle = (least + most) // 2
+        if fits(middle):
+            most = middle
+        else:
+            least = middle + 1
+    return most
+
+
+def sparser(cloaked: Tensor, original: Tensor, share: float) -> Tensor:
+    """A cloaked image (1, 3, H, W) with the original's pixels in all but a share of its squares.
+
+    The squares that change most keep their cloak: they move the features most, and in their texture
+    the cloak's grain adds least to the file.
+    """
+    if share >= 1:
+        return cloaked
+    height, width = original.shape[-2:]
+    change = (floats(cloaked) - floats(original)).abs().sum(dim=1, keepdim=True)
+    energy = F.avg_pool2d(change, _CELL, ceil_mode=True, count_include_pad=False)
+    kept = max(1, round(share * int((energy > 0).sum())))
+    order = energy.flatten().argsort(descending=True, stable=True)
+    cells = torch.zeros_like(energy).flatten()
+    cells[order[:kept]] = 1
+    mask = cells.view_as(energy).repeat_interleave(_CELL, -2).repeat_interleave(_CELL, -1)
+    mask = Ties.of(original).least(mask[..., :height, :width])
+    return torch.where(mask > 0, cloaked, original)

@@ -1,0 +1,215 @@
+"""Style transfer through the host's own sampling, with tiny random models of its families."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from ..conftest import smooth_picture
+from .checkpoint import tiny_vae_weights
+from .conftest import ROOT
+from .test_encoders import KINDS
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # the host's own
+NAME = "a_pack_that_samples"
+WIDTH, WORDS = 32, 8  # of the text features, and how many there are
+
+UNET = {
+    "image_size": 32,
+    "in_channels": 4,
+    "out_channels": 4,
+    "model_channels": 32,
+    "num_res_blocks": [1, 1],
+    "channel_mult": [1, 2],
+    "transformer_depth": [0, 1],
+    "transformer_depth_output": [0, 0, 1, 1],
+    "transformer_depth_middle": 1,
+    "context_dim": WIDTH,
+    "num_heads": 2,
+    "num_head_channels": -1,
+    "use_spatial_transformer": True,
+    "use_temporal_attention": False,
+}
+MODELS: dict[str, tuple[str, dict[str, Any], str]] = {
+    "SD 1": ("SD15", UNET | {"use_linear_in_transformer": False}, "TAESD"),
+    "SDXL": (
+        "SDXL",
+        UNET
+        | {
+            "use_linear_in_transformer": True,
+            "num_classes": "sequential",
+            "adm_in_channels": 1280 + 6 * 256,
+        },
+        "TAESD",
+    ),
+    "FLUX.1": (
+        "Flux",
+        {
+            "image_model": "flux",
+            "guidance_embed": True,
+            "in_channels": 16,
+            "out_channels": 16,
+            "patch_size": 2,
+            "vec_in_dim": 1280,
+            "context_in_dim": WIDTH,
+            "hidden_size": 32,
+            "mlp_ratio": 2.0,
+            "num_heads": 2,
+            "depth": 1,
+            "depth_single_blocks": 1,
+            "axes_dim": [4, 6, 6],
+            "theta": 10000,
+            "qkv_bias": True,
+            "txt_ids_dims": [],
+        },
+        "TAEF1",
+    ),
+    "Qwen-Image": (
+        "QwenImage",
+        {
+            "image_model": "qwen_image",
+            "in_channels": 64,
+            "out_channels": 16,
+            "num_layers": 1,
+            "attention_head_dim": 16,
+            "num_attention_heads": 2,
+            "joint_attention_dim": WIDTH,
+            "axes_dims_rope": (4, 6, 6),
+        },
+        "Wan",
+    ),
+    "Wan 2.1": (
+        "WAN21_T2V",
+        {
+            "image_model": "wan2.1",
+            "model_type": "t2v",
+            "dim": 32,
+            "ffn_dim": 32,
+            "freq_dim": 32,
+            "text_dim": WIDTH,
+            "num_heads": 2,
+            "num_layers": 1,
+        },
+        "Wan",
+    ),
+    "Lumina 2": (
+        "Lumina2",
+        {
+            "image_model": "lumina2",
+            "in_channels": 16,
+            "dim": 32,
+            "n_layers": 1,
+            "n_refiner_layers": 1,
+            "n_heads": 2,
+            "n_kv_heads": 2,
+            "qk_norm": True,
+            "cap_feat_dim": WIDTH,
+            "axes_dims": [4, 6, 6],
+            "axes_lens": [64, 64, 64],
+        },
+        "TAEF1",
+    ),
+}
+
+
+class Words:
+    """In place of a text encoder: features that the text decides."""
+
+    def tokenize(self, text: str) -> str:
+        return text
+
+    def encode_from_tokens_scheduled(self, tokens: str) -> list[list[Any]]:
+        generator = torch.Generator().manual_seed(sum(map(ord, tokens)))
+        features = torch.randn(1, WORDS, WIDTH, generator=generator)
+        pooled = torch.randn(1, 1280, generator=generator)
+        return [[features, {"pooled_output": pooled, "attention_mask": torch.ones(1, WORDS)}]]
+
+    def get_sd(self) -> dict[str, Tensor]:
+        return {}
+
+
+@pytest.fixture(scope="module")
+def sampling(host_path: Path) -> ModuleType:
+    """The pack's adapter for sampling, loaded by path as the host does it."""
+    sys.path.insert(0, str(host_path))
+    sys.modules.pop("nodes", None)  # of this repository; the host has a module of that name
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        importlib.import_module("comfy.cli_args").args.cpu = True
+        spec = importlib.util.spec_from_file_location(
+            NAME, ROOT / "__init__.py", submodule_search_locations=[str(ROOT)]
+        )
+        assert spec is not None
+        assert spec.loader is not None
+        sys.modules[NAME] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[NAME])
+        return importlib.import_module(f"{NAME}.nodes.host.sampling")
+
+
+def random_model(called: str, config: dict[str, Any]) -> Any:
+    """One of the host's models with random weights."""
+    kind = getattr(importlib.import_module("comfy.supported_models"), called)
+    if called == "Flux":  # the older hosts know fewer of its parameters
+        known = importlib.import_module("comfy.ldm.flux.model").FluxParams.__annotations__
+        config = {k: v for k, v in config.items() if k in known or k == "image_model"}
+    described = kind(dict(config, dtype=torch.float32))
+    described.set_inference_dtype(torch.float32, None)
+    cpu = torch.device("cpu")
+    model = described.get_model({}, "", device=cpu)
+    generator = torch.Generator().manual_seed(0)
+    for weight in model.diffusion_model.parameters():  # the host leaves them as they lie in memory
+        spread = torch.randn(weight.shape, generator=generator) * 0.1
+        weight.data = spread + 1 if weight.ndim == 1 else spread
+    patcher = importlib.import_module("comfy.model_patcher").ModelPatcher
+    return patcher(model, load_device=cpu, offload_device=cpu)
+
+
+def random_vae(weights: Callable[[], dict[str, Tensor]]) -> Any:
+    return importlib.import_module("comfy.sd").VAE(sd=weights(), dtype=torch.float32)
+
+
+@pytest.mark.parametrize("family", MODELS)
+@torch.inference_mode()
+def test_every_family_redraws(sampling: ModuleType, family: str) -> None:
+    called, config, vae = MODELS[family]
+    model = random_model(called, config)
+    settings = sampling.Sampling(2, 1.0, 0.6, "euler", "normal", 64)
+    bank = importlib.import_module(f"{NAME}.comfy_glaze.styles.bank")
+    wired = (Words(), random_vae(KINDS[vae] if vae != "TAESD" else tiny_vae_weights))
+    redraw = sampling.img2img(model, *wired, settings)
+    first, second = (
+        bank.Style("Monet", "", "", prompt, None) for prompt in ("by monet", "by picasso")
+    )
+    images = smooth_picture(70, 97)
+    drawn = redraw(images, first, 1)
+    assert drawn.shape == images.shape
+    assert drawn.isfinite().all()
+    assert (drawn - images).abs().mean() > 0.005
+    assert torch.equal(drawn, redraw(images, first, 1))
+    assert not torch.equal(drawn, redraw(images, first, 2)), "the seed counts"
+    assert not torch.equal(drawn, redraw(images, second, 1)), "the words count"
+    assert len(redraw.fingerprint()) == 16
+    guided = sampling.img2img(model, *wired, sampling.Sampling(2, 4.0, 0.6, "euler", "simple", 64))
+    assert not torch.equal(drawn, guided(images, first, 1))
+
+
+def test_flux_2s_tiny_vae_takes_sides_in_sixteens(sampling: ModuleType) -> None:
+    class Vae:
+        latent_channels = 128
+
+        def spacial_compression_encode(self) -> int:
+            return 8
+
+    assert sampling._block(Vae()) == 16
+    Vae.latent_channels = 16
+    assert sampling._block(Vae()) == 8

@@ -1,0 +1,81 @@
+"""Sizes are the artist's: how files are coded, why they grow, and limits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageDraw, JpegImagePlugin
+
+from comfy_glaze.files.formats import ArtworkError
+from comfy_glaze.files.options import SaveOptions, SizeLimit
+
+from .kinds import cloak, report_of, soft
+
+
+@pytest.mark.parametrize("sampling", ["4:4:4", "4:2:2", "4:2:0"])
+@pytest.mark.parametrize("progressive", [True, False])
+def test_a_jpeg_keeps_sampling_and_progressive_coding(
+    top: Path, sampling: str, progressive: bool
+) -> None:
+    Image.fromarray(soft()).save(
+        top / "art.jpg", quality=88, subsampling=sampling, progressive=progressive
+    )
+    report = report_of(cloak(top, SaveOptions(keep_shift=0.0))["art.jpg"])
+    with Image.open(top.parent / "out/art.jpg") as saved:
+        assert JpegImagePlugin.get_sampling(saved) == ["4:4:4", "4:2:2", "4:2:0"].index(sampling)
+        assert bool(saved.info.get("progressive")) is progressive
+    assert (report["source"]["quality"], report["output"]["quality"]) == (88, 88)
+    before, after = ((top.parent / at / "art.jpg").stat().st_size for at in ("in", "out"))
+    assert (report["bytes"]["before"], report["bytes"]["after"]) == (before, after)
+
+
+def test_a_jpeg_that_grows_says_why_and_what_helps(top: Path) -> None:
+    picture = Image.fromarray(soft(128, 128)).resize((256, 256))
+    picture.save(top / "art.jpg", quality=60, subsampling="4:2:0")
+    grown = report_of(cloak(top)["art.jpg"])
+    assert grown["output"]["quality"] > 60
+    assert grown["bytes"]["after"] > 1.5 * grown["bytes"]["before"]
+    assert "raised from 60 to" in grown["bytes"]["reason"]
+    assert "--max-size 1.5x" in grown["bytes"]["reason"]
+    small = report_of(cloak(top, SaveOptions(max_size=SizeLimit.parse("1.5x")))["art.jpg"])
+    assert small["bytes"]["after"] <= 1.5 * small["bytes"]["before"]
+    assert "the size was kept, not the cloak" in small["bytes"]["reason"]
+    assert small["encoded"]["survived"] is False
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGB"])
+def test_a_lossless_file_fits_with_a_part_of_the_cloak(top: Path, mode: str) -> None:
+    picture = Image.new("RGB", (256, 192), (250, 240, 200))
+    ImageDraw.Draw(picture).ellipse([30, 30, 120, 170], fill=(20, 30, 90))
+    picture = picture.resize((255, 191)) if mode == "RGB" else picture.convert(mode)
+    picture.save(top / "art.png")
+    whole = report_of(cloak(top)["art.png"])
+    assert "--max-size" in whole["bytes"]["reason"]
+    small = report_of(cloak(top, SaveOptions(max_size=SizeLimit.parse("3x")))["art.png"])
+    assert small["bytes"]["after"] <= 3 * small["bytes"]["before"] < whole["bytes"]["after"]
+    assert 0 < small["shift"]["512"] < whole["shift"]["512"]
+    assert "the calmer places have no cloak" in small["bytes"]["reason"]
+
+
+def test_a_size_that_no_cloak_fits_into_is_refused(top: Path) -> None:
+    Image.fromarray(soft()).save(top / "art.png")
+    Image.fromarray(soft()).save(top / "art.jpg", quality=90)
+    for outcome in cloak(top, SaveOptions(max_size=SizeLimit.parse("300B"))).values():
+        assert outcome.report is None
+        assert "expected at most 300 bytes" in (outcome.error or "")
+    assert not list((top.parent / "out").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("900kB", 900_000), ("2MB", 2_000_000), ("1.5x", 1500), ("700", 700), (" .5 x", 500)],
+)
+def test_sizes_are_read(text: str, size: int) -> None:
+    assert SizeLimit.parse(text).of(1000) == size
+
+
+@pytest.mark.parametrize("text", ["", "big", "-1kB", "0", "0x", "1.5y", "1x2"])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    with pytest.raises(ArtworkError):
+        SizeLimit.parse(text)
