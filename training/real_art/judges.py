@@ -133,7 +133,7 @@ def show(folder: Path, autoencoder: Autoencoder, generator: Generator) -> Shown:
         some = pieces[first : first + _AT_ONCE]
         views = _through(autoencoder, generator, some, first)
         for sight, own in seen(extractor, views.flatten(0, 1)).items():
-            rows[sight].append(own.unflatten(0, views.shape[:2]))
+            rows[sight].append(own.reshape(*views.shape[:2], -1))
     features = {sight: torch.cat(found) for sight, found in rows.items()}
     files, hands = [key_of(piece) for piece in pieces], [piece.hand for piece in pieces]
     with atomic_write(kept) as temporary:
@@ -147,7 +147,8 @@ def _through(
     """Works as the autoencoder and the generator give them back, (B, V, 3, 128, 128)."""
     views = torch.stack([_views(piece) for piece in pieces])
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        latents = autoencoder.encode(views.flatten(0, 1)).float().unflatten(0, views.shape[:2])
+        latents = autoencoder.encode(views.flatten(0, 1)).float()
+    latents = latents.reshape(*views.shape[:2], *latents.shape[1:])
     prompts = [Prompt(NOBODY, tuple(words_of(piece.title))) for piece in pieces]
     seeds = range(seed, seed + len(pieces))
     redrawn = [
@@ -157,7 +158,7 @@ def _through(
     latents = torch.cat([latents, torch.stack(redrawn, dim=1)], dim=1)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         shown = autoencoder.decode(latents.flatten(0, 1)).float()
-    return shown.unflatten(0, latents.shape[:2])
+    return shown.reshape(*latents.shape[:2], *shown.shape[1:])
 
 
 def fit(shown: Shown, sight: str, without: Sequence[int]) -> StyleProbe:
