@@ -357,12 +357,18 @@ def panels_of(height: int, width: int) -> list[View]:
     Strips, banners and panoramas have several: a mimic slices them into pictures of ordinary
     proportions, and the view of the whole would need memory that grows with its length.  Any other
     picture is one panel.
+
+    In the view the cuts lie on multiples of an eighth of its short side, and so on one grid for all
+    encoders: their features change with a shift of few pixels, and slices of usual lengths, counted
+    from the picture's beginning, lie on that grid as well.
     """
     small_height, small_width = size_with_short_side(height, width, VIEW_SIZE)
     squares = small_height * small_width / VIEW_SIZE**2
     count = math.ceil(squares / PANEL_VIEW) if squares > LARGEST_VIEW else 1
-    ends = [round(i * max(height, width) / count) for i in range(count + 1)]
-    spans = list(pairwise(ends))
+    long = max(height, width)
+    unit = min(height, width) / min(small_height, small_width) * VIEW_SIZE / 8
+    inner = [round(round(i * long / count / unit) * unit) for i in range(1, count)]
+    spans = list(pairwise([0, *inner, long]))
     if height >= width:
         return [View(a, 0, b - a, width, b - a, width, native=True) for a, b in spans]
     return [View(0, a, height, b - a, height, b - a, native=True) for a, b in spans]

@@ -1,4 +1,4 @@
-"""Make the pictures of the README and of the robustness page from what cloaking has left.
+"""Make the pictures of the README, the robustness page and the presets from what cloaking has left.
 
     comfy-glaze cloak samples/harbour.png --out cloaked --style-seed 2
     for preset in gallery default strong; do
@@ -7,7 +7,7 @@
 
 The first shows the harbour under the default preset: the whole of it, a detail at its own size, and
 what the cloak leads towards. The second shows a detail of each bundled artwork, at its own size,
-under every preset.
+under every preset; three of these are the pictures that the page's presets are chosen by.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ DETAILS = {  # px: a place with even ground and with detail
     "ink": (300, 220, 540, 460),
     "pastel": (140, 400, 380, 640),
 }
+TILE = ("poster", (335, 335, 515, 455))  # px: even ground, where a cloak shows first
 MARGIN, TITLE = 12, 30
 Rows = Sequence[Sequence[Image.Image]]
 
@@ -60,24 +61,25 @@ def before_after() -> Image.Image:
     return draw_sheet([title for title, _ in PICTURES], [wholes, details])
 
 
+def under(name: str, preset: str) -> Image.Image:
+    """A bundled artwork under a preset."""
+    folder = ROOT / ("samples" if preset == "original" else f"presets/{preset}")
+    return Image.open(folder / f"{name}.png").convert("RGB")
+
+
 def presets() -> Image.Image:
     """Details under every preset."""
-
-    def path(name: str, preset: str) -> Path:
-        folder = ROOT / ("samples" if preset == "original" else f"presets/{preset}")
-        return folder / f"{name}.png"
-
-    rows = [
-        [Image.open(path(name, preset)).convert("RGB").crop(box) for preset in PRESETS]
-        for name, box in DETAILS.items()
-    ]
+    rows = [[under(name, preset).crop(box) for preset in PRESETS] for name, box in DETAILS.items()]
     return draw_sheet(PRESETS, rows)
 
 
 def main() -> None:
-    """Write docs/before-after.png and docs/presets.webp."""
+    """Write docs/before-after.png, docs/presets.webp and web/pictures/preset-*.webp."""
     before_after().save(ROOT / "docs/before-after.png", optimize=True)
     presets().save(ROOT / "docs/presets.webp", lossless=True)
+    name, box = TILE
+    for preset in PRESETS[1:]:
+        under(name, preset).crop(box).save(ROOT / f"web/pictures/preset-{preset}.webp", quality=92)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Write locales/en/nodeDefs.json from the nodes themselves, as a running ComfyUI describes them.
+"""Write locales/en/main.json from the nodes themselves, as a running ComfyUI describes them.
 
     python -m docs.node_texts --address http://127.0.0.1:8188
 
@@ -13,7 +13,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-ENGLISH = Path(__file__).parent.parent / "locales/en/nodeDefs.json"
+ENGLISH = Path(__file__).parent.parent / "locales/en/main.json"
 
 
 def texts_of(node: dict[str, Any]) -> dict[str, Any]:
@@ -46,7 +46,8 @@ def main() -> None:
         name: texts_of(nodes[name]) for name in sorted(nodes) if nodes[name]["category"] == "Glaze"
     }
     ENGLISH.parent.mkdir(parents=True, exist_ok=True)
-    ENGLISH.write_text(json.dumps(ours, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    text = json.dumps({"nodeDefs": ours}, indent=2, ensure_ascii=False)
+    ENGLISH.write_text(f"{text}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

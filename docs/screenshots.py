@@ -1,6 +1,6 @@
-"""Run every workflow in a real ComfyUI and take its picture, for docs/, the pages and thumbnails.
+"""Open or run workflows in a real ComfyUI and take pictures, for docs/ and the nodes' pages.
 
-    COMFYUI_PATH=path/to/ComfyUI python -m docs.screenshots [--steps N] [name of a workflow ...]
+    COMFYUI_PATH=path/to/ComfyUI python -m docs.screenshots [--steps N] [--as-it-opens] [name ...]
 
 A ComfyUI is started with the bundled artworks at small sizes and a checkpoint of random weights,
 which takes the place of Stable Diffusion: what it redraws is a texture, and no style at all.
@@ -25,25 +25,30 @@ from tests.tiny_clip import write_clip
 
 ROOT = Path(__file__).parent.parent
 CHECKPOINT = "v1-5-pruned-emaonly-fp16.safetensors"
-PICTURES = {"example.png": "harbour", "harbour.png": "harbour", "ink.png": "ink"}
+PICTURES = {
+    "glaze-sample-harbour.png": "harbour",
+    "glaze-sample-ink.png": "ink",
+    "harbour.png": "harbour",
+}
 JUDGE = "models/glaze_judges/clip-vit-large-patch14"
 SIDE = 192  # px: the artworks' longer side, so that a run takes a minute or two on a CPU
-NODES = {  # whose page shows it as it looks in which workflow
-    "GlazeLoadArtwork": "Cloak one picture",
-    "GlazeStyleTransfer": "Cloak one picture",
-    "GlazeLoadEncoder": "Rehearse without a checkpoint",
-    "GlazeLoadStyleBank": "Rehearse without a checkpoint",
-    "GlazeSelectTargetStyle": "Rehearse without a checkpoint",
-    "GlazeLPIPSBudget": "Rehearse without a checkpoint",
-    "GlazeCloakOptimize": "Rehearse without a checkpoint",
-    "GlazeSaveCloaked": "Rehearse without a checkpoint",
-    "GlazeCombineEncoders": "Cloak against two models",
-    "GlazeBuildStyleBank": "Cloak against two models",
-    "GlazeNightshadePoison": "Poison a concept",
-    "GlazeApplyCountermeasure": "What survives the web",
-    "GlazeMeasureCloak": "What survives the web",
-    "GlazeBaselineCloak": "Compare with other systems",
-    "GlazeGenreShift": "Mimic a style",
+NODES = {  # whose page shows it as it looks in which workflow, by number
+    "GlazeCloakPicture": "01",
+    "GlazeLoadArtwork": "04",
+    "GlazeStyleTransfer": "02",
+    "GlazeLoadEncoder": "04",
+    "GlazeLoadStyleBank": "04",
+    "GlazeSelectTargetStyle": "04",
+    "GlazeLPIPSBudget": "04",
+    "GlazeCloakOptimize": "04",
+    "GlazeSaveCloaked": "04",
+    "GlazeCombineEncoders": "08",
+    "GlazeBuildStyleBank": "08",
+    "GlazeNightshadePoison": "12",
+    "GlazeApplyCountermeasure": "09",
+    "GlazeMeasureCloak": "09",
+    "GlazeBaselineCloak": "10",
+    "GlazeGenreShift": "11",
 }
 OPTIMISERS = ("GlazeCloakOptimize", "GlazeNightshadePoison", "GlazeBaselineCloak")
 
@@ -85,9 +90,22 @@ def save_webp(picture: Image.Image, path: Path, width: int, limit: int) -> None:
     raise ValueError(f"{path.name} needs more than {limit} bytes.")
 
 
-def photograph(host: HostPage, workflow: Path, steps: int) -> None:
-    """Run one workflow and save all pictures of it."""
+def photograph(host: HostPage, workflow: Path, steps: int, run: bool = True) -> None:
+    """Run one workflow, or leave it as it opens, and save all pictures of it."""
     host.drop(workflow)
+    if run:
+        run_small(host, workflow, steps)
+    host.page.wait_for_timeout(2000)  # the gallery's pictures
+    shot = Image.open(io.BytesIO(host.picture())).convert("RGB")
+    save_webp(shot.copy(), ROOT / "docs/workflows" / f"{workflow.stem}.webp", 1800, 300_000)
+    for node, where in NODES.items():
+        box = host.node_box(node) if where == workflow.name.split()[1] else None
+        if box is not None:
+            save_webp(shot.crop(box), ROOT / f"web/docs/pictures/{node}.webp", 800, 150_000)
+
+
+def run_small(host: HostPage, workflow: Path, steps: int) -> None:
+    """Run what has been dropped, with little to draw and to learn."""
     if steps:
         text = workflow.read_text(encoding="utf-8")
         for optimiser in OPTIMISERS:
@@ -103,21 +121,13 @@ def photograph(host: HostPage, workflow: Path, steps: int) -> None:
         host.set_widget("TrainLoraNode", "training_dtype", "fp32")
     host.draw_bank_small(workflow)
     host.run(1800)
-    shot = Image.open(io.BytesIO(host.picture())).convert("RGB")
-    save_webp(shot.copy(), ROOT / "docs/workflows" / f"{workflow.stem}.webp", 1800, 300_000)
-    thumbnail = shot.copy()
-    thumbnail.thumbnail((640, 640), Image.Resampling.LANCZOS)
-    thumbnail.save(workflow.with_suffix(".jpg"), quality=85, optimize=True)
-    for node, where in NODES.items():
-        box = host.node_box(node) if where == workflow.stem else None
-        if box is not None:
-            save_webp(shot.crop(box), ROOT / f"web/docs/pictures/{node}.webp", 800, 150_000)
 
 
 def main() -> None:
     """Take the pictures of the named workflows, or of all."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--steps", type=int, default=0, help="of the cloak; 0 for the method's own")
+    parser.add_argument("--as-it-opens", action="store_true", help="without a run")
     parser.add_argument("names", nargs="*", help="workflows; all of them if none is named")
     chosen = parser.parse_args()
     names = chosen.names or sorted(path.stem for path in (ROOT / "workflows").glob("*.json"))
@@ -128,7 +138,8 @@ def main() -> None:
         try:
             with open_host(server.url, Comfy_VueNodes_Enabled=False) as host:
                 for name in names:
-                    photograph(host, ROOT / "workflows" / f"{name}.json", chosen.steps)
+                    workflow = ROOT / "workflows" / f"{name}.json"
+                    photograph(host, workflow, chosen.steps, not chosen.as_it_opens)
         finally:
             server.stop()
 

@@ -124,7 +124,8 @@ class LoadArtwork(io.ComfyNode):
                 artworks, names = [replace(artwork, notes=notes)], list(artwork.works)
             else:
                 artworks, notes = _loaded(chosen, graph, node_id, notes)
-                tell(" ".join(notes), node_id)
+                if len(found) > 1:
+                    tell(" ".join(notes) or f"{len(artworks)} pictures.", node_id)
             works = works_named(found, names) if links_to(graph, node_id, WORKS) else []
         parts = [_as_the_artist_means_it(artwork) for artwork in artworks]
         return io.NodeOutput(
@@ -147,7 +148,7 @@ def listing(source: str, first: int, last: int) -> dict[str, Any]:
     ``names`` of the first few.
 
     Raises:
-        ArtworkError: there are none.
+        ValueError: there are none.
     """
     with told_by_names():
         found = artworks_in(source)

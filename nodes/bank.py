@@ -16,7 +16,7 @@ from ..comfy_glaze.styles.bank_sources import by_style_transfer, from_folder, st
 from ..comfy_glaze.styles.candidates import STYLE_LISTS, Candidate, filter_candidates
 from ..comfy_glaze.styles.transfer import StyleTransfer, load_style_transfer
 from .host.encoders import borrowed_encoder
-from .host.files import new_style_bank, picture_folders, source_path
+from .host.files import new_style_bank, picture_folders, source_path, told_by_names
 from .host.running import progress
 from .host.sampling import Sampling, img2img
 from .sockets import (
@@ -126,7 +126,8 @@ class BuildStyleBank(io.ComfyNode):
             pictures = content_pictures() if contents is None else each(to_images(contents))
             chosen, source = _drawn(candidates, engine, pictures, sampling)
         else:
-            found = styles_in_folder(source_path(images), candidates)
+            with told_by_names():
+                found = styles_in_folder(source_path(images), candidates)
             chosen, source = list(found), from_folder(found, per_style)
         node_id = cls.hidden.unique_id if cls.hidden else None
         bank = build_style_bank(

@@ -17,6 +17,7 @@ NODE_MODULES = (
     "bank",
     "encoders",
     "cloak",
+    "picture",
     "nightshade",
     "measure",
     "lab",
@@ -31,7 +32,9 @@ class GlazeExtension(ComfyExtension):
         """The node classes, module by module; a missing package costs only what needs it."""
         found = {name: _module(name) for name in NODE_MODULES}
         if found["style"] is not None and (routes := _module("host.routes")) is not None:
-            routes.register()  # the style gallery's; not in on_load, which 0.3.64 never calls
+            routes.register()  # not in on_load, which 0.3.64 never calls
+        if found["artwork"] is not None and (files := _module("host.files")) is not None:
+            files.offer_samples()
         return [node for module in found.values() if module for node in module.NODES]
 
 

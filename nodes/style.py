@@ -31,7 +31,7 @@ from ..comfy_glaze.styles.target import (
 from ..comfy_glaze.styles.transfer import load_style_transfer
 from ..comfy_glaze.styles.works import WORKS_FOR_CENTROID, evenly
 from .host.encoders import with_encoder
-from .host.files import style_bank_names, style_bank_path
+from .host.files import style_bank_names, style_bank_path, told_by_names
 from .host.running import progress
 from .host.sampling import SAMPLERS, SCHEDULERS, Sampling, img2img
 from .sockets import (
@@ -84,7 +84,8 @@ class LoadStyleBank(io.ComfyNode):
     def execute(cls, bank: str, genres: str, without_living: bool) -> Any:
         wanted = listed(genres)
         if bank != BUILT_IN:
-            found = load_style_bank(style_bank_path(bank))
+            with told_by_names():
+                found = load_style_bank(style_bank_path(bank))
             return io.NodeOutput(filter_bank(found, wanted, without_living))
         if wanted:
             raise ValueError(

@@ -134,7 +134,7 @@ def test_only_strips_have_several_panels(size: tuple[int, int], count: int) -> N
         panel.cut(seen).add_(1)
         if count > 1:
             assert panels_of(panel.height, panel.width) == [View(0, 0, *panel_size(panel))]
-            assert views_of(panel.height, panel.width)[0].passes < 1.51
+            assert views_of(panel.height, panel.width)[0].passes < 1.6
     assert bool((seen == 1).all())
 
 

@@ -1,6 +1,6 @@
 """Measure what a cloak for several encoders costs, and how far it leads each of them.
 
-    python -m training.measure_ensemble --autoencoder taef2.safetensors
+    python training/measure_ensemble.py --autoencoder taef2.safetensors
 
 cloaks crops of the bundled samples, within the preset ``default``, on each of four encoders alone
 (see ``training/measure_transfer.py``), on the embedded one and taef2 together, and on all four with
@@ -17,6 +17,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from measure_transfer import pictures, random_encoders
+from real_art.autoencoder import load_autoencoder
 from torch import Tensor
 
 from comfy_glaze.cloaking.budget import PRESETS
@@ -26,10 +28,7 @@ from comfy_glaze.networks.encoders import Encoder
 from comfy_glaze.networks.ensemble import combine_encoders
 from comfy_glaze.networks.perceptual import load_metric
 
-from .measure_transfer import pictures, random_encoders
-from .real_art.autoencoder import load_autoencoder
-
-STEPS = (16, 24, 37, 48)  # of all four; 16 are those of one encoder, 37 their own number
+STEPS = (16, 24, 33, 48)  # of all four; 16 are those of one encoder, 33 their own number
 Pair = tuple[Tensor, Tensor]
 
 

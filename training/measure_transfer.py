@@ -1,6 +1,6 @@
 """Measure what a cloak made on one encoder does to encoders that it has never seen.
 
-    python -m training.measure_transfer --autoencoder taef2.safetensors
+    python training/measure_transfer.py --autoencoder taef2.safetensors
 
 cloaks crops of the bundled samples towards one built-in style, within the preset ``default``, in
 several ways, and prints the mean shift that each of four encoders sees: the embedded one, FLUX.2's
@@ -31,6 +31,8 @@ from pathlib import Path
 
 import diffusers
 import torch
+from real_art.autoencoder import Autoencoder, load_autoencoder
+from real_art.objectives import FEATURES
 from torch import Tensor
 
 from comfy_glaze.cloaking.budget import PRESETS, Budget
@@ -44,9 +46,6 @@ from comfy_glaze.networks.ensemble import combine_encoders
 from comfy_glaze.networks.perceptual import PerceptualMetric, load_metric
 from comfy_glaze.styles.bank import builtin_styles
 from comfy_glaze.styles.transfer import load_style_transfer
-
-from .real_art.autoencoder import Autoencoder, load_autoencoder
-from .real_art.objectives import FEATURES
 
 SAMPLES = Path(__file__).parent.parent / "samples"
 STYLE = 21  # of the built-in ones
@@ -86,7 +85,8 @@ def ways(autoencoder: Autoencoder, encoders: dict[str, Encoder]) -> Iterator[tup
 def on_manifold(autoencoder: Autoencoder, original: Tensor, styled: Tensor) -> Tensor:
     """D(Φ(styled)) − D(Φ(original))."""
     before, after = (autoencoder.decode(autoencoder.encode(x)) for x in (original, styled))
-    return after - before
+    change: Tensor = after - before
+    return change
 
 
 def within(comparison: Comparison, budget: Budget, delta: Tensor) -> Tensor:

@@ -3,19 +3,24 @@
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
 import { createChart } from "./chart.mjs";
+import { settleCheckpoints } from "./checkpoints.mjs";
 import { guard, loadStyles } from "./dom.mjs";
-import { createFolder } from "./folder.mjs";
 import { createGallery } from "./gallery.mjs";
 import { createGenres } from "./genres.mjs";
 import { leakingSavers } from "./leaks.mjs";
 import { createMeasured } from "./measured.mjs";
+import { addElement, after, fit, inputOf, nodeOf, originOf, removeElement, set, widgetOf } from "./nodes.mjs";
+import { createPresets } from "./presets.mjs";
 import { createSaved } from "./saved.mjs";
+import { lookAtFolders, setUpSource } from "./source.mjs";
 import { createTrouble, heightOfTrouble } from "./trouble.mjs";
 import { speak, say } from "./words.mjs";
 
 const SETUPS = {
   GlazeLoadArtwork: setUpSource,
   GlazeCloakOptimize: setUpChart,
+  GlazeCloakPicture: setUpPicture,
+  GlazeLPIPSBudget: setUpPresets,
   GlazeNightshadePoison: setUpChart,
   GlazeBaselineCloak: setUpChart,
   GlazeGenreShift: setUpGenres,
@@ -27,7 +32,6 @@ const SETUPS = {
 
 const charts = new Map(); // node -> chart
 const galleries = new Map(); // node -> () => void, looks anew at what is wired
-const folders = new Map(); // node -> () => void, looks anew at what the folder holds
 const saved = new Map(); // node -> what it shows of saved files
 const troubles = new Map(); // node -> the widget that says what went wrong
 const refused = new Set(); // nodes that the host left out of the present run
@@ -35,9 +39,8 @@ const executed = new Set(); // those of `saved` that the present run has reached
 
 app.registerExtension({
   name: "comfy_glaze",
-  init() {
+  async init() {
     loadStyles();
-    speak(app.ui.settings.getSettingValue("Comfy.Locale"));
     api.addEventListener("comfy_glaze.step", ({ detail }) => chartOf(detail.node)?.step(detail));
     api.addEventListener("comfy_glaze.measured", ({ detail }) => chartOf(detail.node)?.measured(detail));
     api.addEventListener("execution_start", begin);
@@ -49,18 +52,28 @@ app.registerExtension({
     });
     api.addEventListener("executing", ({ detail }) => finishOthers(detail));
     watchRefusals();
+    await learnLanguage();
   },
   nodeCreated(node) {
     SETUPS[node.comfyClass]?.(node);
+    if (node.comfyClass?.startsWith("Glaze")) foldAdvanced(node);
+  },
+  async beforeConfigureGraph(graph) {
+    template = graph.extra?.comfy_glaze?.template ?? null;
+    if (!template) return;
+    delete graph.extra.comfy_glaze; // what a person saves is theirs
+    await settle(graph);
   },
   afterConfigureGraph() {
     galleries.forEach((look) => look());
     warnOfLeaks();
+    if (template) showStart();
+    template = null;
   },
-  refreshComboInNodes() {
-    folders.forEach((look) => look());
-  },
+  refreshComboInNodes: lookAtFolders,
 });
+
+let template = null; // what our template that is being loaded says of itself
 
 /** A run begins: what the last one left to be read goes. */
 function begin() {
@@ -126,15 +139,43 @@ function warnOfLeaks() {
   });
 }
 
-/** The node that an event names: "7", or "3:7" for node 7 inside the subgraph of node 3. */
-function nodeOf(id) {
-  let graph = app.rootGraph ?? app.graph;
-  let node = null;
-  for (const part of String(id).split(":")) {
-    node = (graph?.nodes ?? []).find((candidate) => String(candidate.id) === part);
-    graph = node?.subgraph;
-  }
-  return node;
+/** Give a template of ours a checkpoint that is there, and say so. */
+async function settle(graph) {
+  const response = await api.fetchApi("/comfy_glaze/checkpoints");
+  if (!response.ok) return;
+  const { present, fitting } = await response.json();
+  const { chosen, rehearsal, missing } = settleCheckpoints(graph, present, fitting);
+  if (chosen) tell("info", say("checkpoint.chosen", { name: chosen }));
+  if (rehearsal) tell("warn", say("checkpoint.rehearsal"));
+  if (missing) tell("warn", say("checkpoint.missing"));
+}
+
+function tell(severity, detail) {
+  app.extensionManager.toast.add({ severity, summary: "Glaze", detail, life: 15000 });
+}
+
+/** Begin at a template's own beginning, at a size that can be read; the host shows all, too small. */
+function showStart() {
+  const { ds } = app.canvas;
+  const [left, top] = template.start;
+  ds.scale = template.scale;
+  ds.offset[0] = 70 / ds.scale - left; // beside the host's bar
+  ds.offset[1] = 90 / ds.scale - top; // below the tabs
+  app.canvas.setDirty(true, true);
+}
+
+/** Fold away what an artist never touches on the canvas too; Nodes 2.0 does it by itself. */
+function foldAdvanced(node) {
+  for (const widget of node.widgets ?? []) if (widget.options?.advanced) widget.advanced = true;
+  node.setSize(node.computeSize());
+}
+
+/** Speak the page's language, if locales/ has it. */
+async function learnLanguage() {
+  const locale = String(app.ui.settings.getSettingValue("Comfy.Locale") ?? "en");
+  const response = await api.fetchApi("/i18n");
+  const languages = response.ok ? await response.json() : {};
+  speak((languages[locale] ?? languages[locale.slice(0, 2)])?.comfy_glaze);
 }
 
 const chartOf = (id) => charts.get(nodeOf(id));
@@ -148,108 +189,26 @@ function finishOthers(id) {
   });
 }
 
-/** Add an element below the node's own widgets; it holds no value of its own. */
-function addElement(node, name, element, minHeight, maxHeight = undefined) {
-  const widget = node.addDOMWidget(name, "GLAZE", element, {
-    serialize: false,
-    hideOnZoom: false,
-    getMinHeight: minHeight,
-    ...(maxHeight && { getMaxHeight: maxHeight }),
-    getValue: () => "",
-    setValue: () => {},
-  });
-  widget.serialize = false;
-  return widget;
-}
-
-/** Take an element off a node again. */
-function removeElement(node, widget) {
-  widget.onRemove?.();
-  widget.element?.remove();
-  const index = node.widgets.indexOf(widget);
-  if (index >= 0) node.widgets.splice(index, 1);
-  node.graph?.setDirtyCanvas(true, true);
-}
-
-/** Call `then` after a node's or widget's own method. */
-function after(owner, method, then) {
-  const original = owner[method];
-  owner[method] = function (...values) {
-    const result = original?.apply(this, values);
-    then(...values);
-    return result;
+function setUpPresets(node) {
+  const preset = widgetOf(node, "preset");
+  if (!preset) return;
+  const presets = createPresets((name) => set(node, "preset", name));
+  addElement(node, "presets", presets.element, () => 124).label = say("app.presets");
+  const show = () => {
+    presets.setValue(preset.value);
+    if (preset.value === "custom") node.showAdvanced = true; // limit and linf are what it takes
   };
+  after(preset, "callback", show);
+  after(node, "onConfigure", () => queueMicrotask(show));
+  const uniform = widgetOf(node, "uniform");
+  if (uniform?.options) uniform.options.advanced = false; // a switch beside the presets
+  show();
 }
 
-/** Let a node be as tall as its widgets want, never smaller than a person made it. */
-function fit(node) {
-  const wanted = node.computeSize();
-  node.setSize([Math.max(node.size[0], wanted[0]), Math.max(node.size[1], wanted[1])]);
-  node.graph?.setDirtyCanvas(true, true);
-}
-
-const widgetOf = (node, name) => node.widgets?.find((widget) => widget.name === name);
-const inputOf = (node, name) => node.inputs?.find((input) => input.name === name);
-
-/** A folder shows what a run takes of it; the host's own preview is for single pictures. */
-function setUpSource(node) {
-  const named = (name) => widgetOf(node, name)?.value;
-  const isFolder = () => /\/( \(output\))?$/.test(named("source") ?? "");
-  Object.defineProperty(node, "hideOutputImages", { get: isFolder });
-
-  const ask = (path, values) => `/comfy_glaze/${path}?${new URLSearchParams(values)}`;
-  const folder = createFolder((name) => api.apiURL(ask("folder_picture", { source: named("source"), name })));
-  let widget = null;
-  let latest = null; // the question asked last
-
-  async function look() {
-    if (isFolder() && !widget) widget = addElement(node, "folder", folder.element, () => 72);
-    if (!isFolder()) {
-      if (widget) removeElement(node, widget);
-      widget = latest = null;
-      return;
-    }
-    const question = ask("folder", { source: named("source"), first: named("first"), last: named("last") });
-    latest = question;
-    const response = await api.fetchApi(question).catch(() => null);
-    const answer = await response?.json().catch(() => null);
-    if (latest !== question) return;
-    if (response?.ok && answer) folder.show(answer);
-    else folder.setTrouble(say("folder.failed", { reason: answer?.error ?? response?.statusText ?? "" }));
-  }
-
-  takePainted(node);
-  folders.set(node, look);
-  after(node, "onRemoved", () => folders.delete(node));
-  after(node, "onConfigure", () => queueMicrotask(look));
-  for (const name of ["source", "first", "last"]) {
-    const owner = widgetOf(node, name);
-    if (owner) after(owner, "callback", look);
-  }
-  queueMicrotask(look);
-}
-
-/**
- * The page's mask editor gives its painted copy to a node's `images`, and to a widget only if that
- * is called "image"; ours is called "source".
- */
-function takePainted(node) {
-  let images = node.images;
-  Object.defineProperty(node, "images", {
-    configurable: true,
-    enumerable: true,
-    get: () => images,
-    set(value) {
-      images = value;
-      const source = widgetOf(node, "source");
-      const painted = value?.[0];
-      const name = `clipspace/${painted?.filename} [input]`;
-      if (painted?.subfolder !== "clipspace" || !source || source.value === name) return;
-      source.value = name;
-      source.callback?.(name, app.canvas, node);
-      node.graph?.change?.();
-    },
-  });
+function setUpPicture(node) {
+  setUpPresets(node);
+  setUpGallery(node);
+  setUpChart(node);
 }
 
 function setUpChart(node) {
@@ -265,9 +224,13 @@ function setUpSaved(node) {
   // The host would show the saved files once more below the slider.
   node.hideOutputImages = true;
   Object.defineProperty(node, "imgs", { get: () => undefined, set: () => {} });
-  const shown = createSaved((file) => api.apiURL(`/view?${new URLSearchParams(file)}`));
+  const shown = createSaved(
+    (file) => api.apiURL(`/view?${new URLSearchParams(file)}`),
+    (options) => setterFor(node, options),
+  );
   let filled = false;
-  addElement(node, "before_after", shown.element, () => (filled ? 420 : 60));
+  const height = () => (filled ? 420 : 60);
+  addElement(node, "before_after", shown.element, height).label = say("app.result");
   saved.set(node, shown);
   after(node, "onRemoved", () => saved.delete(node));
   after(node, "onExecuted", (output) => {
@@ -276,6 +239,8 @@ function setUpSaved(node) {
     filled = output.glaze.length > 0;
     shown.show(output.glaze);
     fit(node);
+    // In the app it stands below all that can be chosen.
+    shown.element.closest("[data-testid=app-mode-widget-item]")?.scrollIntoView({ block: "start" });
   });
 }
 
@@ -306,18 +271,28 @@ function setUpBank(node) {
 
 /** The name of the bank behind a wire; null where it does not come from a LoadStyleBank. */
 function wiredBank(node) {
-  let input = inputOf(node, "style_bank");
-  for (let hops = 0; hops < 20; hops++) {
-    const link = input?.link;
-    const source = link === null || link === undefined ? null : node.graph?.getLink?.(link) ?? node.graph?.links?.[link];
-    const origin = source ? node.graph.getNodeById(source.origin_id) : null;
-    if (!origin) return null;
-    if (origin.comfyClass === "GlazeLoadStyleBank") return widgetOf(origin, "bank")?.value ?? null;
-    if (origin.type !== "Reroute") return null;
-    input = origin.inputs[0];
-  }
-  return null;
+  const wired = (inputOf(node, "style_bank")?.link ?? null) !== null;
+  if (!wired && node.comfyClass === "GlazeCloakPicture") return "built in";
+  const origin = originOf(node, "style_bank");
+  return origin?.comfyClass === "GlazeLoadStyleBank" ? (widgetOf(origin, "bank")?.value ?? null) : null;
 }
+
+/** Set what an advice names on the nodes that a cloak comes from; null where they have no place. */
+function setterFor(node, options) {
+  const cloak = originOf(node, "cloak");
+  const budget = cloak?.comfyClass === "GlazeCloakPicture" ? cloak : cloak && originOf(cloak, "budget");
+  const values = []; // [node, widget, value]
+  if (options.format) values.push([node, "format", options.format]);
+  if (options.preset) values.push([budget, "preset", options.preset]);
+  else if (options.linf || options.limit) values.push([budget, "preset", "custom"]);
+  if (options.linf) values.push([budget, "linf", parseFloat(options.linf)]); // of "16/255"
+  if (options.limit) values.push([budget, "limit", parseFloat(options.limit)]);
+  if (options.uniform) values.push([budget, "uniform", true]);
+  if (!values.every(([owner, name, value]) => owner && takes(widgetOf(owner, name), value))) return null;
+  return () => values.forEach((one) => set(...one));
+}
+
+const takes = (widget, value) => widget && (widget.options?.values?.includes?.(value) ?? true);
 
 function setUpGallery(node) {
   const style = widgetOf(node, "style");
@@ -327,14 +302,11 @@ function setUpGallery(node) {
   const address = (path, values) => `/comfy_glaze/${path}?${new URLSearchParams(values)}`;
   const gallery = createGallery(
     (name) => {
-      style.value = name;
-      style.callback?.(name, app.canvas, node);
-      node.graph?.change?.();
-      node.graph?.setDirtyCanvas(true, true);
+      set(node, "style", name);
     },
     (name) => api.apiURL(address("thumbnail", { bank, style: name })),
   );
-  addElement(node, "gallery", gallery.element, () => 260);
+  addElement(node, "gallery", gallery.element, () => 260).label = say("app.style");
   after(style, "callback", (value) => gallery.setValue(String(value)));
 
   async function look() {

@@ -2,6 +2,7 @@
 
 import { el, guard } from "./dom.mjs";
 import { createMeasures } from "./measures.mjs";
+import { createVerdict } from "./verdict.mjs";
 import { say } from "./words.mjs";
 
 const percent = (part) => `${Math.max(0, Math.min(100, 100 * part))}%`;
@@ -73,6 +74,7 @@ function block(report, number, total) {
     "div",
     { class: "glaze-measures" },
     total > 1 ? el("p", {}, el("b", {}, say("measure.page", { n: number, total }))) : null,
+    createVerdict(report),
     createMeasures(report),
     qualityTable(report.quality),
     report.countermeasures.length ? leftTable(report.countermeasures) : null,

@@ -3,6 +3,7 @@
 import { createCompare } from "./compare.mjs";
 import { el, guard } from "./dom.mjs";
 import { createMeasures } from "./measures.mjs";
+import { createVerdict } from "./verdict.mjs";
 import { say } from "./words.mjs";
 
 /** A button of the toolbar. */
@@ -17,11 +18,14 @@ const labelOf = (entry) => (entry.measures?.poison ? "compare.poisoned" : "compa
  * The saved files of one run.
  *
  * @param {(file: {filename, subfolder, type}) => string} addressOf where the host serves a file
+ * @param {(options: object) => (() => void) | null} setterFor what sets an advice's options in the
+ *   graph, or null where it has no place for them
  */
-export function createSaved(addressOf) {
+export function createSaved(addressOf, setterFor = null) {
   const compare = createCompare();
   const idle = el("p", { class: "glaze-message" }, say("compare.idle"));
   const note = el("p", { class: "glaze-note" });
+  const verdict = el("div", {});
   const measures = el("div", { class: "glaze-scrolls glaze-below" });
 
   const previous = button("‹", say("compare.previous"), () => turn(-1));
@@ -37,7 +41,7 @@ export function createSaved(addressOf) {
     control.setAttribute("aria-label", say(label));
 
   const toolbar = el("div", { class: "glaze-row glaze-tools" }, pager, name, el("span", { class: "glaze-group" }, zoom, large, open, download));
-  const shown = el("div", { class: "glaze-column", hidden: true }, toolbar, compare.element, note, measures);
+  const shown = el("div", { class: "glaze-column", hidden: true }, toolbar, verdict, compare.element, note, measures);
   const element = guard(
     el("section", { class: "glaze glaze-saved", "aria-label": say("compare.label") }, idle, shown),
   );
@@ -66,6 +70,8 @@ export function createSaved(addressOf) {
       .filter(Boolean)
       .join(" ");
     note.hidden = !note.textContent;
+    const judged = entry.measures ? createVerdict(entry.measures, setterFor) : null;
+    verdict.replaceChildren(...(judged ? [judged] : []));
     measures.replaceChildren(...(entry.measures ? [createMeasures(entry.measures)] : []));
     toolbar.hidden = !entry.file;
     compare.element.hidden = !entry.file && !entry.original;

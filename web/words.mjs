@@ -1,6 +1,6 @@
-// What the widgets say, in the languages of locales/. English stands in for any other.
+// What the widgets say in English. Other languages are in locales/, and the host delivers them.
 
-const ENGLISH = {
+export const ENGLISH = {
   "chart.label": "How the change grows",
   "chart.idle": "Press Run to watch the change grow.",
   "chart.step": "Step {step} of {steps}",
@@ -111,6 +111,40 @@ const ENGLISH = {
   "genre.yes": "yes",
   "genre.no": "no",
 
+  "preset.label": "How much may change",
+  "preset.gallery": "Gallery",
+  "preset.gallery.text": "shows least, does least",
+  "preset.gallery.tip": "Hardly anyone will see the change. It moves a model least.",
+  "preset.default": "Default",
+  "preset.default.text": "between the two",
+  "preset.default.tip": "Shows a little on even ground. It moves a model more than Gallery.",
+  "preset.strong": "Strong",
+  "preset.strong.text": "goes furthest, and shows",
+  "preset.strong.tip": "Can be seen on even ground. It moves a model furthest of the three.",
+
+  "verdict.none": "No effect to be expected.",
+  "verdict.weak": "Weak.",
+  "verdict.fair": "Fair.",
+  "verdict.good": "Good.",
+  "verdict.try": "Set this",
+  "verdict.try.tip": "Sets what is proposed; press Run to cloak again with it.",
+  "verdict.set": "Set. Press Run to cloak again.",
+
+  "drop.label": "Your pictures",
+  "drop.words": "Drop pictures or a folder here, or click to choose",
+  "drop.loading": "Loading {count} …",
+  "drop.none": "There is no picture among these files.",
+  "drop.failed": "They could not be loaded: {reason}",
+
+  "app.pictures": "1 · Your pictures",
+  "app.presets": "2 · How much may change",
+  "app.style": "3 · Target style (auto is fine)",
+  "app.result": "Before, after, and the verdict",
+
+  "checkpoint.chosen": "{name} was chosen, the first of your checkpoints that fits. If you worry about another model, choose its checkpoint in Load Checkpoint.",
+  "checkpoint.rehearsal": "No checkpoint was found, so this is a rehearsal: it shows every step, and the cloak guards nothing. Put a Stable Diffusion checkpoint into models/checkpoints and open the template again.",
+  "checkpoint.missing": "This workflow draws with a checkpoint, and none that fits was found. Put a Stable Diffusion checkpoint into models/checkpoints and open the template again.",
+
   "gallery.label": "Target styles",
   "gallery.search": "Search styles, artists, genres",
   "gallery.genre": "Genre",
@@ -135,148 +169,39 @@ const ENGLISH = {
   "gallery.chosen": "chosen",
 };
 
-const GERMAN = {
-  "chart.label": "Wie die Veränderung wächst",
-  "chart.idle": "Auf „Ausführen“ drücken und zusehen, wie die Veränderung wächst.",
-  "chart.step": "Schritt {step} von {steps}",
-  "chart.picture": "Bild {picture} von {pictures}",
-  "chart.left": "noch etwa {time}",
-  "chart.shift": "Verschiebung",
-  "chart.shift.tip":
-    "Wie weit die Merkmale des Bildes gewandert sind: 0 ist dein Original, 1 das umgemalte Bild.",
-  "chart.perceptual": "Sichtbare Änderung",
-  "chart.perceptual.tip":
-    "Wahrgenommener Abstand vom Original. Die gestrichelte Linie ist die Grenze deines Budgets; das Gespeicherte bleibt darunter.",
-  "chart.limit": "Grenze {limit}",
-  "chart.none": "keine Grenze",
-  "chart.done": "Fertig nach {steps} Schritten",
-  "chart.stopped": "Angehalten bei Schritt {step} von {steps}",
-  "chart.curve": "{name} bei Schritt {step}: {value}",
-  "chart.leak":
-    "{savers} schreibt diesen Ablauf, und damit den Namen des Zielstils, in die Dateien. Veröffentliche, was „Ummanteltes speichern“ speichert, oder starte ComfyUI mit --disable-metadata.",
-  "time.seconds": "{n} s",
-  "time.minutes": "{n} min",
-  "time.hours": "{h} h {m} min",
-
-  "compare.label": "Vorher und nachher",
-  "compare.idle": "Nach einem Lauf erscheinen hier deine ummantelten Bilder.",
-  "compare.stopped": "Der Lauf wurde angehalten, bevor hier etwas gespeichert war.",
-  "compare.broken": "Der Lauf endete mit einem Fehler, bevor hier etwas gespeichert war.",
-  "compare.before": "Original",
-  "compare.after": "Ummantelt",
-  "compare.poisoned": "Vergiftet",
-  "compare.divider": "Trennlinie zwischen Original und ummanteltem Bild",
-  "compare.position": "{percent} % Original",
-  "compare.fit": "Ganz",
-  "compare.full": "100 %",
-  "compare.fit.tip": "Das ganze Bild zeigen",
-  "compare.full.tip": "Ein Bildpunkt je Bildschirmpunkt; ziehen, um den Ausschnitt zu bewegen",
-  "compare.large": "Groß",
-  "compare.large.tip": "Im ganzen Fenster vergleichen",
-  "compare.close": "Schließen",
-  "compare.previous": "Voriges Bild",
-  "compare.next": "Nächstes Bild",
-  "compare.page": "{n} von {total}",
-  "compare.open": "Öffnen",
-  "compare.open.tip": "Die gespeicherte Datei in einem neuen Tab öffnen",
-  "compare.download": "Laden",
-  "compare.download.tip": "Die gespeicherte Datei herunterladen",
-  "compare.missing": "Dieses Bild lässt sich nicht zeigen; vielleicht wurde die Datei verschoben.",
-  "compare.no.original": "Das Original liegt nicht vor; gezeigt wird nur das ummantelte Bild.",
-
-  "folder.label": "Bilder des Ordners",
-  "folder.all": "{total} Bilder",
-  "folder.part": "{chosen} von {total} Bildern: first und last lassen die übrigen aus",
-  "folder.failed": "Der Ordner lässt sich nicht zeigen: {reason}",
-
-  "measure.label": "Was gemessen wurde",
-  "measure.target": "Geführt zu",
-  "measure.shift": "Verschiebung",
-  "measure.shift.tip":
-    "Wie weit die Merkmale vom Original (0) zum umgemalten Bild (1) gewandert sind, am ganzen Bild bei 512 px.",
-  "measure.encoder.tip": "Die Verschiebung, die dieser Encoder sieht. Der am wenigsten geführte steht zuerst.",
-  "measure.shift.native": "{value} in Ausschnitten",
-  "measure.perceptual": "Sichtbare Änderung",
-  "measure.perceptual.tip": "{metric}: 0 heißt kein Unterschied. Der Wert blieb an oder unter deiner Grenze.",
-  "measure.of.limit": "von {limit} erlaubt",
-  "measure.linf": "Größte Änderung",
-  "measure.linf.tip": "Um wie viel sich ein Bildpunkt höchstens bewegt hat, in 255 Stufen von Schwarz bis Weiß.",
-  "measure.levels": "von {cap} Stufen erlaubt",
-  "measure.levels.free": "von 255 Stufen",
-  "measure.psnr": "Ähnlichkeit",
-  "measure.psnr.tip": "PSNR: höher heißt näher am Original.",
-  "measure.encoded": "In der Datei",
-  "measure.pixels": "Vor dem Speichern",
-  "measure.encoded.tip":
-    "JPEG und verlustbehaftetes WebP ändern Bildpunkte von sich aus. Diese Spalte misst die Datei, wie andere sie öffnen.",
-  "measure.rehearsal":
-    "Probe: Der eingebaute Encoder gehört zu keinem Bildgenerator, also schützt dieser Mantel noch nichts. Für den Ernstfall das VAE deines Checkpoints anschließen.",
-  "measure.rehearsal.poison":
-    "Probe: Der eingebaute Encoder gehört zu keinem Bildgenerator, dieses Gift erreicht also keinen.",
-  "measure.poison": "Gift:",
-  "measure.system": "Ummantelt wie:",
-  "measure.shift.tip.system":
-    "Wie weit die Merkmale auf dem eigenen Weg dieses Systems gewandert sind: 0 unberührt, 1 sein Ziel. Nicht mit anderen Systemen vergleichbar: dafür „Mantel messen“ anschließen.",
-  "measure.idle": "Nach einem Lauf erscheint hier, was gemessen wurde.",
-  "measure.page": "Bild {n} von {total}",
-  "measure.quality": "Was ein Auge sieht",
-  "measure.quality.missing":
-    "SSIMULACRA2 und FLIP sind nicht gemessen: Ihre Pakete fehlen; siehe die Hilfeseite dieses Knotens.",
-  "measure.ssimulacra.tip": "100: gleich. 90: kaum jemand sieht einen Unterschied. 70: gut. 50: mittel. Kein Mantel wird darauf optimiert.",
-  "measure.flip.tip": "0: gleich. Wie viel sich ändert, wenn man zwischen beiden Bildern hin und her schaltet. Kein Mantel wird darauf optimiert.",
-  "measure.flat": "Änderung auf ruhigem Grund",
-  "measure.flat.tip": "ΔE2000, wo das Bild ruhig ist und Körnung zuerst auffiele; unter 1 sieht es kaum jemand.",
-  "measure.left.label": "Was vom Mantel bleibt, das Schlimmste zuerst",
-  "measure.after": "Nach",
-  "measure.left": "Rest",
-  "measure.left.tip": "Die Verschiebung, die danach noch bleibt, das Schlimmste zuerst; 0 ist dein Original, 1 das umgemalte Bild.",
-  "measure.kept": "Anteil",
-  "measure.kept.tip": "Der Anteil der unberührten Verschiebung, der bleibt.",
-
-  "genre.label": "Genres der Bilder",
-  "genre.idle": "Nach einem Lauf erscheinen hier die Genres der Bilder.",
-  "genre.share": "{percent} % haben {genre} verlassen",
-  "genre.interval": "von {count}; 95-%-Intervall {low} bis {high} %",
-  "genre.works": "Bei den eigenen Werken liegt das Urteil in {percent} % daneben; daran ist der Anteil zu messen.",
-  "genre.colours": "Diese beiden Hälften eines CLIP benennen {named} von {of} reinen Farben, also sagen die Genres nichts. Der Texthälfte fehlt vielleicht ihre Projektion.",
-  "genre.accuracy": "Das Urteil stimmt bei {percent} % der Bilder, mit denen es nicht trainiert wurde.",
-  "genre.picture": "Bild",
-  "genre.best": "Gehalten für",
-  "genre.left": "Weg",
-  "genre.yes": "ja",
-  "genre.no": "nein",
-
-  "gallery.label": "Zielstile",
-  "gallery.search": "Stile, Künstler, Genres suchen",
-  "gallery.genre": "Genre",
-  "gallery.genres": "Alle Genres",
-  "gallery.order": "Reihenfolge",
-  "gallery.order.name": "Nach Namen",
-  "gallery.order.distance": "Nächste zuerst",
-  "gallery.band": "Im Band",
-  "gallery.band.tip": "Nur Stile im Abstandsband des letzten Laufs",
-  "gallery.auto": "auto",
-  "gallery.auto.text": "Der Abstand entscheidet: ein Stil aus dem Band, vom Startwert gezogen",
-  "gallery.auto.chose": "Der letzte Lauf wählte {name}",
-  "gallery.count": "{shown} von {total} Stilen",
-  "gallery.empty": "Kein Stil passt. Suche leeren, um alle zu sehen.",
-  "gallery.unknown": "Eine Stilbank anschließen oder einmal ausführen, um ihre Stile zu sehen.",
-  "gallery.loading": "Stile werden geladen …",
-  "gallery.failed": "Die Stile dieser Bank ließen sich nicht lesen: {reason}",
-  "gallery.absent": "„{name}“ ist nicht in dieser Bank.",
-  "gallery.wired": "Der Stil kommt über die Leitung.",
-  "gallery.distance": "Abstand {distance}, weiter als {percentile} % der Bank",
-  "gallery.inband": "im Band",
-  "gallery.chosen": "gewählt",
-};
-
-export const LANGUAGES = { en: ENGLISH, de: GERMAN };
+/** Sentences that say what a cloak does or does not do: until a native reader has read a translation,
+ * the English one stands beside it. */
+const CLAIMS = new Set([
+  "chart.perceptual.tip",
+  "measure.perceptual.tip",
+  "measure.rehearsal",
+  "measure.rehearsal.poison",
+  "preset.gallery.tip",
+  "preset.default.tip",
+  "preset.strong.tip",
+  "verdict.none",
+  "verdict.weak",
+  "verdict.fair",
+  "verdict.good",
+  "checkpoint.rehearsal",
+]);
 
 let chosen = ENGLISH;
 
-/** Speak the language of a locale such as "de" or "de-AT"; English where it is not known. */
-export function speak(locale) {
-  chosen = LANGUAGES[String(locale ?? "en").slice(0, 2)] ?? ENGLISH;
+/**
+ * Speak a language: its words, and English for those that it lacks.
+ *
+ * @param {{words?: object, read?: string[]}} language from locales/: its words, and the claims among
+ *   them that a native reader has read
+ */
+export function speak({ words = {}, read = [] } = {}) {
+  const beside = (key) => CLAIMS.has(key) && key in words && !read.includes(key);
+  chosen = Object.fromEntries(
+    Object.entries(ENGLISH).map(([key, english]) => [
+      key,
+      beside(key) ? `${words[key]} [${english}]` : (words[key] ?? english),
+    ]),
+  );
 }
 
 /** The words for a key, with {names} filled in. */

@@ -73,7 +73,7 @@ StepsOption = Annotated[
 ]
 FormatOption = Annotated[
     Literal["same", "png", "jpeg", "webp", "tiff", "avif"],
-    typer.Option("--format", help="Of the saved pictures; same makes PNG of HEIF."),
+    typer.Option("--format", help="Of the saved pictures; same makes PNG of HEIF, GIF and BMP."),
 ]
 QualityOption = Annotated[
     int | None,

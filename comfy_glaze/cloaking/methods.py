@@ -145,7 +145,7 @@ METRIC_EVERY, AIM = 2, 0.9  # turns of a view; share of the limit
 FIRST_MULTIPLIER, LARGEST_MULTIPLIER, GAIN = 0.25, 2.0, 0.35
 
 
-LAGGING = 3.0  # how much more the encoders count that a cloak has led less far
+LAGGING, MOST = 0.7, 1.5  # how much more encoders count that lag behind, and at most
 
 
 FLOAT16_SCALE = 2.0**12
@@ -199,24 +199,30 @@ def _descend(
     finite = torch.ones((), dtype=torch.bool, device=images.device)
     multipliers = [images.new_full((len(images), 1, 1, 1), FIRST_MULTIPLIER)] * views
     pulls: dict[int, Tensor] = {}  # the metric's unit gradient in each view, and when it is stale
+    slopes: dict[int, Tensor] = {}  # of the encoders' first gradients
     turns = [0] * views
+    first, metric_every = STEP, METRIC_EVERY
+    if problem.panels > 1:
+        first = max(STEP, 2 * PANEL_WAY / (progress.steps + 1))
+        metric_every = PANEL_METRIC_EVERY
     for step in range(1, progress.steps + 1):
         view = _turn(step, views)
-        measured = turns[view] % METRIC_EVERY == 0
+        measured = turns[view] % metric_every == 0
         encoder = encoder_in_turn(turns[view], view, encoders)
         target = problem.targets[encoder][view]
         seen = problem.seen(delta, target, soft=not measured)
         point = seen.detach().requires_grad_()
         shown = seen_by_a_mimic(point, robustness, seed, step) if robustness else point
         distance = problem.distance(shown, target, dtype)
-        direction = _unit_gradient(scale * distance, point)
+        direction, slope = _unit_gradient(scale * distance, point)
         finite = finite & direction.isfinite().all()
         progress.passed(encoder, view, distance)
         if encoders > 1:
-            direction = direction * _weight(encoder, progress)
+            slopes.setdefault(encoder, slope)
+            direction = direction * _weight(encoder, progress, slopes)
         if measured and problem.comparison.metric is not None:
             perceptual = problem.perceptual(point, target)
-            pulls[view] = _unit_gradient(perceptual, point)
+            pulls[view], _ = _unit_gradient(perceptual, point)
             excess = (perceptual.detach() / (AIM * limit) - 1).view(-1, 1, 1, 1)
             multipliers[view] = (multipliers[view] + GAIN * excess).clamp(0, LARGEST_MULTIPLIER)
             progress.measured(view, perceptual)
@@ -229,7 +235,7 @@ def _descend(
         with torch.no_grad():
             wanted = momentum if colour is None else less_visible(momentum, colour, lightness)
             typical = wanted.abs().mean(dim=(1, 2, 3), keepdim=True).clamp_min(1e-30)
-            delta -= STEP * remaining * problem.cap * (wanted / typical).clamp(-1, 1)
+            delta -= first * remaining * problem.cap * (wanted / typical).clamp(-1, 1)
             if colour is not None:
                 delta.copy_(less_visible(delta, colour, lightness))
         problem.project_(delta)
@@ -237,10 +243,12 @@ def _descend(
     return delta.detach(), finite
 
 
-def _unit_gradient(values: Tensor, point: Tensor) -> Tensor:
-    """The gradient of each image's value (B,), scaled to a mean absolute value of 1 per image."""
+def _unit_gradient(values: Tensor, point: Tensor) -> tuple[Tensor, Tensor]:
+    """The gradient of each image's value (B,), scaled to a mean absolute value of 1 per image; and
+    the sum of its absolute values before, (B,)."""
     (gradient,) = torch.autograd.grad(values.sum(), point)
-    return gradient / gradient.abs().mean(dim=(1, 2, 3), keepdim=True).clamp_min(1e-30)
+    unit = gradient / gradient.abs().mean(dim=(1, 2, 3), keepdim=True).clamp_min(1e-30)
+    return unit, gradient.abs().sum(dim=(1, 2, 3))
 
 
 def _turn(step: int, views: int) -> int:
@@ -250,7 +258,9 @@ def _turn(step: int, views: int) -> int:
     return 1 + (step // 2 - 1) % (views - 1)
 
 
-PANEL_STEPS = 5
+PANEL_STEPS, PANEL_WAY, PANEL_METRIC_EVERY = 3, 1.4, 3
+"""For each panel of a strip: how many steps, how far they go together, in caps, at least, and in
+which turns the metric is taken."""
 
 
 def encoder_in_turn(turn: int, view: int, encoders: int) -> int:
@@ -260,21 +270,35 @@ def encoder_in_turn(turn: int, view: int, encoders: int) -> int:
     return (turn // METRIC_EVERY + view + between) % encoders
 
 
-def _weight(encoder: int, progress: Progress) -> Tensor:
-    """How much an encoder's turn counts, (B, 1, 1, 1), 1 on average: by its share, and more if the
-    cloak has led it less far than the others."""
-    shares = torch.tensor(progress.problem.shares, device=progress.distances[0][0].device)
-    each = [progress.over_views(other) for other in range(len(shares))]
-    counted = shares[:, None] * torch.stack(each).clamp_min(1e-6) ** LAGGING
-    return (len(shares) * counted[encoder] / counted.sum(dim=0)).view(-1, 1, 1, 1)
+def _weight(encoder: int, progress: Progress, slopes: dict[int, Tensor]) -> Tensor:
+    """How much an encoder's turn counts, (B, 1, 1, 1): by its share, and more if the cloak has led
+    it less far than the others.
+
+    Some encoders are led further by any cloak than others, so how far each is led is taken in units
+    of what the same change of all pixels along its first gradient would do, were it linear.
+
+    Args:
+        slopes: the sums of the absolute values of the encoders' first gradients, (B,) each.
+    """
+    shares = progress.problem.shares
+    if len(slopes) < len(shares):
+        return torch.full_like(slopes[encoder], len(shares) * shares[encoder]).view(-1, 1, 1, 1)
+    led = torch.stack(
+        [
+            (1 - progress.over_views(other)).clamp_min(0) / slopes[other].clamp_min(1e-30)
+            for other in range(len(shares))
+        ]
+    )
+    lag = (led.mean(dim=0) / led[encoder].clamp_min(1e-30)) ** LAGGING
+    return (len(shares) * shares[encoder] * lag.clamp(1 / MOST, MOST)).view(-1, 1, 1, 1)
 
 
 def _fast_steps(problem: Problem) -> int:
     """Four turns for every native tile, and as many for the whole; fewer for a strip's panels.  For
-    two encoders half as many again, for four somewhat more than twice as many."""
+    two encoders nearly half as many again, for four twice as many."""
     tiles = len(problem.targets[0]) - 1
     steps = PANEL_STEPS if problem.panels > 1 else max(16, 8 * tiles)
-    return round(steps * math.pow(len(problem.targets), 0.6))
+    return round(steps * math.pow(len(problem.targets), 0.52))
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from torch import Tensor
 from ..images import View, bands
 
 _LARGEST_BLOCK = 64  # px: larger even areas are a drawing's, not pixels of an enlarged one
+_FEWEST_BLOCKS = 8  # along a side: fewer are a drawing's shapes as well
 _USED = 0.5  # of the lines between blocks, how many at least are edges of the picture
 
 
@@ -133,6 +134,7 @@ def _grid(edges: Iterable[int], size: int) -> tuple[int, int] | None:
     if len(places) < 2:
         return None
     block = math.gcd(*(place - places[0] for place in places[1:]))
-    if not 2 <= block <= _LARGEST_BLOCK or len(places) < _USED * (size // block - 1):
+    lines = size // max(1, block) - 1
+    if not 2 <= block <= min(_LARGEST_BLOCK, size // _FEWEST_BLOCKS) or len(places) < _USED * lines:
         return None
     return block, places[0] % block

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..images import LEVELS, views_of
+from ..images import LEVELS
 from .budget import Budget
+from .measures import views_by_panel
 from .quality import flat_regions
 
 
@@ -75,9 +76,11 @@ class Verdict:
 
 @torch.no_grad()
 def flat_share(original: Tensor) -> float:
-    """How much of a picture (1, 3, H, W) is flat colour, 0 to 1, seen as a whole at 512 px."""
-    whole = views_of(*original.shape[-2:])[0].of(original)
-    return float(flat_regions(whole.cpu()).float().mean())
+    """How much of a picture (1, 3, H, W) is flat colour, 0 to 1, seen as a whole at 512 px; of a
+    strip, the mean of its panels."""
+    wholes, _ = views_by_panel(*original.shape[-2:])
+    shares = [flat_regions(view.of(original).cpu()).float().mean() for view in wholes]
+    return float(torch.stack(shares).mean())
 
 
 def judge(

@@ -41,7 +41,7 @@ class PassedOver:
 
 
 def passed_over(sources: Sequence[Path]) -> list[PassedOver]:
-    """What :func:`comfy_glaze.files.artwork.find_artworks` leaves out of the folders among
+    """What :func:`comfy_glaze.files.finding.find_artworks` leaves out of the folders among
     ``sources``, by kind, with hidden files counted as no files.
 
     Files that cannot be read, and those that are no pictures, are not told.

@@ -31,7 +31,7 @@ from .colour import grey_curve
 from .colour_numbers import from_box
 from .exif import IPTC, Fields, number, page_kinds, read_fields, resolution
 from .formats import MIN_SIDE, NAMES, ArtworkError
-from .palette import FEW_COLOURS
+from .palette import FEW_COLOURS, number_of_colours
 from .png_chunks import colour_numbers, texts_of
 from .xmp import has_gain_map, iptc_of_resources
 
@@ -207,8 +207,7 @@ def _coding_of(image: ImageFile.ImageFile, levels: Levels, data: bytes, kind: st
     few = levels.shape[-1] > 2 and levels.dtype == np.uint8 and image.mode != "P"
     return Coding(
         quality=100 if kind == "webp" and webp_is_lossless(data) else None,
-        indexed=image.mode == "P"
-        or (few and Image.fromarray(levels).getcolors(FEW_COLOURS) is not None),
+        indexed=image.mode == "P" or (few and number_of_colours(levels, FEW_COLOURS) is not None),
     )
 
 

@@ -124,6 +124,8 @@ def _deep_avif(levels: Levels, options: dict[str, Any], quality: int) -> bytes:
 
 # --- PNG -----------------------------------------------------------------------------------------
 
+_PIXELS = (b"PLTE", b"IDAT", b"IEND")  # what an encoder's picture begins with, and ends
+
 
 def _png(levels: Levels, carried: Carried) -> bytes:
     """The pixels by an encoder, the rest as chunks of its own before them."""
@@ -137,7 +139,7 @@ def _png(levels: Levels, carried: Carried) -> bytes:
         end = at + 12 + int.from_bytes(data[at : at + 4], "big")
         if data[at + 4 : at + 8] == b"IHDR":
             header = data[at:end]
-        elif data[at + 4 : at + 8] in (b"PLTE", b"IDAT", b"IEND"):  # the encoder's remarks stay out
+        elif data[at + 4 : at + 8] in _PIXELS:  # the encoder's own remarks stay out
             pixels = whole[at:]
             break
         at = end

@@ -73,8 +73,8 @@ def _frame_mean(model: Any, images: Tensor) -> Tensor:
     channels = config.get("in_channels", config.get("input_channels", 3))
     if channels == 4:
         images = F.pad(images, (0, 0, 0, 0, 0, 1), value=1.0)
-    videos = (images * 2 - 1)[:, :, None].split(1)
-    means = [model.encode(video).latent_dist.mode() for video in videos]
+    videos = (images * 2 - 1)[:, :, None]
+    means = [model.encode(video[None]).latent_dist.mode() for video in videos]
     return torch.cat(means).flatten(1, 2)
 
 

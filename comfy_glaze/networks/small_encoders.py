@@ -170,12 +170,12 @@ class SmallEncoder(nn.Module):
                 x = layer(x, _frame_before(x, count))
             else:
                 x = layer(x)
-        return x.unflatten(0, (count, -1))[:, 0]
+        return x.view(count, -1, *x.shape[1:])[:, 0]
 
 
 def _frame_before(x: Tensor, count: int) -> Tensor:
     """(B T, C, h, w), each frame replaced by the one before it, the first by zeros."""
-    frames = x.unflatten(0, (count, -1))
+    frames = x.view(count, -1, *x.shape[1:])
     return torch.cat([torch.zeros_like(frames[:, :1]), frames[:, :-1]], dim=1).flatten(0, 1)
 
 

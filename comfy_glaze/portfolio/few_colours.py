@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from PIL import Image
 from torch import Tensor
 
 from ..cloaking.ties import Ties
 from ..files.artwork import Artwork
 from ..files.formats import ArtworkError
-from ..files.palette import MOST, in_few_colours
+from ..files.palette import in_few_colours, number_of_colours
 from ..images import as_held, from_levels, to_levels
 
 _FEW_GREYS = 16  # levels of a grey picture, at most, that make it a drawing and no photograph
@@ -21,8 +20,7 @@ class LeftAlone(ArtworkError):
 
 def colours_of(pixels: Tensor) -> int | None:
     """How many colours an image (1, 3, H, W) has; None for more than a palette holds."""
-    found = Image.fromarray(to_levels(pixels)).getcolors(MOST)
-    return None if found is None else len(found)
+    return number_of_colours(to_levels(pixels))
 
 
 def count_of_colours(pixels: Tensor) -> int:

@@ -23,6 +23,7 @@ from ..files.atomic import remove_leftovers
 from ..files.formats import named
 from .cluster import own_engine
 from .engine import CloakRequest, Engine
+from .few_colours import LeftAlone
 from .manifest import Manifest
 from .outcome import Outcome
 from .outputs import Job, unchanged
@@ -94,6 +95,8 @@ def _until_broken(
 def _outcome_of(task: Future[StagedFiles], job: Job, manifest: Manifest) -> Outcome:
     try:
         return Outcome(job, task.result().publish(manifest))
+    except LeftAlone as left:
+        return Outcome(job, left_alone=str(left))
     except BrokenProcessPool:
         return Outcome(
             job,
@@ -111,6 +114,6 @@ def _begin(threads: int) -> None:
 
 def _cloak(job: Job, request: CloakRequest, mask: Path | None) -> StagedFiles:
     engine = own_engine(request)
-    pictures = [(job, load_artwork(job.source))]
+    pictures = [(job, load_artwork(job.source, held=True))]
     (staged,) = cloak_and_stage(pictures, engine, mask, engine.fingerprint(mask))
     return staged

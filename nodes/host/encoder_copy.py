@@ -69,13 +69,12 @@ class EncoderCopy:
 @torch.no_grad()
 def copy_encoder(vae: Any) -> EncoderCopy:
     """The encoder half of a VAE of the host, on the CPU, in the number format that it has."""
-    net = _copied(vae.first_stage_model)
-    net.eval().requires_grad_(False)
+    net: Any = _copied(vae.first_stage_model).eval().requires_grad_(False)
     if hasattr(net, "parallel"):  # TAEHV's other way detaches what it passes on between frames
         net.parallel = True
     for block in net.modules():
         if type(block).__name__ in _BLOCKS and not _remembers(block):
-            block.forward = recomputed(block.forward)  # type: ignore[method-assign]
+            block.forward = recomputed(block.forward)
     finish = getattr(vae, "format_encoded", None)
     if finish is not None and hasattr(net, getattr(finish, "__name__", "")):
         finish = getattr(net, finish.__name__)  # the same method, of the copy
@@ -123,7 +122,7 @@ def _encode(net: Any, steps: _Steps, images: Tensor) -> Tensor:
     pixels = steps.process(images)
     if steps.in_time:
         pixels = pixels[:, :, None]
-    batches = pixels.split(1) if steps.one_by_one else (pixels,)
+    batches = [one[None] for one in pixels] if steps.one_by_one else [pixels]
     place = {"device": images.device} if getattr(net, "comfy_has_chunked_io", False) else {}
     encoded = [net.encode(batch, **place) for batch in batches]
     if steps.finish is not None:

@@ -129,7 +129,9 @@ def with_encoder(
     side = math.isqrt(pixels)
     activations = hosted.activations(side, side) + _METRIC_BYTES * pixels
 
-    ensure_room(hosted.encoder.name, device, activations / 2, size)
+    height, width = size
+    purpose = f"for a picture of {width} × {height} pixels"
+    ensure_room(hosted.encoder.name, device, activations / 2, purpose)
 
     def attempt(recompute: bool) -> T:
         needed = activations / 2 if recompute else activations
@@ -228,6 +230,9 @@ def _rebuilt(vae: Any) -> HostedEncoder:
     why = why_unfit(vae)
     if why:
         raise EncoderError(f"{words} cannot lead a cloak: {why}. {FITTING}")
+    weights = encoder_weights(vae.first_stage_model).values()
+    copies = sum(weight.numel() * (weight.element_size() + 4) for weight in weights)
+    ensure_room(called(vae), torch.device("cpu"), copies, "for a copy that has gradients")
     block = hosts_block(vae)
     side = max(64, 2 * block)
     picture = torch.rand(1, 3, side, side + block, generator=torch.Generator().manual_seed(0))
@@ -270,10 +275,10 @@ def _tried(
     patcher = patcher_of(copied.net, encoder.device)
     kept: dict[int, int] = {}
 
-    def note(saved: Tensor) -> Tensor:
-        storage = saved.untyped_storage()
+    def note(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
         kept[storage.data_ptr()] = storage.nbytes()
-        return saved
+        return tensor
 
     with (
         at_work((patcher,), encoder.device, 0.0, False),
@@ -282,7 +287,7 @@ def _tried(
     ):
         weights = {one.untyped_storage().data_ptr() for one in copied.net.state_dict().values()}
         pixels = picture.to(encoder.device, copy=True).requires_grad_()
-        with saved_tensors_hooks(note, lambda saved: saved):
+        with saved_tensors_hooks(note, lambda tensor: tensor):
             found = copied.features(pixels)
         if not found.requires_grad:
             raise EncoderError("has no gradient in this version of ComfyUI.")
@@ -299,6 +304,6 @@ def _tried(
     error = float((found - wanted).norm() / wanted.norm().clamp_min(1e-12))
     if not error <= _AGREE[dtype == torch.float32]:
         raise EncoderError(f"could not be copied: the copy's features are off by {error:.0%}.")
-    per_pixel = sum(size for place, size in kept.items() if place not in weights)
-    per_pixel = 1.1 * per_pixel / (picture.shape[-2] * picture.shape[-1])
+    saved = sum(size for place, size in kept.items() if place not in weights)
+    per_pixel = 1.1 * saved / (picture.shape[-2] * picture.shape[-1])
     return HostedEncoder(encoder, (patcher,), lambda height, width: per_pixel * height * width)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,13 +26,32 @@ IN_OUTPUT = " (output)"
 such a value among the pictures that they have seen, find no folder, and paint the node red."""
 
 
+SAMPLES = {"glaze-sample-harbour.png": "harbour.png", "glaze-sample-ink.png": "ink.png"}
+"""Pictures that come along, under their names in the input folder: a painting is the first."""
+
+
+def offer_samples() -> None:
+    """Put the pictures that come along into the input folder, where they are not there."""
+    top = Path(folder_paths.get_input_directory())
+    for name, sample in SAMPLES.items():
+        staged = top / f".{name}.{os.getpid()}"
+        try:
+            if not (top / name).exists():
+                shutil.copyfile(Path(__file__).parents[2] / "samples" / sample, staged)
+                staged.replace(top / name)
+        except OSError as error:  # a folder that cannot be written to, a pack without its samples
+            logging.warning("Glaze: the sample %s could not be put into input: %s", name, error)
+
+
 def picture_sources() -> list[str]:
     """What can be loaded: pictures in the input folder, and folders in input and output.
 
-    Folders end with a slash; those of the output folder carry :data:`IN_OUTPUT`.
+    What comes along is first.  Folders end with a slash; those of the output folder carry
+    :data:`IN_OUTPUT`.
     """
     top = Path(folder_paths.get_input_directory())
-    pictures = sorted(path.name for path in _entries(top) if path.suffix.lower() in SUFFIXES)
+    names = (path.name for path in _entries(top) if path.suffix.lower() in SUFFIXES)
+    pictures = sorted(names, key=lambda name: (name not in SAMPLES, name))
     folders = [f"{name}/" for name in _folders(top)]
     made = [f"{name}/{IN_OUTPUT}" for name in _folders(Path(folder_paths.get_output_directory()))]
     return [*pictures, *folders, *made]
@@ -99,12 +120,13 @@ def told_by_names() -> Iterator[None]:
     """Let errors about files name them below the host's folders, and not from the disk's root."""
     try:
         yield
-    except ArtworkError as error:
+    except ValueError as error:
         text = str(error)
-        for folder in (folder_paths.get_input_directory(), output_folder(), temp_folder()):
+        kept = (folder_paths.get_input_directory(), output_folder(), folder_paths.models_dir)
+        for folder in kept:
             for top in {Path(folder), Path(folder).resolve()}:
                 text = text.replace(f"{top}{os.sep}", "").replace(str(top), top.name)
-        raise ArtworkError(text) from error
+        raise ValueError(text) from error
 
 
 def source_path(source: str) -> Path:

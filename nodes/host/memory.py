@@ -94,7 +94,7 @@ def _as_float32(patcher: Any) -> Formats:
     """Weights in other floating formats become float32; gives what they were."""
     formats: Formats = {}
     for module in patcher.model.modules():
-        for held in (module._parameters, module._buffers):
+        for held in _held(module):
             for name, weight in held.items():
                 if weight is not None and weight.is_floating_point() and weight.dtype != _FLOAT32:
                     formats[module, name] = weight.dtype
@@ -109,12 +109,15 @@ def _as_float32(patcher: Any) -> Formats:
 def _restore(patcher: Any, formats: Formats) -> None:
     """Back to what they were: no value is lost, since each came from there."""
     for (module, name), dtype in formats.items():
-        held = module._parameters if name in module._parameters else module._buffers
-        weight = held[name]
-        assert weight is not None
-        held[name] = _converted(weight, dtype)
+        held = next(one for one in _held(module) if name in one)
+        held[name] = _converted(held[name], dtype)
     if formats:
         patcher.size = 0
+
+
+def _held(module: nn.Module) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A module's own parameters and buffers, by name."""
+    return module._parameters, module._buffers
 
 
 def _converted(weight: Tensor, dtype: torch.dtype) -> Tensor:
@@ -154,13 +157,13 @@ def should_recompute(device: torch.device, activations: float) -> bool:
     return device.type == "cpu" or 1.5 * activations > mm.get_free_memory(device)
 
 
-def ensure_room(name: str, device: torch.device, needed: float, size: tuple[int, int]) -> None:
+def ensure_room(name: str, device: torch.device, needed: float, purpose: str) -> None:
     """Nothing, where memory suffices.
 
     Args:
-        name: of the encoder, for the sentence.
-        needed: bytes at the least, with blocks computed twice.
-        size: (H, W) of the pictures.
+        name: whose encoder it is, for the sentence.
+        needed: bytes at the least.
+        purpose: what for, for the sentence.
 
     Raises:
         EncoderError: the device has less: on CPUs less that is free, since running out ends the
@@ -169,9 +172,9 @@ def ensure_room(name: str, device: torch.device, needed: float, size: tuple[int,
     has = mm.get_free_memory(device) if device.type == "cpu" else mm.get_total_memory(device)
     if needed > has:
         raise EncoderError(
-            f"{name} encoder needs {needed / 1e9:.1f} GB of memory for a picture of {size[1]} × "
-            f"{size[0]} pixels, but there are only {has / 1e9:.1f} GB; cloak a smaller picture, or "
-            "take the small encoder of that family (TAESD, TAEHV)."
+            f"{name} encoder needs {needed / 1e9:.1f} GB of memory {purpose}, but there are only "
+            f"{has / 1e9:.1f} GB; cloak a smaller picture, or take the small encoder of that "
+            "family (TAESD, TAEHV)."
         )
 
 

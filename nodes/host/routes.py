@@ -1,4 +1,4 @@
-"""What the page asks for by itself: the styles of a bank, the pictures of a folder, and small ones.
+"""What the page asks for by itself: styles of a bank, pictures of a folder, and checkpoints.
 
 Files are read in threads of their own, so that the host's event loop goes on.
 """
@@ -13,6 +13,7 @@ from server import PromptServer
 
 from ..artwork import listing, small_picture
 from ..style import bank_of
+from .checkpoints import checkpoint_names, fitting_checkpoints
 
 
 def register() -> None:
@@ -24,6 +25,7 @@ def register() -> None:
     server.routes.get("/comfy_glaze/thumbnail")(_thumbnail)
     server.routes.get("/comfy_glaze/folder")(_folder)
     server.routes.get("/comfy_glaze/folder_picture")(_folder_picture)
+    server.routes.get("/comfy_glaze/checkpoints")(_checkpoints)
 
 
 async def _styles(request: Any) -> Any:
@@ -70,3 +72,9 @@ async def _folder_picture(request: Any) -> Any:
     return web.Response(
         body=picture, content_type="image/webp", headers={"Cache-Control": "no-cache"}
     )
+
+
+async def _checkpoints(request: Any) -> Any:
+    """All checkpoints, and those that can be cloaked against and redraw."""
+    fitting = await asyncio.to_thread(fitting_checkpoints)
+    return web.json_response({"present": checkpoint_names(), "fitting": fitting})

@@ -90,13 +90,17 @@ def _in_words(channels: int, dimensions: int) -> str:
 
 def _check_cfg(model: Any, cfg: float) -> None:
     """Raise ``StyleTransferError`` where a guidance-distilled model is drawn with strong cfg."""
-    config = model.model.model_config.unet_config
-    distilled = config.get("guidance_embed") or config.get("image_model") in ("flux", "flux2")
-    if distilled and cfg > MOST_DISTILLED_CFG:
+    if is_distilled(model) and cfg > MOST_DISTILLED_CFG:
         raise StyleTransferError(
             "This model is distilled: it follows the style's name by itself, and 'cfg' burns its "
             f"pictures. Set 'cfg' to 1; it is {cfg:g}."
         )
+
+
+def is_distilled(model: Any) -> bool:
+    """Whether a model follows its text without guidance, as Flux does."""
+    config = model.model.model_config.unet_config
+    return bool(config.get("guidance_embed")) or config.get("image_model") in ("flux", "flux2")
 
 
 def _sample(

@@ -33,7 +33,7 @@ def test_optimum_of_a_linear_encoder_is_found(
 ) -> None:
     """Rows of disjoint supports: each block moves by its target, cut off at the cap."""
     generator = torch.Generator().manual_seed(1)
-    images = torch.full((1, 3, 64, 64), 128 / 255)
+    images = (torch.tensor([120.0, 128, 136]) / 255).view(1, 3, 1, 1).repeat(1, 1, 64, 64)
     moves = reach * (2 * torch.rand(1, 3, 8, 8, generator=generator) - 1)
     cloak = optimize_cloak(
         images, blocks_moved(images, moves), block_encoder, NO_METRIC, CloakSettings(method=method)

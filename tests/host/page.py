@@ -84,10 +84,16 @@ class HostPage:
         self.page.evaluate(_LISTEN)
         self.complaints.clear()  # 0.3.64 has one of its own while it starts
 
-    def drop(self, workflow: Path) -> None:
-        """Drop a workflow file onto the canvas, and wait until the graph is the file's."""
-        text = workflow.read_text(encoding="utf-8")
-        count = len(json.loads(text)["nodes"])
+    def drop(self, workflow: Path, as_app: bool = False) -> None:
+        """Drop a workflow file onto the canvas, and wait until the graph is the file's.
+
+        Args:
+            as_app: whether an app opens as one; else as its graph.
+        """
+        graph = json.loads(workflow.read_text(encoding="utf-8"))
+        if not as_app:
+            graph["extra"].pop("linearMode", None)
+        text, count = json.dumps(graph), len(graph["nodes"])
         self.page.evaluate("app.graph.clear()")
         self.page.evaluate(_DROP, [workflow.name, text])
         self.page.wait_for_function(f"app.graph.nodes.length === {count}", timeout=60_000)
@@ -289,8 +295,20 @@ _FAULTS = """() => {
   const faults = [];
   const { nodes, groups } = app.graph;
   const name = (node) => `${node.title} (${node.id})`;
-  const box = (node) => ({ left: node.pos[0], top: node.pos[1] - 30,
-    right: node.pos[0] + node.size[0], bottom: node.pos[1] + node.size[1] });
+  const { ds } = app.canvas;
+  const canvas = document.querySelector("#graph-canvas").getBoundingClientRect();
+  const box = (node) => {
+    const [x, y] = node.pos;
+    // In Nodes 2.0 as it is drawn, with badges and buttons below it.
+    const element = document.querySelector(`[data-node-id="${node.id}"]`);
+    const drawn = [...(element?.querySelectorAll("*") ?? [])].filter((part) =>
+      part.offsetParent && getComputedStyle(part).visibility !== "hidden" &&
+      !part.closest(".glaze-scrolls, .glaze-canvas"));
+    const below = drawn.map((part) => part.getBoundingClientRect().bottom);
+    const bottom = (Math.max(...below) - canvas.top) / ds.scale - ds.offset[1];
+    return { left: x, top: y - 30, right: x + node.size[0],
+      bottom: Math.max(y + node.size[1], drawn.length ? bottom : y) };
+  };
   const apart = (a, b) => a.right <= b.left || b.right <= a.left || a.bottom <= b.top ||
     b.bottom <= a.top;
   nodes.forEach((node, index) => {
@@ -332,7 +350,6 @@ def open_host(
         "Comfy.TutorialCompleted": True,
         "Comfy.Minimap.Visible": False,
         "Comfy.Graph.CanvasInfo": False,
-        "Comfy.NodeBadge.NodeSourceBadgeMode": "None",
     }
     named |= {name.replace("_", "."): value for name, value in settings.items()}
     with open_chromium() as browser:

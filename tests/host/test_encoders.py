@@ -200,6 +200,68 @@ def test_every_picture_vae_of_the_host_leads(pack: ModuleType, name: str) -> Non
     assert moved[1] < moved[2] < moved[3]
 
 
+HOSTS_LAYOUTS = [
+    "FLUX.2",
+    "Wan 2.1, Qwen-Image",
+    "Qwen-Image-Layered",
+    pytest.param("Wan 2.2", marks=pytest.mark.slow),
+    pytest.param("HunyuanImage 2.1", marks=pytest.mark.slow),
+    "taef2",
+    "taew2_1",
+    "taew2_2",
+    "lighttaehy1_5",
+    "taeltx_2",
+    "taeh3",
+]
+
+
+@pytest.mark.parametrize("name", HOSTS_LAYOUTS)
+def test_the_library_reads_a_file_of_the_hosts_layout_as_the_host_does(
+    pack: ModuleType, tmp_path: Path, name: str
+) -> None:
+    vae, picture = _made(KINDS[name]), smooth_picture(64, 96)
+    weights = {
+        key: value.detach().clone()
+        for key, value in vae.get_sd().items()
+        if key.split(".")[0] not in DECODERS
+    }
+    save_file(weights, tmp_path / "vae.safetensors")
+    library = importlib.import_module(f"{NAME}.comfy_glaze.networks.encoder_files")
+    own = library.load_encoder(str(tmp_path / "vae.safetensors"))
+    with torch.inference_mode():
+        hosted = pack.hosted_encoder(vae).encoder
+    assert own.fingerprint == hosted.fingerprint
+    assert (own.multiple, own.family) == (hosted.multiple, hosted.family)
+    found, wanted = own(picture), encoded(vae, picture)
+    assert found.shape == wanted.shape
+    # The host scales what some small encoders give to what the large one gives.
+    found, wanted = found / found.norm(), wanted / wanted.norm()
+    assert float((found - wanted).norm()) <= 1e-4
+
+
+def test_load_encoder_reads_a_small_encoder_whole_and_alone(
+    pack: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FLUX.2's, which the host's loader takes for another kind where its file is a whole one."""
+    vae, picture = _made(KINDS["taef2"]), smooth_picture(64, 96)
+    weights = {key: value.detach().clone() for key, value in vae.get_sd().items()}
+    prefix = "taesd_encoder."
+    half = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
+    save_file(weights, tmp_path / "taef2.safetensors")
+    save_file(half, tmp_path / "taef2_encoder.safetensors")
+    monkeypatch.setattr(pack, "vae_path", lambda name: str(tmp_path / name))
+    wanted = encoded(vae, picture)
+    with torch.inference_mode():
+        for name in ("taef2.safetensors", "taef2_encoder.safetensors"):
+            phi = pack.hosted_encoder(pack.load_vae(name)).encoder
+            found = phi(picture)
+            assert float((found - wanted).norm() / wanted.norm()) <= 1e-4, name
+            assert phi.family == "FLUX.2's small"
+        taken_apart = host_vae(weights)  # as Load VAE does
+        with pytest.raises(ValueError, match="Load it with Load Encoder"):
+            pack.hosted_encoder(taken_apart)
+
+
 def decoder_of(hosted: Any) -> list[Tensor]:
     (patcher,) = hosted.patchers
     parts = [getattr(patcher.model, name) for name in DECODERS if hasattr(patcher.model, name)]

@@ -16,9 +16,8 @@ import torch
 from torch import Tensor
 
 from ..conftest import smooth_picture
-from .checkpoint import tiny_vae_weights
 from .conftest import ROOT
-from .test_encoders import KINDS
+from .test_encoders import WEIGHTS
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the host's own
 NAME = "a_pack_that_samples"
@@ -185,7 +184,7 @@ def test_every_family_redraws(sampling: ModuleType, family: str) -> None:
     model = random_model(called, config)
     settings = sampling.Sampling(2, 1.0, 0.6, "euler", "normal", 64)
     bank = importlib.import_module(f"{NAME}.comfy_glaze.styles.bank")
-    wired = (Words(), random_vae(KINDS[vae] if vae != "TAESD" else tiny_vae_weights))
+    wired = (Words(), random_vae(WEIGHTS[vae]))
     redraw = sampling.img2img(model, *wired, settings)
     first, second = (
         bank.Style("Monet", "", "", prompt, None) for prompt in ("by monet", "by picasso")
@@ -201,15 +200,3 @@ def test_every_family_redraws(sampling: ModuleType, family: str) -> None:
     assert len(redraw.fingerprint()) == 16
     guided = sampling.img2img(model, *wired, sampling.Sampling(2, 4.0, 0.6, "euler", "simple", 64))
     assert not torch.equal(drawn, guided(images, first, 1))
-
-
-def test_flux_2s_tiny_vae_takes_sides_in_sixteens(sampling: ModuleType) -> None:
-    class Vae:
-        latent_channels = 128
-
-        def spacial_compression_encode(self) -> int:
-            return 8
-
-    assert sampling._block(Vae()) == 16
-    Vae.latent_channels = 16
-    assert sampling._block(Vae()) == 8

@@ -91,8 +91,11 @@ def test_what_a_range_leaves_out_is_said(pack: Pack) -> None:
     assert pack.server.sent[-1] == (said, {}, "load")
     assert all(artwork.notes == (said,) for artwork in run.args[2]), "Save Cloaked says it too"
     whole = pack.run("GlazeLoadArtwork", hidden_in({}), source="works/")
-    assert pack.server.sent[-1][0] == ""
+    assert pack.server.sent[-1][0] == "5 pictures."
     assert {artwork.notes for artwork in whole.args[2]} == {()}
+    before = len(pack.server.sent)
+    pack.run("GlazeLoadArtwork", hidden_in({}), source="works/0.png")
+    assert len(pack.server.sent) == before, "a single picture needs no words"
 
 
 def test_a_folder_goes_on_after_a_broken_file(pack: Pack) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import importlib
+import json
 import logging
 import os
 import re
@@ -16,6 +17,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
 
 from comfy_glaze.styles.bank import builtin_styles
 
@@ -83,6 +87,12 @@ WIDGETS: dict[str, list[tuple[str, Any]]] = {
         ("seed", 0),
         ("tile", False),
     ],
+    "GlazeCloakPicture": [
+        ("preset", "default"),
+        ("uniform", False),
+        ("style", "auto"),
+        ("artist", ""),
+    ],
     "GlazeNightshadePoison": [
         ("concept", "dog"),
         ("towards", "cat"),
@@ -126,6 +136,10 @@ SOCKETS: dict[str, tuple[str, str]] = {
     "GlazeStyleTransfer": ("image target_style model clip vae", "styled"),
     "GlazeLPIPSBudget": ("", "budget"),
     "GlazeCloakOptimize": ("image styled encoder budget keep_clear target_style", "cloaked cloak"),
+    "GlazeCloakPicture": (
+        "image encoder model clip style_bank keep_clear",
+        "cloaked cloak",
+    ),
     "GlazeNightshadePoison": ("image anchor encoder budget keep_clear", "poisoned cloak"),
     "GlazeSaveCloaked": ("images cloak artwork", ""),
     "GlazeApplyCountermeasure": ("image encoder", "changed"),
@@ -334,3 +348,66 @@ def test_the_manager_installs_what_the_nodes_need_and_never_torch() -> None:
     assert asked <= known, "with the same bounds"
     assert {"lpips>=0.1.4", "platformdirs>=4"} <= asked
     assert not any(line.startswith(("torch", "numpy", "pillow", "safetensors")) for line in asked)
+
+
+def write_checkpoint(folder: Path, name: str, *parts: str, shape: tuple[int, ...] = (1,)) -> str:
+    """A file with nothing in it but one weight for each part."""
+    weights = {f"{part}weight": torch.zeros(shape) for part in parts}
+    save_file(weights, folder / name)
+    return name
+
+
+def test_checkpoints_that_fit_are_told_from_their_headers(
+    pack: Pack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("aiohttp")
+    folder = pack.base / "models"
+    unet, vae, clip = "model.diffusion_model.", "first_stage_model.", "cond_stage_model."
+    names = [
+        write_checkpoint(
+            folder, "film.safetensors", unet, "vae.", "text_encoders.", shape=(1,) * 5
+        ),
+        write_checkpoint(folder, "no-text.safetensors", unet, vae),
+        write_checkpoint(folder, "sd.safetensors", unet, vae, clip),
+        write_checkpoint(folder, "xl.safetensors", unet, vae, "conditioner."),
+        "gone.safetensors",
+        "old.ckpt",
+        "broken.safetensors",
+    ]
+    (folder / "broken.safetensors").write_bytes(b"\xff" * 64)
+    paths = sys.modules["folder_paths"]
+    monkeypatch.setattr(paths, "get_filename_list", lambda kind: names)
+    monkeypatch.setattr(
+        paths, "get_full_path", lambda kind, name: str(folder / name), raising=False
+    )
+    pack.module("nodes.host.routes").register()
+    answer = asyncio.run(pack.server.handlers["/comfy_glaze/checkpoints"](None))
+    assert json.loads(answer.body) == {
+        "present": names,
+        "fitting": ["sd.safetensors", "xl.safetensors"],
+    }
+
+
+def test_pictures_come_along_and_are_offered_first(pack: Pack) -> None:
+    files = pack.module("nodes.host.files")
+    folder = pack.base / "input"
+    (folder / "a.png").write_bytes(b"")
+    (folder / "glaze-sample-ink.png").write_bytes(b"of the user's own")
+    asyncio.run(pack.module("nodes.entry").GlazeExtension().get_node_list())
+    first, second, *others = files.picture_sources()
+    assert (first, second) == ("glaze-sample-harbour.png", "glaze-sample-ink.png")
+    assert others[0] == "a.png"
+    with Image.open(folder / first) as picture:
+        assert min(picture.size) > 512
+    assert (folder / second).read_bytes() == b"of the user's own"
+    assert {path.name for path in folder.iterdir()} == {first, second, "a.png"}, "nothing is left"
+
+
+def test_a_folder_that_cannot_be_written_to_costs_only_the_samples(
+    pack: Pack, caplog: pytest.LogCaptureFixture
+) -> None:
+    (pack.base / "input").rmdir()
+    with caplog.at_level(logging.WARNING):
+        handed = asyncio.run(pack.module("nodes.entry").GlazeExtension().get_node_list())
+    assert len(handed) == len(WIDGETS)
+    assert "could not be put into input" in caplog.text

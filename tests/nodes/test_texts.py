@@ -12,6 +12,21 @@ import pytest
 from .conftest import ROOT, Pack
 
 LANGUAGES = sorted(path.name for path in (ROOT / "locales").iterdir())
+CLAIMS = {  # what says what a cloak does or does not do, with the English beside a translation
+    ("GlazeCloakOptimize", "description"),
+    ("GlazeCloakOptimize", "tile"),
+    ("GlazeCloakPicture", "description"),
+    ("GlazeCombineEncoders", "description"),
+    ("GlazeLPIPSBudget", "description"),
+    ("GlazeLPIPSBudget", "preset"),
+    ("GlazeLPIPSBudget", "uniform"),
+    ("GlazeCloakPicture", "preset"),
+    ("GlazeCloakPicture", "uniform"),
+    ("GlazeLoadEncoder", "name"),
+    ("GlazeNightshadePoison", "description"),
+    ("GlazeSaveCloaked", "format"),
+    ("GlazeSaveCloaked", "no_ai_training"),
+}
 PAGES = ROOT / "web/docs"
 WORKFLOWS = sorted((ROOT / "workflows").glob("*.json"))
 
@@ -50,14 +65,37 @@ def keys_of(texts: Any, path: tuple[str, ...] = ()) -> set[tuple[str, ...]]:
 
 def test_english_is_what_the_schemas_say(pack: Pack) -> None:
     """`python -m docs.node_texts` writes the file anew."""
-    assert read(ROOT / "locales/en/nodeDefs.json") == own_texts(pack)
+    assert texts_in("en") == own_texts(pack)
+
+
+def texts_in(language: str) -> Any:
+    return read(ROOT / f"locales/{language}/main.json")["nodeDefs"]
+
+
+def test_the_languages_are_those_of_the_host() -> None:
+    assert LANGUAGES == ["en", "es", "fr", "ja", "ko", "ru", "zh"]
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_language_says_everything(pack: Pack, language: str) -> None:
-    texts = read(ROOT / f"locales/{language}/nodeDefs.json")
+    texts = texts_in(language)
     assert keys_of(texts) == keys_of(own_texts(pack))
     assert all(text.strip() for node in texts.values() for text in (node["description"],))
+
+
+@pytest.mark.parametrize("language", [one for one in LANGUAGES if one != "en"])
+def test_a_claim_keeps_its_english_until_a_native_reader_has_read_it(language: str) -> None:
+    found = read(ROOT / f"locales/{language}/main.json")
+    english, read_ones = texts_in("en"), found["comfy_glaze"]["read"]
+
+    def text(texts: Any, node: str, part: str) -> str:
+        one = texts[node]
+        return str(one["description"] if part == "description" else one["inputs"][part]["tooltip"])
+
+    for node, part in CLAIMS:
+        translated, own = (text(texts, node, part) for texts in (found["nodeDefs"], english))
+        assert translated != own
+        assert (f"[{own}]" in translated) == (f"{node}.{part}" not in read_ones)
 
 
 def test_every_node_has_a_page_that_explains_each_input_and_output(pack: Pack) -> None:

@@ -7,16 +7,34 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from PIL import Image, ImageDraw
 
 from comfy_glaze.files.finding import find_artworks
 from comfy_glaze.files.options import SaveOptions
+from comfy_glaze.networks.encoders import Encoder
 from comfy_glaze.portfolio.manifest import Manifest
 from comfy_glaze.portfolio.outputs import plan_outputs, reports_folder
 from comfy_glaze.portfolio.run import Outcome, cloak_portfolio
+from comfy_glaze.styles.transfer import StyleTransfer
 
 from ..conftest import smooth_picture
 from .runs import small_engine
+
+GRAIN = replace(
+    small_engine(steps=8),
+    # a cloak as fine as a real one: towards random squares of two pixels
+    encoder=Encoder("fine", "0" * 16, lambda x: F.avg_pool2d(x, 2) * 2, 2, torch.device("cpu")),
+    style_transfer=StyleTransfer(
+        "noise",
+        lambda image, style, seed: torch.rand(
+            image.shape, generator=torch.Generator().manual_seed(seed)
+        ),
+        lambda style: True,
+        lambda: "1" * 16,
+    ),
+)
 
 
 def soft(height: int = 64, width: int = 96, seed: int = 0) -> np.ndarray:
@@ -47,11 +65,10 @@ def cloak(
     top: Path, saving: SaveOptions | None = None, few_colours: str = "keep"
 ) -> dict[str, Outcome]:
     """What becomes of each picture in a folder, by its name below the output folder."""
-    engine = small_engine(steps=8)
     engine = replace(
-        engine,
+        GRAIN,
         saving=saving or SaveOptions(),
-        settings=replace(engine.settings, few_colours=few_colours),
+        settings=replace(GRAIN.settings, few_colours=few_colours),
     )
     out = top.parent / "out"
     reports_folder(out).mkdir(parents=True, exist_ok=True)

@@ -26,16 +26,14 @@ def test_texts_about_the_work_are_kept_and_prompts_are_not(top: Path) -> None:
     texts.add_text("Comment", "not for others")
     texts.add_text("workflow", "{}")
     Image.fromarray(soft()).save(top / "art.png", pnginfo=texts)
-    Image.fromarray(soft()).save(top / "art.bmp")
     report_of(cloak(top)["art.png"])
     with Image.open(top.parent / "out/art.png") as saved:
         found = saved.text  # type: ignore[attr-defined]
         assert found == {"Author": "Zoë", "Title": "Boats", "Copyright": "© Zoë 船"}
     report_of(cloak(top, SaveOptions("webp"))["art.webp"])
     with Image.open(top.parent / "out/art.webp") as saved:
-        fields = saved.getexif()
-    assert b"Zo\xc3\xab" in fields.tobytes()
-    assert fields[0x010D] == "Boats"
+        assert saved.getexif()[0x010D] == "Boats"
+        assert "Zoë".encode() in saved.info["exif"]
 
 
 def with_chunks(picture: Image.Image, *chunks: tuple[bytes, bytes]) -> bytes:
@@ -96,7 +94,7 @@ def test_colours_in_numbers_become_a_profile_elsewhere(top: Path) -> None:
     red = ImageCms.profileToProfile(
         Image.new("RGB", (1, 1), (100, 20, 20)), space, ImageCms.createProfile("sRGB")
     )
-    assert red.getpixel((0, 0)) == pytest.approx((178, 68, 73), abs=3)
+    assert red.getpixel((0, 0)) == pytest.approx((181, 72, 76), abs=2)
 
 
 @pytest.mark.parametrize(

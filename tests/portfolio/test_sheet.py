@@ -64,6 +64,7 @@ REPORT: dict[str, Any] = MEASURED | {
     "gradients": 2.0,
     "seconds": {"optimize": 1.0},
     "device": "cpu",
+    "verdict": {"level": "weak", "sentence": "It moves little.", "try": ""},
 }
 
 

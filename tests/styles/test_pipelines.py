@@ -21,6 +21,10 @@ from comfy_glaze.styles.transfer import load_style_transfer, load_text_to_image
 from ..conftest import smooth_picture
 from .tiny_pipelines import FAMILIES, saved
 
+pytestmark = [  # the newest diffusers' own
+    pytest.mark.filterwarnings("ignore::FutureWarning:diffusers"),
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+]
 MONET = Style("Monet", "Impressionism", "Claude Monet", "a painting by monet", None)
 PICASSO = Style("Picasso", "Cubism", "Pablo Picasso", "cubes by picasso", None)
 

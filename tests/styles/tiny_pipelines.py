@@ -49,10 +49,10 @@ def clip(kind: type[Any], projection: int = 32) -> Any:
     return kind(config)
 
 
-def t5() -> Any:
+def t5(width: int = 32) -> Any:
     return transformers.T5EncoderModel(
         transformers.T5Config(
-            vocab_size=len(VOCABULARY), d_model=32, d_ff=32, d_kv=16, num_layers=1, num_heads=2
+            vocab_size=len(VOCABULARY), d_model=width, d_ff=32, d_kv=16, num_layers=1, num_heads=2
         )
     )
 
@@ -109,10 +109,10 @@ def sd3(folder: Path) -> Any:
         vae=shifted_vae(),
         text_encoder=clip(transformers.CLIPTextModelWithProjection),
         text_encoder_2=clip(transformers.CLIPTextModelWithProjection),
-        text_encoder_3=None,
+        text_encoder_3=t5(64),
         tokenizer=letter_tokenizer(folder),
         tokenizer_2=letter_tokenizer(folder),
-        tokenizer_3=None,
+        tokenizer_3=words(),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -123,7 +124,9 @@ def test_it_warns_of_savers_that_tell_the_style(widget_page: Any) -> None:
     assert not page.locator(".glaze-chart .glaze-warning").is_visible()
 
 
-def test_it_speaks_german(widget_page: Any) -> None:
-    widget_page.mount('import { speak } from "/web/words.mjs"; speak("de-AT");' + MOUNT)
+def test_it_speaks_another_language(widget_page: Any) -> None:
+    path = Path(__file__).parents[2] / "locales/fr/main.json"
+    french = json.dumps(json.loads(path.read_text(encoding="utf-8"))["comfy_glaze"])
+    widget_page.mount(f'import {{ speak }} from "/web/words.mjs"; speak({french});' + MOUNT)
     send(widget_page, steps(1, 2))
-    assert widget_page.page.get_by_role("status").inner_text() == "Schritt 1 von 2 · noch etwa 2 s"
+    assert widget_page.page.get_by_role("status").inner_text() == "Étape 1 sur 2 · encore 2 s env."

@@ -1,0 +1,76 @@
+"""Take the pictures of docs/first-cloak.md, and the first view of the templates as they open.
+
+    COMFYUI_PATH=path/to/ComfyUI PYTHONPATH=. python docs/first_cloak.py
+
+They show the page of a ComfyUI with no checkpoint in it, as it comes: at the size of a
+laptop and of a large screen; the app, the canvas and Nodes 2.0.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+from pathlib import Path
+
+from PIL import Image
+from screenshots import ROOT, save_webp
+
+from tests.host.conftest import PACK_FOLDER, copy_pack, free_port
+from tests.host.page import HostPage, open_host
+from tests.host.server import start_server
+from tests.host.test_app import open_app, run, search_templates
+
+OUT = ROOT / "docs/first-cloak"
+SIZES = {"laptop": (1366, 768), "large": (1920, 1080)}
+STEPS = "Glaze 02 See every step"
+
+
+def keep(host: HostPage, name: str) -> None:
+    """Save what the page shows."""
+    save_webp(Image.open(io.BytesIO(host.page.screenshot())), OUT / f"{name}.webp", 1920, 150_000)
+
+
+def go_through(url: str, size: str) -> None:
+    """The app from the template browser to the result, and a template's first view."""
+    width, height = SIZES[size]
+    ending = "" if size == "laptop" else f"-{size}"
+    with open_host(url, width=width, height=height, Comfy_VueNodes_Enabled=False) as host:
+        search_templates(host)
+        keep(host, f"templates{ending}")
+        host.page.keyboard.press("Escape")
+        open_app(host)
+        keep(host, f"app-before{ending}")
+        run(host, 1800)
+        keep(host, f"app-after{ending}")
+        open_template(host, STEPS)
+        keep(host, f"steps-classic{ending}")
+    with open_host(url, width=width, height=height, Comfy_VueNodes_Enabled=True) as host:
+        open_template(host, STEPS)
+        keep(host, f"steps-nodes-2{ending}")
+
+
+def open_template(host: HostPage, name: str) -> None:
+    """Open a template from the browser, and let it settle."""
+    search_templates(host).get_by_text(name, exact=True).first.click()
+    host.page.wait_for_function("app.graph.nodes.length > 8", timeout=60_000)
+    host.page.wait_for_timeout(4000)  # the pictures, and the gallery's
+
+
+def main() -> None:
+    """Take all pictures."""
+    with tempfile.TemporaryDirectory() as folder:
+        base = Path(folder)
+        copy_pack(base / "custom_nodes" / PACK_FOLDER)
+        for name in ("input", "output", "user", "models/checkpoints"):
+            (base / name).mkdir(parents=True)
+        server = start_server(Path(os.environ["COMFYUI_PATH"]), base, free_port())
+        try:
+            for size in SIZES:
+                go_through(server.url, size)
+        finally:
+            server.stop()
+
+
+if __name__ == "__main__":
+    main()

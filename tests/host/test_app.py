@@ -1,0 +1,142 @@
+"""The app as an artist meets it: from the template browser to a file, with nothing typed."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from .checkpoint import write_checkpoint
+from .conftest import PACK_FOLDER, ROOT, copy_pack, free_port
+from .page import HostPage, open_host
+from .server import Server, start_server
+from .test_workflows import check_file, saved_rows
+
+APP = "Glaze 01 Start here.app"
+CHECKPOINT = "my-own-mix.safetensors"  # no name that a workflow knows
+FILM = "film.safetensors"
+DROP = """([zone, files]) => {
+  const data = new DataTransfer();
+  for (const [name, bytes] of files)
+    data.items.add(new File([new Uint8Array(bytes)], name, { type: "image/png" }));
+  zone.dispatchEvent(
+    new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
+}"""
+
+
+@pytest.fixture(scope="module")
+def app_server(host_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A host with nothing in it but the pack, and a small picture in the sample's place."""
+    base = tmp_path_factory.mktemp("app")
+    copy_pack(base / "custom_nodes" / PACK_FOLDER)
+    for folder in ("input", "output", "user", "models/checkpoints"):
+        (base / folder).mkdir(parents=True)
+    (base / "input/glaze-sample-harbour.png").write_bytes(small("harbour"))
+    server = start_server(host_path, base, free_port())
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def host(app_server: Server) -> Iterator[HostPage]:
+    """The page of a laptop, with everything as it comes."""
+    version = app_server.get("/system_stats")["system"]["comfyui_version"]
+    if tuple(map(int, version.split(".")[:2])) < (0, 33):
+        pytest.skip("this host has no App mode")
+    with ExitStack() as stack:
+        try:
+            page = stack.enter_context(open_host(app_server.url, width=1366, height=768))
+        except RuntimeError as missing:
+            pytest.skip(str(missing))
+        yield page
+
+
+def small(artwork: str) -> bytes:
+    """A bundled artwork at the size of a thumbnail, as PNG."""
+    picture = Image.open(ROOT / f"samples/{artwork}.png").convert("RGB")
+    picture.thumbnail((128, 128))
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def search_templates(host: HostPage) -> Any:
+    """Open the template browser and search it for glaze; the dialogue."""
+    host.page.evaluate("app.extensionManager.command.execute('Comfy.BrowseTemplates')")
+    dialogue = host.page.get_by_role("dialog")
+    dialogue.get_by_role("textbox").first.fill("glaze")
+    dialogue.get_by_text("Glaze 01").first.wait_for()
+    host.page.wait_for_timeout(1500)  # the thumbnails
+    return dialogue
+
+
+def open_app(host: HostPage) -> None:
+    """From the template browser: one click."""
+    search_templates(host).get_by_text(APP, exact=True).first.click()
+    host.page.get_by_test_id("linear-run-button").first.wait_for(timeout=60_000)
+    host.page.wait_for_timeout(2500)
+    skip = host.page.get_by_role("button", name="Skip")  # of the host's own tour, once
+    if skip.count():
+        skip.first.click()
+        host.page.wait_for_timeout(500)
+
+
+def run(host: HostPage, seconds: float = 600) -> list[dict[str, Any]]:
+    host.page.evaluate("window.seen.length = 0")
+    host.page.get_by_test_id("linear-run-button").get_by_role("button", name="Run").last.click()
+    assert host.wait_for_end(seconds) == "execution_success"
+    host.page.wait_for_timeout(1500)
+    return saved_rows(host)
+
+
+def test_without_a_checkpoint_it_rehearses_and_says_so(host: HostPage, app_server: Server) -> None:
+    open_app(host)
+    host.page.get_by_text("No checkpoint was found").first.wait_for()
+    (row,) = run(host)
+    check_file(row, app_server.base)
+    assert row["measures"]["rehearsal"] is True
+    assert row["measures"]["source"]["file"] == "glaze-sample-harbour.png"
+    panel = host.page.get_by_test_id("linear-widgets")
+    assert row["measures"]["verdict"]["sentence"] in panel.inner_text()
+    assert panel.get_by_role("slider").is_visible()
+    assert panel.get_by_role("link", name="Download").get_attribute("download")
+    assert host.complaints == []
+
+
+def test_two_dropped_pictures_are_cloaked_with_a_clicked_preset(
+    host: HostPage, app_server: Server
+) -> None:
+    open_app(host)
+    panel = host.page.get_by_test_id("linear-widgets")
+    zone = panel.locator(".glaze-drop").element_handle()
+    files = [[f"{name}.png", list(small(name))] for name in ("ink", "poster")]
+    host.page.evaluate(DROP, [zone, files])
+    panel.get_by_text(re.compile(r"^glaze \d{4}-")).wait_for()
+    panel.get_by_text("Strong", exact=True).click()
+    rows = run(host)
+    assert [row["measures"]["source"]["file"] for row in rows] == ["ink.png", "poster.png"]
+    assert {row["measures"]["settings"]["preset"] for row in rows} == {"strong"}
+    assert len({row["measures"]["target_style"]["name"] for row in rows}) == 1
+    for row in rows:
+        check_file(row, app_server.base)
+    assert host.complaints == []
+
+
+def test_the_first_checkpoint_that_fits_is_taken(host: HostPage, app_server: Server) -> None:
+    folder = app_server.base / "models/checkpoints"
+    write_checkpoint(folder / CHECKPOINT)
+    (folder / FILM).write_bytes(b"")
+    host.page.reload()
+    host.page.wait_for_function("window.app?.graph && app.extensionManager", timeout=120_000)
+    host.page.wait_for_timeout(2500)
+    open_app(host)
+    host.page.get_by_text(f"{CHECKPOINT} was chosen").first.wait_for()
+    assert host.widget("CheckpointLoaderSimple", "ckpt_name") == CHECKPOINT
+    saved = host.page.evaluate("JSON.stringify(app.graph.serialize())")
+    assert '"comfy_glaze"' not in saved, "what a person saves is left alone"

@@ -1,0 +1,59 @@
+// The verdict on a cloak: one sentence, what to try, and a button that sets it.
+
+import { el } from "./dom.mjs";
+import { say } from "./words.mjs";
+
+const LEVELS = {
+  none: "verdict.none",
+  weak: "verdict.weak",
+  fair: "verdict.fair",
+  good: "verdict.good",
+};
+const OPTION = /--(preset|linf|limit|uniform|format)(?:[ =](?!--)([\w./]+))?/g;
+
+/** The options that an advice names for the command line, such as {preset: "strong", uniform: true}. */
+export function optionsIn(advice) {
+  return Object.fromEntries(
+    [...(advice ?? "").matchAll(OPTION)].map(([, name, value]) => [name, value ?? true]),
+  );
+}
+
+/** An advice without the command line's options. */
+export const inWords = (advice) =>
+  (advice ?? "").replace(/ ?\(--[^)]*\)/g, "").replace(/--format (\w+)/g, (_, name) => name.toUpperCase());
+
+/**
+ * The verdict of a report.
+ *
+ * @param {{verdict?: {level, sentence, try}}} report
+ * @param {((options: object) => (() => void) | null) | null} setterFor what sets the options in the
+ *   graph, or null where the graph has no place for them
+ */
+export function createVerdict(report, setterFor = null) {
+  const { verdict } = report;
+  if (!verdict) return null;
+  const options = optionsIn(verdict.try);
+  const set = setterFor && Object.keys(options).length ? setterFor(options) : null;
+  const done = el("span", { class: "glaze-faint", role: "status" });
+  const button = el(
+    "button",
+    {
+      type: "button",
+      class: "glaze-button",
+      title: say("verdict.try.tip"),
+      click: () => {
+        set();
+        button.disabled = true;
+        done.textContent = say("verdict.set");
+      },
+    },
+    say("verdict.try"),
+  );
+  return el(
+    "div",
+    { class: "glaze-verdict", "data-level": verdict.level, role: "note" },
+    el("p", {}, el("b", {}, `${say(LEVELS[verdict.level])} `), verdict.sentence),
+    verdict.try ? el("p", { class: "glaze-faint" }, inWords(verdict.try)) : null,
+    set ? el("div", { class: "glaze-row" }, button, done) : null,
+  );
+}
