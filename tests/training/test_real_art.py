@@ -277,7 +277,7 @@ def test_tables_pair_each_cloak_with_no_cloak() -> None:
     assert lost["log_odds"].value == pytest.approx(1.25)
     assert fall(lines[1:], lines[1:], "prompts", "colour") is None
     assert "| latents/even 8 | 1 | 25%" in effect_table(lines, "layouts")
-    assert "| latents/even 8 | 30.00 |" in cost_table(lines)
+    assert "| latents/even 8 | 1 | 30.00 |" in cost_table(lines)
 
 
 def test_a_gathered_source_must_have_the_manifests_hash(tmp_path: Path) -> None:
