@@ -54,15 +54,15 @@ def _clustered(colours: Levels, most: int) -> Levels:
     if row.getcolors(most) is not None:
         return colours
     reduced = row.quantize(most, Image.Quantize.MEDIANCUT, kmeans=1, dither=Image.Dither.NONE)
-    palette = np.asarray(reduced.getpalette("RGB"), np.uint8).reshape(-1, 3)
-    return palette[np.asarray(reduced)[0]]
+    palette: Levels = np.asarray(reduced.getpalette("RGB"), np.uint8).reshape(-1, 3)
+    return palette[np.asarray(reduced)[0], :]
 
 
 def _packed(levels: Levels) -> npt.NDArray[np.uint32]:
     """Colours (..., 3 or 4) as one number each, opaque ones last."""
-    packed = np.zeros(levels.shape[:-1], np.uint32)
+    packed: npt.NDArray[np.uint32] = np.zeros(levels.shape[:-1], np.uint32)
     for channel in (3, 0, 1, 2)[levels.shape[-1] == 3 :]:
-        packed = packed << 8 | levels[..., channel]
+        packed = packed << np.uint32(8) | levels[..., channel].astype(np.uint32)
     return packed
 
 
