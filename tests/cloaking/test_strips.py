@@ -51,7 +51,9 @@ def test_no_view_of_a_strip_grows_with_its_length(
     assert Comparison.of(images, styled, encoder, None).measure(cloak.images) == cloak.measures
 
 
-def test_a_sliced_strip_is_cloaked_as_its_panels_would_be_alone(small_views: None) -> None:
+def test_a_sliced_strip_is_cloaked_nearly_as_its_panels_would_be_alone(small_views: None) -> None:
+    """In a tenth of the steps.  Of noise as here it keeps somewhat less than of drawn pictures,
+    where ``docs/speed.md`` has more than that of the panel alone."""
     encoder, metric = load_encoder("embedded"), load_metric("st-lpips-alex")
     strip, redrawn = smooth_picture(1600, 80), smooth_picture(1600, 80, seed=5)
     budget = PRESETS["default"]
@@ -62,7 +64,7 @@ def test_a_sliced_strip_is_cloaked_as_its_panels_would_be_alone(small_views: Non
         pictures = strip[panel], redrawn[panel]
         alone = optimize_cloak(*pictures, encoder, budget, CloakSettings(), metric=metric)
         sliced = Comparison.of(*pictures, encoder, metric).measure(cloak.images[panel])[0]
-        assert sliced.shift_512 > 0.85 * alone.measures[0].shift_512 > 0
+        assert sliced.shift_512 > 0.75 * alone.measures[0].shift_512 > 0
 
 
 def test_empty_panels_stay_as_they_are(block_encoder: Encoder, small_views: None) -> None:
