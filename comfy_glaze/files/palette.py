@@ -15,6 +15,20 @@ FEW_COLOURS = MOST // 3
 """Colours of an original, at most, that leave each of them room for two variants in a palette."""
 
 
+_SAMPLED = 16  # every so many rows and columns are looked at first
+
+
+def number_of_colours(levels: Levels, most: int = MOST) -> int | None:
+    """How many colours a picture (H, W, 3 or 4) of 8 bits has; None for more than ``most``.
+
+    Most pictures show that in a few of their pixels, and a large one need not be copied for it.
+    """
+    if Image.fromarray(levels[::_SAMPLED, ::_SAMPLED].copy()).getcolors(most) is None:
+        return None
+    found = Image.fromarray(levels).getcolors(most)
+    return None if found is None else len(found)
+
+
 def in_few_colours(cloaked: Levels, original: Levels) -> Levels | None:
     """A cloaked picture with at most :data:`MOST` colours, (H, W, 3 or 4) of 8 bits.
 
@@ -25,7 +39,7 @@ def in_few_colours(cloaked: Levels, original: Levels) -> Levels | None:
     Returns:
         None where the original has more than :data:`FEW_COLOURS`.
     """
-    if Image.fromarray(original).getcolors(FEW_COLOURS) is None:
+    if number_of_colours(original, FEW_COLOURS) is None:
         return None
     before, after = (levels.reshape(-1, levels.shape[-1]) for levels in (original, cloaked))
     colours, group = np.unique(_packed(before), return_inverse=True)
@@ -54,8 +68,9 @@ def _clustered(colours: Levels, most: int) -> Levels:
     if row.getcolors(most) is not None:
         return colours
     reduced = row.quantize(most, Image.Quantize.MEDIANCUT, kmeans=1, dither=Image.Dither.NONE)
-    palette: Levels = np.asarray(reduced.getpalette("RGB"), np.uint8).reshape(-1, 3)
-    return palette[np.asarray(reduced)[0], :]
+    palette = np.asarray(reduced.getpalette("RGB"), np.uint8).reshape(-1, 3)
+    chosen: Levels = palette[np.asarray(reduced)[0]]
+    return chosen
 
 
 def _packed(levels: Levels) -> npt.NDArray[np.uint32]:
@@ -72,7 +87,7 @@ def as_indexed(levels: Levels) -> tuple[Image.Image, bytes] | None:
     Returns:
         None where there are more than :data:`MOST` colours.
     """
-    if levels.dtype != np.uint8 or Image.fromarray(levels).getcolors(MOST) is None:
+    if levels.dtype != np.uint8 or number_of_colours(levels) is None:
         return None
     packed, index = np.unique(_packed(levels), return_inverse=True)
     entries = packed[:, None] >> np.array([16, 8, 0, 24], np.uint32) & 255
