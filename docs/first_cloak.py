@@ -23,6 +23,7 @@ from tests.host.test_app import open_app, run, search_templates
 
 OUT = ROOT / "docs/first-cloak"
 SIZES = {"laptop": (1366, 768), "large": (1920, 1080)}
+SIDE = 448  # px: the painting's longer side, so that a run takes a minute on a CPU
 STEPS = "Glaze 02 See every step"
 
 
@@ -64,6 +65,9 @@ def main() -> None:
         copy_pack(base / "custom_nodes" / PACK_FOLDER)
         for name in ("input", "output", "user", "models/checkpoints"):
             (base / name).mkdir(parents=True)
+        painting = Image.open(ROOT / "samples/harbour.png").convert("RGB")
+        painting.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+        painting.save(base / "input/glaze-sample-harbour.png")
         server = start_server(Path(os.environ["COMFYUI_PATH"]), base, free_port())
         try:
             for size in SIZES:

@@ -44,7 +44,8 @@ from .host.files import input_file, next_output
 from .wiring import Graph, is_link, links_to
 
 IMAGE, ARTWORK, WORKS = 0, 2, 3  # Load Artwork's outputs
-_LOAD, _SAVE, _TARGET = "GlazeLoadArtwork", "GlazeSaveCloaked", "GlazeSelectTargetStyle"
+_LOAD, _SAVE = "GlazeLoadArtwork", "GlazeSaveCloaked"
+_TARGET, _GLAZE = "GlazeSelectTargetStyle", "GlazeCloakPicture"
 _PLACE_ONLY = {(_SAVE, "filename_prefix"), (_SAVE, "resume")}
 
 _tried: Counter[tuple[Path, str]] = Counter()
@@ -98,14 +99,23 @@ def resuming(graph: Graph, loader: str) -> list[str]:
         for name, key in links_to(graph, loader, ARTWORK)
         if key == "artwork" and resumes(graph[name])
     ]
-    if savers and any(
-        graph[name]["class_type"] == _TARGET for name, _ in links_to(graph, loader, IMAGE)
-    ):
+    shown = [graph[name] for name, _ in links_to(graph, loader, IMAGE)] if savers else []
+    if any(node["class_type"] == _TARGET for node in shown):
         raise ArtworkError(
             "With 'resume', pictures are loaded one by one: wire 'works' of Load Artwork, not "
             "'image', to the 'images' of Target Style, so that all of them decide."
         )
+    if any(node["class_type"] == _GLAZE and _chooses_anew(node["inputs"]) for node in shown):
+        raise ArtworkError(
+            "With 'resume', pictures are loaded one by one, and Glaze would choose a style for "
+            "each: give it a name under 'artist', or a style."
+        )
     return savers
+
+
+def _chooses_anew(inputs: Mapping[str, Any]) -> bool:
+    """Whether a node Glaze chooses a style and does not remember it."""
+    return inputs.get("style") in ("", "auto") and inputs.get("artist") == ""
 
 
 def resumes(node: Mapping[str, Any]) -> bool:
@@ -237,7 +247,7 @@ def settings_of(graph: Graph, saver: str) -> str:
                     parts[key] = [value, file_sha256(path)]
                 elif (kind, key) not in _PLACE_ONLY:
                     parts[key] = value
-            if kind == _TARGET and isinstance(inputs.get("artist"), str):
+            if kind in (_TARGET, _GLAZE) and isinstance(inputs.get("artist"), str):
                 choice = remembered_choice(inputs["artist"]) if inputs["artist"].strip() else None
                 parts["remembered"] = choice.target.style.name if choice else None
             text = json.dumps(parts, sort_keys=True, default=str)

@@ -109,7 +109,7 @@ def build_report(
         "quality": asdict(measure_quality(picture.original, cloak.images)),
     }
     if saved.encoded is not None:
-        report["output"]["quality"] = saved.options.quality
+        report["output"]["quality"] = saved.options.real_quality
         report["encoded"] = measures_as_json(saved.encoded, budget.metric, limit) | {
             "keep_shift": saved.options.keep_shift,
             "survived": saved.survived,

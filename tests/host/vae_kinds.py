@@ -191,7 +191,7 @@ UNFIT = {
 def _nothing_loaded() -> Iterator[None]:
     """The loader builds what it recognises and fills in nothing."""
     loads = nn.Module.load_state_dict
-    nn.Module.load_state_dict = lambda self, *_, **__: ([], [])  # type: ignore[method-assign, assignment]
+    nn.Module.load_state_dict = lambda self, *_, **__: ([], [])  # type: ignore[method-assign]
     try:
         yield
     finally:

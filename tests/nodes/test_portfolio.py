@@ -272,6 +272,14 @@ def test_wires_that_would_choose_a_style_for_each_picture_are_refused(
         Host(pack, graph).once()
 
 
+def test_glaze_must_know_the_artist_or_the_style_to_resume(pack: Pack, works: Path) -> None:
+    graph = folder_graph()
+    glaze = {"image": ["load", 0], "encoder": ["load", 2], "style": "auto", "artist": ""}
+    graph["glaze"] = {"class_type": "GlazeCloakPicture", "inputs": glaze}
+    with pytest.raises(ValueError, match="Glaze would choose a style for each"):
+        Host(pack, graph).once()
+
+
 def test_resume_without_an_artwork_is_refused(pack: Pack, works: Path) -> None:
     graph = folder_graph()
     host = Host(pack, graph)

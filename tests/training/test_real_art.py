@@ -21,6 +21,7 @@ from training.real_art.autoencoder import (
     encoder_network,
     load_autoencoder,
 )
+from training.real_art.cloaks import Kind, kind_called, pattern
 from training.real_art.collect import differing, middle_square, without_tint
 from training.real_art.counter_moves import changed_latents, changed_pictures
 from training.real_art.gather import picture_of
@@ -40,6 +41,7 @@ from training.real_art.loaders import LOADERS, uploaded
 from training.real_art.mimic import Tuning, fine_tuned, latents_of, nearest
 from training.real_art.objectives import FEATURES, encoder_of
 from training.real_art.pictures import Piece, vocabulary, words_of
+from training.real_art.predictor import correlation
 from training.real_art.screen import Cell, kind_of
 from training.real_art.split import held_out, layouts, mimic_works
 from training.real_art.tables import cost_table, effect_table, fall, share
@@ -165,7 +167,8 @@ def test_objectives_and_kinds_are_named() -> None:
     assert kind_of("none") is None
     kind = kind_of("decoded/even 8")
     assert kind is not None
-    assert (kind.features, kind.budget, kind.slug) == ("decoded", "even 8", "decoded-even-8")
+    assert (kind.features, kind.budget) == ("decoded", "even 8")
+    assert kind.slug == "towards-decoded-even-8"
     with pytest.raises(ValueError, match="but got decoded/huge"):
         kind_of("decoded/huge")
     assert Cell("crane") == replace(Cell("crane", seed=3), seed=0)
@@ -257,7 +260,7 @@ def test_counter_moves_use_one_clean_work(autoencoder: Autoencoder, pictures: Te
 def _line(kind: str, names: list[str], odds: list[float]) -> dict[str, object]:
     answers = {sight: {"names": names, "log_odds": odds} for sight in ("colour", "grey")}
     way = {**answers, "nearest": 1.0, "kernel": 0.5}
-    cloaks = None if kind == "none" else {"psnr": 30.0, "shift": 0.5}
+    cloaks = None if kind == "none" else {"rms": 30.0, "shift": 0.5}
     cell = asdict(Cell("crane", kind))
     return {"cell": cell, "prompts": way, "layouts": way, "cloaks": cloaks, "moved": 0.2}
 
@@ -274,7 +277,7 @@ def test_tables_pair_each_cloak_with_no_cloak() -> None:
     assert lost["log_odds"].value == pytest.approx(1.25)
     assert fall(lines[1:], lines[1:], "prompts", "colour") is None
     assert "| latents/even 8 | 1 | 25%" in effect_table(lines, "layouts")
-    assert "| latents/even 8 | 30.00 |" in cost_table(lines)
+    assert "| latents/even 8 | 1 | 30.00 |" in cost_table(lines)
 
 
 def test_a_gathered_source_must_have_the_manifests_hash(tmp_path: Path) -> None:
@@ -289,3 +292,35 @@ def test_a_gathered_source_must_have_the_manifests_hash(tmp_path: Path) -> None:
     assert picture_of(place, row).size == (20, 10)
     with pytest.raises(ValueError, match=r"Expected page.png with the SHA-256 0000"):
         picture_of(place, row | {"source_sha256": "0000"})
+
+
+def test_a_kind_may_have_a_lead() -> None:
+    assert kind_called("away loaded latents/strong") == Kind("loaded latents", "strong", "away")
+    assert kind_called("pattern sent latents/even 8").lead == "pattern"
+    assert kind_called("latents/default") == Kind("latents", "default")
+    with pytest.raises(ValueError, match="but got back latents/default"):
+        kind_called("back latents/default")
+
+
+def test_a_mimics_rate_rises_and_falls() -> None:
+    tuning = Tuning(steps=100, rate=1.0, warm_up=10)
+    rates = [tuning.rate_at(step) for step in range(1, 101)]
+    assert rates[0] < 0.11
+    assert max(rates) == rates[9]
+    assert rates[-1] == pytest.approx(0.1)
+
+
+def test_the_pattern_has_hard_edges_of_many_sizes() -> None:
+    shown = pattern(64)
+    assert set(shown.unique().tolist()) == {0.0, 1.0}
+    assert 0.2 < float(shown.mean()) < 0.8
+
+
+def test_correlations_come_with_an_interval() -> None:
+    falls = np.arange(12.0)
+    groups = [np.arange(12) % 2, np.arange(12) // 3]
+    value, low, high = correlation(falls**3, falls, groups)
+    assert value == low == high == 1
+    noise = np.random.default_rng(1).normal(size=12)
+    value, low, high = correlation(noise, falls, groups)
+    assert low < value < high < 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,9 @@ from torchvision.transforms.functional import to_pil_image
 
 from comfy_glaze.cloaking.budget import PRESETS, Budget
 from comfy_glaze.cloaking.cloak import CloakSettings, optimize_cloak
-from comfy_glaze.cloaking.measures import feature_distance
+from comfy_glaze.cloaking.measures import Comparison, feature_distance
 from comfy_glaze.cloaking.quality import measure_quality
+from comfy_glaze.cloaking.room import Room, largest_inside
 from comfy_glaze.files.atomic import atomic_write, write_json
 from comfy_glaze.images import LEVELS
 from comfy_glaze.networks.perceptual import PerceptualMetric
@@ -25,7 +27,7 @@ from comfy_glaze.styles.transfer import StyleTransfer
 
 from .autoencoder import Autoencoder
 from .loaders import area
-from .objectives import encoder_of
+from .objectives import FEATURES, encoder_of
 from .pictures import Piece, load_square
 from .world import TRAINED
 
@@ -48,23 +50,55 @@ class Kind:
     """A kind of cloak.
 
     Attributes:
-        features: a key of :data:`objectives.FEATURES`.
+        features: a key of :data:`objectives.FEATURES`; :data:`NOISE` for a change at random.
         budget: a key of :data:`BUDGETS`.
-        robustness, steps: as :class:`CloakSettings` has them.
+        lead: a key of :data:`LEADS`.
     """
 
     features: str
     budget: str
-    robustness: str = "none"
-    steps: int = 0
+    lead: str = "towards"
 
     @property
     def slug(self) -> str:
         """For file names."""
-        words = f"{self.features} {self.budget}"
-        if self.robustness != "none" or self.steps:
-            words += f" {self.robustness} {self.steps}"
-        return words.replace(" ", "-")
+        return f"{self.lead} {self.features} {self.budget}".replace(" ", "-")
+
+
+NOISE = "noise"
+"""Signs drawn at random for squares of 2 × 2 pixels: what a budget does without an aim."""
+
+LEADS = ("towards", "away", "pattern")
+"""Towards the redrawn work, away from the work itself, or towards one pattern for all works, as
+Mist leads them (Liang & Wu, 2023)."""
+
+
+def kind_called(name: str) -> Kind:
+    """A kind from "[LEAD] FEATURES/BUDGET"; without a lead it is towards.
+
+    Raises:
+        ValueError: there is no such kind.
+    """
+    features, _, budget = name.partition("/")
+    lead, _, rest = features.partition(" ")
+    if lead not in LEADS:
+        lead, rest = "towards", features
+    if rest not in (*FEATURES, NOISE) or budget not in BUDGETS:
+        raise ValueError(
+            f"Expected [{'|'.join(LEADS)}] FEATURES/BUDGET with features among "
+            f"{', '.join((*FEATURES, NOISE))} and a budget among {', '.join(BUDGETS)}, "
+            f"but got {name}."
+        )
+    return Kind(rest, budget, lead)
+
+
+def pattern(side: int) -> Tensor:
+    """Black rings and spokes on white (1, 3, side, side), hard-edged, of many sizes."""
+    places = torch.linspace(-1, 1, side)
+    down, across = torch.meshgrid(places, places, indexing="ij")
+    radius, angle = torch.hypot(down, across), torch.atan2(down, across)
+    waves = torch.sin(24 * torch.log(radius + 0.05)) * torch.sin(12 * angle)
+    return (waves > 0).float().expand(1, 3, side, side)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,27 +132,49 @@ class Cloaker:
     def _make(self, piece: Piece, kind: Kind) -> tuple[Tensor, dict[str, Any]]:
         original = load_square(piece.path)
         styled = self.redraw(original, target_of(piece.hand)).clamp(0, 1)
-        cloak = optimize_cloak(
-            original,
-            styled,
-            encoder_of(self.autoencoder, kind.features),
-            BUDGETS[kind.budget],
-            CloakSettings(robustness=kind.robustness, steps=kind.steps),
-            metric=self.metric,
+        started = time.monotonic()
+        pixels = (
+            self._noisy(original, kind)
+            if kind.features == NOISE
+            else self._led(
+                original, pattern(original.shape[-1]) if kind.lead == "pattern" else styled, kind
+            )
         )
-        pixels, own = cloak.images.cpu(), cloak.measures[0]
+        seconds = time.monotonic() - started
         quality = measure_quality(original, pixels)
         return pixels, {
-            "reached": own.shift_512,
-            "perceptual": own.perceptual,
-            "psnr": own.psnr,
+            "perceptual": float(self.metric.distance(self.metric.reference(original), pixels)),
+            "rms": float((pixels - original).square().mean().sqrt()) * LEVELS,
             "ssimulacra2": quality.ssimulacra2,
             "flip": quality.flip,
             "flat_share": quality.flat_share,
             "flat_delta_e": quality.flat_delta_e,
-            "seconds": round(cloak.seconds, 1),
+            "seconds": round(seconds, 1),
             **self.moved(original, pixels, styled),
         }
+
+    def _led(self, original: Tensor, goal: Tensor, kind: Kind) -> Tensor:
+        cloak = optimize_cloak(
+            original,
+            goal,
+            encoder_of(self.autoencoder, kind.features),
+            BUDGETS[kind.budget],
+            CloakSettings(objective="away" if kind.lead == "away" else "towards"),
+            metric=self.metric,
+        )
+        return cloak.images.cpu()
+
+    def _noisy(self, original: Tensor, kind: Kind) -> Tensor:
+        budget = BUDGETS[kind.budget]
+        comparison = Comparison.of(
+            original, 1 - original, encoder_of(self.autoencoder, "latents"), self.metric
+        )
+        room = Room.of(original, budget, None)
+        signs = torch.randint(
+            0, 2, (1, 3, *(n // 2 for n in original.shape[-2:])), generator=torch.Generator()
+        )
+        delta = (2.0 * signs - 1).repeat_interleave(2, -1).repeat_interleave(2, -2)
+        return largest_inside(comparison, room, delta * (budget.linf or 1), budget.limit)[0]
 
     @torch.no_grad()
     def moved(self, original: Tensor, cloaked: Tensor, styled: Tensor) -> dict[str, float]:
@@ -130,17 +186,22 @@ class Cloaker:
         found: dict[str, float] = {}
         for label, side in (("", original.shape[-1]), ("_loaded", TRAINED)):
             three = [area(picture, side) for picture in (original, cloaked, styled)]
-            first, second, goal = (self.autoencoder.encode(picture) for picture in three)
+            first, second, goal = (self._encoded(picture) for picture in three)
             gone = 1 - feature_distance(second, goal) / feature_distance(first, goal)
-            shown = [self.autoencoder.decode(latents) for latents in (first, second)]
-            again = [self.autoencoder.encode(picture) for picture in shown]
+            with torch.autocast("cpu", torch.bfloat16):
+                shown = [self.autoencoder.decode(latents) for latents in (first, second)]
+            again = [self._encoded(picture) for picture in shown]
             found[f"shift{label}"] = float(gone)
-            rms = (shown[1] - shown[0]).square().mean().sqrt()
+            rms = (shown[1] - shown[0]).float().square().mean().sqrt()
             found[f"decoded{label}"] = float(rms) * LEVELS
             found[f"kept{label}"] = float(
                 feature_distance(again[1], again[0]) / feature_distance(second, first)
             )
         return found
+
+    def _encoded(self, picture: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return self.autoencoder.encode(picture).float()
 
 
 def target_of(hand: str) -> Style:

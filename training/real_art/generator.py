@@ -172,13 +172,11 @@ def draw(
     asked = generator.embedded(prompts)
     nothing = generator.embedded([Prompt(NOBODY)] * len(prompts))
     for time in times:
-        both = generator(
-            torch.cat([latents, latents]),
-            time.expand(2 * len(latents)),
-            torch.cat([asked, nothing]),
-        )
-        to_it, without = both.chunk(2)
-        latents = plan.step(without + guidance * (to_it - without), time, latents).prev_sample
+        said = generator(latents, time.expand(len(latents)), asked)
+        if guidance != 1:
+            without = generator(latents, time.expand(len(latents)), nothing)
+            said = without + guidance * (said - without)
+        latents = plan.step(said, time, latents).prev_sample
     return generator.restored(latents)
 
 

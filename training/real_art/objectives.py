@@ -1,21 +1,23 @@
 """What a cloak may lead in place of Φ: functions of Φ's features, each taken as an encoder.
 
 The optimiser, the budget and the goal stay the library's: d(F(x + δ), F(styled)) is minimised for
-F instead of Φ.  Each has a second form that looks at the picture as the main loader hands it to a
-mimic (``loaded …``), not at the file: the library does so, at 512 px, for half of its steps on
-pictures that are larger than that.
+F instead of Φ.  Each has two more forms: one looks at the picture as the main loader hands it to a
+mimic (``loaded …``), the other at the picture after a JPEG upload and that loader (``sent …``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 
 import torch
 import torch.nn.functional as F
+from kornia.enhance import jpeg_codec_differentiable
 from torch import Tensor
 
 from comfy_glaze.networks.encoders import Encoder
+from comfy_glaze.networks.perceptual import load_metric
 
 from .autoencoder import Autoencoder
 from .loaders import area
@@ -65,22 +67,54 @@ def _blocks(autoencoder: Autoencoder, pictures: Tensor) -> Tensor:
     return F.avg_pool2d(autoencoder.encode(pictures).float(), 4)
 
 
+@cache
+def _trunk() -> Callable[[Tensor], Sequence[Tensor]]:
+    return load_metric("st-lpips-alex", torch.device("cpu")).trunk
+
+
+def _textures(autoencoder: Autoencoder, pictures: Tensor) -> Tensor:
+    """Channel statistics of D(Φ(x)) in layers of a perceptual trunk, as style transfer has them.
+
+    No judge looks through this network (ST-LPIPS's AlexNet).
+    """
+    shown = _decoded(autoencoder, pictures).float()
+    with torch.autocast("cpu", enabled=False):
+        layers = _trunk()(shown * 2 - 1)
+        found = [statistics(layer) for layer in layers[1:4]]
+    return torch.cat([own / own.shape[1] ** 0.5 for own in found], dim=1)
+
+
 _PLAIN: Mapping[str, Features] = {
     "latents": _latents,
     "decoded": _decoded,
     "sizes": _sizes,
     "patches": _patches,
     "blocks": _blocks,
+    "textures": _textures,
 }
+
+SENT_QUALITY = 80.0
+"""Of the smooth JPEG that ``sent …`` looks through; 4:2:0."""
 
 
 def _as_loaded(features: Features) -> Features:
     return lambda autoencoder, pictures: features(autoencoder, area(pictures, TRAINED))
 
 
+def _as_sent(features: Features) -> Features:
+    def sent(autoencoder: Autoencoder, pictures: Tensor) -> Tensor:
+        quality = torch.full((1,), SENT_QUALITY)
+        with torch.autocast("cpu", enabled=False):
+            coded: Tensor = jpeg_codec_differentiable(pictures.float().clamp(0, 1), quality)
+        return features(autoencoder, area(coded, TRAINED))
+
+    return sent
+
+
 FEATURES: Mapping[str, Features] = {
     **_PLAIN,
     **{f"loaded {name}": _as_loaded(features) for name, features in _PLAIN.items()},
+    **{f"sent {name}": _as_sent(features) for name, features in _PLAIN.items()},
 }
 """By name; ``latents`` is the published distance."""
 

@@ -27,13 +27,12 @@ from comfy_glaze.networks.perceptual import load_metric
 from comfy_glaze.styles.transfer import load_style_transfer
 
 from .autoencoder import Autoencoder, load_autoencoder
-from .cloaks import BUDGETS, Cloaker, Kind, summary
+from .cloaks import Cloaker, Kind, kind_called, summary
 from .counter_moves import NOTHING, changed_latents, changed_pictures
 from .generator import Generator, load_generator
 from .judges import Judges, load_judges
 from .loaders import LOADERS, uploaded
 from .mimic import Drawing, Tuning, drawn, fine_tuned, latents_of, measured, settings_of
-from .objectives import FEATURES
 from .pictures import Piece, load_square, read_pieces
 from .split import held_out, layouts, mimic_works
 from .world import MIMICKED, SCREENING, arguments
@@ -47,7 +46,7 @@ class Cell:
 
     Attributes:
         artist: a name of :data:`world.MIMICKED`.
-        kind: ``none``, or a key of ``FEATURES``, a stroke and a key of ``BUDGETS``.
+        kind: ``none``, or what :func:`cloaks.kind_called` takes.
         upload: the quality of a JPEG with halved chroma, or None.
         loader: a key of ``LOADERS``.
         counter: a move of :mod:`counter_moves`, or ``none``.
@@ -65,20 +64,8 @@ class Cell:
 
 
 def kind_of(name: str) -> Kind | None:
-    """A kind from its name; None for no cloak.
-
-    Raises:
-        ValueError: it is not FEATURES/BUDGET.
-    """
-    if name == NO_CLOAK:
-        return None
-    features, _, budget = name.partition("/")
-    if features not in FEATURES or budget not in BUDGETS:
-        raise ValueError(
-            f"Expected {NO_CLOAK} or one of {', '.join(FEATURES)}, a stroke and one of "
-            f"{', '.join(BUDGETS)}, but got {name}."
-        )
-    return Kind(features, budget)
+    """A kind from its name; None for no cloak."""
+    return None if name == NO_CLOAK else kind_called(name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,7 +173,7 @@ def open_screening(folder: Path, autoencoder_file: Path, tuning: Tuning, fold: i
         read_pieces(folder),
         autoencoder,
         generator,
-        load_judges(folder, autoencoder, fold),
+        load_judges(folder, autoencoder, generator, fold),
         cloaker,
         record,
         tuning,

@@ -23,7 +23,7 @@ from .screen import NO_CLOAK, done_in
 WAYS = ("prompts", "layouts")
 _SETTING = ("upload", "loader", "counter")
 _PAIR = ("artist", "seed", "fold", *_SETTING)
-_SHOWN = ("psnr", "ssimulacra2", "flat_delta_e", "shift", "shift_loaded", "decoded_loaded")
+_SHOWN = ("rms", "ssimulacra2", "flat_delta_e", "shift", "shift_loaded", "decoded_loaded")
 
 
 def groups_of(lines: Sequence[dict[str, Any]]) -> dict[tuple[Any, ...], list[dict[str, Any]]]:
@@ -103,13 +103,17 @@ def effect_table(lines: Sequence[dict[str, Any]], way: str) -> str:
 
 
 def cost_table(lines: Sequence[dict[str, Any]]) -> str:
-    """What each kind of cloak looks like and moves, means over artists."""
-    rows = [["cloak", *_SHOWN, "moved"], ["---"] * (len(_SHOWN) + 2)]
-    for (upload, loader, counter, kind), group in groups_of(lines).items():
-        if kind != NO_CLOAK and (upload, loader, counter) == (None, "area", "none"):
-            means = [[line["cloaks"].get(key) for line in group] for key in _SHOWN]
-            cells = [_mean([v for v in values if v is not None]) for values in means]
-            rows.append([kind, *cells, _mean([line["moved"] for line in group])])
+    """What each kind of cloak looks like and moves, means over the artists' works."""
+    kinds: dict[str, dict[str, dict[str, Any]]] = {}  # by kind and artist; one line of each will do
+    for line in lines:
+        if line["cell"]["kind"] != NO_CLOAK:
+            kinds.setdefault(line["cell"]["kind"], {})[line["cell"]["artist"]] = line
+    rows = [["cloak", "artists", *_SHOWN, "moved"], ["---"] * (len(_SHOWN) + 3)]
+    for kind, by_artist in kinds.items():
+        group = list(by_artist.values())
+        means = [[line["cloaks"].get(key) for line in group] for key in _SHOWN]
+        cells = [_mean([value for value in values if value is not None]) for values in means]
+        rows.append([kind, str(len(group)), *cells, _mean([line["moved"] for line in group])])
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
