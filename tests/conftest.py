@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import secrets
 import socket
 import sys
 from collections.abc import Callable
@@ -23,7 +24,6 @@ from typer.testing import CliRunner
 
 from comfy_glaze.images import to_grid
 from comfy_glaze.networks.encoders import Encoder
-from comfy_glaze.styles.secret import secret_file
 
 from .tiny_clip import letter_tokenizer
 
@@ -54,8 +54,8 @@ def _offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.setenv("WIN_PD_OVERRIDE_LOCAL_APPDATA", str(tmp_path / "data"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    secret_file().parent.mkdir(parents=True)  # the same draws in every run of the tests
-    secret_file().write_text("2a" * 32)
+    # the same draws in every run of the tests
+    monkeypatch.setattr(secrets, "token_bytes", lambda count: b"*" * count)
 
 
 @pytest.fixture

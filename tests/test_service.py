@@ -234,7 +234,7 @@ def test_the_door_lets_in_pictures_and_nothing_else(tmp_path: Path, comfy: Stand
                 ("/cloak?preset=gallery&filename_prefix=../../x&source=/etc/passwd", picture()),
                 ("/cloak?preset=../../etc", picture()),
                 ("/prompt", b"{}"),
-                ("/cloak", b"GIF89a" + bytes(50)),
+                ("/cloak", b"%PDF-1.7" + bytes(50)),
                 ("/cloak", picture(60)),
                 ("/cloak", bytes(20_000)),
                 ("/cloak", picture(format="TIFF")[:7000]),

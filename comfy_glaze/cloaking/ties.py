@@ -125,7 +125,7 @@ def _edges(images: Tensor, axis: int) -> Iterable[int]:
         changes |= (before != after).amax(dim=others)
         if bool(changes.all()):
             break
-    return (1 + changes.nonzero()[:, 0]).tolist()
+    return [place for place, changed in enumerate(changes.tolist(), start=1) if changed]
 
 
 def _grid(edges: Iterable[int], size: int) -> tuple[int, int] | None:

