@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import secrets
 import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # the hub's client reads this once, when it is imported
@@ -55,7 +55,8 @@ def _offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("WIN_PD_OVERRIDE_LOCAL_APPDATA", str(tmp_path / "data"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     # the same draws in every run of the tests
-    monkeypatch.setattr(secrets, "token_bytes", lambda count: b"*" * count)
+    same = SimpleNamespace(token_bytes=lambda count: b"*" * count)
+    monkeypatch.setattr("comfy_glaze.styles.secret.secrets", same)
 
 
 @pytest.fixture

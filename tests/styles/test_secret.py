@@ -22,7 +22,7 @@ RANKED = [TargetStyle(style, float(n), float(n)) for n, style in enumerate(built
 
 @pytest.fixture(autouse=True)
 def _by_chance(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(secrets, "token_bytes", os.urandom)
+    monkeypatch.setattr("comfy_glaze.styles.secret.secrets", secrets)
 
 
 def test_a_seed_other_than_0_is_the_same_everywhere() -> None:
