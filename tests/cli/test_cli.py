@@ -199,7 +199,7 @@ def test_full_disk_loses_nothing(run: Run, tmp_path: Path, monkeypatch: pytest.M
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    result = run("cloak", source, "--out", "out", "--steps", 1)
+    result = run("cloak", source, "--out", "out", "--steps", 1, "--style-seed", 1)
     assert result.exit_code == 1
     assert "art.png cannot be written: No space left on device." in result.output
     assert [path for path in tmp_path.glob("out*/**/*") if path.is_file()] == []

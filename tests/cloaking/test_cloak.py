@@ -307,7 +307,7 @@ def test_very_large_picture_is_optimised_for_soft_kernels(
 
     left = left_by_bilinear()
     monkeypatch.setattr(
-        "comfy_glaze.cloaking.problem.as_scaled_back", lambda delta, height, width: delta
+        "comfy_glaze.cloaking.problem.as_scaled_back", lambda delta, height, width, wraps: delta
     )
     assert left > 1.05 * left_by_bilinear()
 

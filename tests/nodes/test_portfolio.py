@@ -146,7 +146,7 @@ def test_the_run_is_queued_again_as_it_was(pack: Pack, works: Path) -> None:
 def test_stop_ends_the_folder(pack: Pack, works: Path) -> None:
     host, queue = Host(pack, folder_graph()), pack.server.prompt_queue
     queue.running = [(3, "first", host.graph, {}, ["save"])]
-    pack.memory.stop_after = 1  # the cloak's step, and then the look before it is queued
+    pack.memory.stop_after = 2  # the encoder's copy, the cloak's step, the look before it is queued
     with pytest.raises(pack.memory.InterruptProcessingException):
         host.once()
     assert queue.waiting == []

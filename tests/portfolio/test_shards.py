@@ -50,6 +50,7 @@ def test_machines_with_other_secrets_lead_to_one_style(run: Run, tmp_path: Path)
     assert refused.exit_code == 2
     assert "--style-seed" in refused.output
     styles = set()
+    secret_file().parent.mkdir(parents=True, exist_ok=True)
     for part, secret in ((1, "01"), (2, "fe")):
         secret_file().write_text(secret * 32)
         result = run(*words, "--shard", f"{part}/2")
