@@ -11,8 +11,8 @@ from ..comfy_glaze.cloaking.budget import PRESETS
 from ..comfy_glaze.images import to_grid
 from ..comfy_glaze.networks.encoders import Encoder
 from ..comfy_glaze.styles.memory import choice_state
+from ..comfy_glaze.styles.pipelines import StyleTransferError
 from ..comfy_glaze.styles.target import TargetStyle
-from ..comfy_glaze.styles.transfer import StyleTransferError
 from .cloak import Task, clear_input, cloak_each, made_outputs, run_lists
 from .host.running import LiveRun
 from .host.sampling import is_distilled
@@ -27,9 +27,9 @@ from .sockets import (
 )
 from .style import AUTO, SelectTargetStyle, StyleTransfer
 
-BAND = {"low": [50.0], "high": [75.0], "style_seed": [0]}
+BAND: dict[str, list[Any]] = {"low": [50.0], "high": [75.0], "style_seed": [0]}
 USUAL_CFG = 7.5
-REDRAW = {
+REDRAW: dict[str, Any] = {
     "steps": 30,
     "cfg": USUAL_CFG,
     "denoise": 0.5,
@@ -38,7 +38,12 @@ REDRAW = {
     "seed": 0,
     "short_side": 768,
 }
-CLOAK = {"method": ["fast"], "steps": [0], "robustness": ["none"], "seed": [0]}
+CLOAK: dict[str, list[Any]] = {
+    "method": ["fast"],
+    "steps": [0],
+    "robustness": ["none"],
+    "seed": [0],
+}
 """The defaults of Target Style, Style Transfer and Cloak; a test holds them to those nodes'."""
 
 
@@ -122,7 +127,7 @@ class CloakPicture(io.ComfyNode):
         )
         target = choice.args[0]
         engine = _checkpoint(_first(optional, "model"), _first(optional, "clip"), encoder[0])
-        lists = {
+        lists: dict[str, list[Any]] = {
             "image": image,
             "encoder": encoder,
             "styled": [
