@@ -192,7 +192,7 @@ def test_a_folder_fits_into_its_node_in_the_workflows(session: Session, name: st
         }""",
         LOAD,
     )
-    assert wanted <= node == 350, "as tall as the file says"
+    assert wanted <= node == 400, "as tall as the file says"
 
 
 def test_transparency_stays_and_what_is_below_it_is_untouched(session: Session) -> None:

@@ -174,6 +174,7 @@ def test_a_dropped_workflow_runs_and_saves(
     if folder := os.environ.get("WORKFLOW_SCREENSHOTS"):
         Path(folder).mkdir(parents=True, exist_ok=True)
         (Path(folder) / f"{workflow.stem}.png").write_bytes(host.picture())
+    host.show_at()  # it opens at its beginning
     assert host.page.get_by_role("slider").first.is_visible()
     assert host.page.locator(".glaze-chart[data-state=done]").count() > 0
     assert host.complaints == []
