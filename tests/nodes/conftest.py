@@ -97,3 +97,9 @@ def host_picture(height: int = 64, width: int = 64, seed: int = 0, batch: int = 
     """Pictures as the host passes them on: (B, H, W, 3), inference tensors."""
     with torch.inference_mode():
         return smooth_picture(height, width, seed, batch).movedim(1, -1).clone()
+
+
+@pytest.fixture
+def one_cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A cache that tests share, so that the bank of the stand-in VAE is made once."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "one-cache"))

@@ -11,6 +11,8 @@ import torch
 from .conftest import Pack, host_picture
 from .stand_ins import host_model, host_vae
 
+pytestmark = pytest.mark.usefixtures("one_cache")
+
 
 class HostClip:
     """A text encoder of the host's, as far as the sampling asks."""

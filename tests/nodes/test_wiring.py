@@ -38,7 +38,7 @@ def test_one_vae_for_style_and_cloak_is_fine(pack: Pack, cloak: list[Any]) -> No
     pack.module("nodes.wiring").check_same_encoder(graph(["one", 2], cloak), "target")
 
 
-def test_different_vaes_are_refused_before_the_work(pack: Pack) -> None:
+def test_different_vaes_are_refused_before_the_work(pack: Pack, one_cache: None) -> None:
     hidden = SimpleNamespace(unique_id="target", prompt=graph(["one", 2], ["two", 2]))
     given = {
         "style_bank": [pack.run("GlazeLoadStyleBank").args[0]],
