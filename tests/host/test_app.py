@@ -87,6 +87,15 @@ def open_app(host: HostPage) -> None:
         host.page.wait_for_timeout(500)
 
 
+def open_anew(host: HostPage) -> None:
+    """In a page that has not opened it yet: in a second tab of one app, the host's panel goes on
+    showing what belongs to the first tab's nodes."""
+    host.page.reload()
+    host.page.wait_for_function("window.app?.graph && app.extensionManager", timeout=120_000)
+    host.page.wait_for_timeout(2500)
+    open_app(host)
+
+
 def run(host: HostPage, seconds: float = 600) -> list[dict[str, Any]]:
     host.page.evaluate("window.seen.length = 0")
     host.page.get_by_test_id("linear-run-button").get_by_role("button", name="Run").last.click()
@@ -112,7 +121,7 @@ def test_without_a_checkpoint_it_rehearses_and_says_so(host: HostPage, app_serve
 def test_two_dropped_pictures_are_cloaked_with_a_clicked_preset(
     host: HostPage, app_server: Server
 ) -> None:
-    open_app(host)
+    open_anew(host)
     panel = host.page.get_by_test_id("linear-widgets")
     zone = panel.locator(".glaze-drop").element_handle()
     files = [[f"{name}.png", list(small(name))] for name in ("ink", "poster")]
@@ -132,10 +141,7 @@ def test_the_first_checkpoint_that_fits_is_taken(host: HostPage, app_server: Ser
     folder = app_server.base / "models/checkpoints"
     write_checkpoint(folder / CHECKPOINT)
     (folder / FILM).write_bytes(b"")
-    host.page.reload()
-    host.page.wait_for_function("window.app?.graph && app.extensionManager", timeout=120_000)
-    host.page.wait_for_timeout(2500)
-    open_app(host)
+    open_anew(host)
     host.page.get_by_text(f"{CHECKPOINT} was chosen").first.wait_for()
     assert host.widget("CheckpointLoaderSimple", "ckpt_name") == CHECKPOINT
     saved = host.page.evaluate("JSON.stringify(app.graph.serialize())")
