@@ -13,8 +13,8 @@ from torch import Tensor
 
 from ..images import LEVELS
 from .budget import Budget
-from .measures import views_by_panel
 from .quality import flat_regions
+from .views import views_by_panel
 
 
 @dataclass(frozen=True)

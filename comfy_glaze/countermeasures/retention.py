@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..cloaking.measures import feature_distance, views_by_panel
+from ..cloaking.measures import feature_distance
+from ..cloaking.views import views_by_panel
 from ..networks.encoders import Encoder
 from . import COUNTERMEASURES, Case, apply_countermeasure
 from .tools import Tools

@@ -7,14 +7,13 @@ import pytest
 import torch
 
 from comfy_glaze.cloaking.measures import (
-    MEASURED_TILES,
     Comparison,
     feature_distance,
-    measured_views,
     pixel_change,
     worst_perceptual,
 )
 from comfy_glaze.cloaking.objectives import OBJECTIVES
+from comfy_glaze.cloaking.views import MEASURED_TILES, measured_views
 from comfy_glaze.networks.encoder_files import load_encoder
 from comfy_glaze.networks.encoders import Encoder
 from comfy_glaze.networks.perceptual import PerceptualMetric, load_metric

@@ -6,7 +6,6 @@ import gc
 import importlib
 import importlib.util
 import sys
-import warnings
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -21,30 +20,17 @@ from torch import Tensor
 
 from ..conftest import smooth_picture
 from .checkpoint import kl_vae, tiny_vae_weights
-from .conftest import ROOT
+from .in_process import NAME, pack_module
 from .vae_kinds import DECODERS, KINDS, UNFIT, Kind, encoded, made_by_the_host
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the host's own
-NAME = "a_pack_by_path"
 Weights = dict[str, Tensor]
 
 
 @pytest.fixture(scope="session")
 def pack(host_path: Path) -> ModuleType:
     """The pack's host adapters, loaded by path as the host does it, beside the host's modules."""
-    sys.path.insert(0, str(host_path))
-    sys.modules.pop("nodes", None)  # of this repository; the host has a module of that name
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        importlib.import_module("comfy.cli_args").args.cpu = True
-        spec = importlib.util.spec_from_file_location(
-            NAME, ROOT / "__init__.py", submodule_search_locations=[str(ROOT)]
-        )
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules[NAME] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[NAME])
-        return importlib.import_module(f"{NAME}.nodes.host.encoders")
+    return pack_module(host_path, "nodes.host.encoders")
 
 
 def _kl(**options: Any) -> Weights:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import sys
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -16,11 +14,10 @@ import torch
 from torch import Tensor
 
 from ..conftest import smooth_picture
-from .conftest import ROOT
+from .in_process import NAME, pack_module
 from .test_encoders import WEIGHTS
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the host's own
-NAME = "a_pack_that_samples"
 WIDTH, WORDS = 32, 8  # of the text features, and how many there are
 
 UNET = {
@@ -140,19 +137,7 @@ class Words:
 @pytest.fixture(scope="module")
 def sampling(host_path: Path) -> ModuleType:
     """The pack's adapter for sampling, loaded by path as the host does it."""
-    sys.path.insert(0, str(host_path))
-    sys.modules.pop("nodes", None)  # of this repository; the host has a module of that name
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        importlib.import_module("comfy.cli_args").args.cpu = True
-        spec = importlib.util.spec_from_file_location(
-            NAME, ROOT / "__init__.py", submodule_search_locations=[str(ROOT)]
-        )
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules[NAME] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[NAME])
-        return importlib.import_module(f"{NAME}.nodes.host.sampling")
+    return pack_module(host_path, "nodes.host.sampling")
 
 
 def random_model(called: str, config: dict[str, Any]) -> Any:
