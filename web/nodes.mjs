@@ -56,8 +56,19 @@ export function fit(node) {
 export const widgetOf = (node, name) => node.widgets?.find((widget) => widget.name === name);
 export const inputOf = (node, name) => node.inputs?.find((input) => input.name === name);
 
+/**
+ * A node, or the one that has taken its place: where the same app is open in two tabs, the page goes
+ * on showing elements of the first tab's nodes when the second one's graph has come.
+ */
+export function present(node) {
+  if (node.graph?.nodes?.includes(node)) return node;
+  const other = nodeOf(node.id);
+  return other?.type === node.type ? other : node;
+}
+
 /** Set a widget as a person would. */
-export function set(node, name, value) {
+export function set(owner, name, value) {
+  const node = present(owner);
   const widget = widgetOf(node, name);
   widget.value = value;
   widget.callback?.(value, app.canvas, node);

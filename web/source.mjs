@@ -3,7 +3,7 @@
 import { api } from "../../scripts/api.js";
 import { createDrop, distinctNames, filesOf } from "./drop.mjs";
 import { createFolder } from "./folder.mjs";
-import { addElement, after, removeElement, set, widgetOf } from "./nodes.mjs";
+import { addElement, after, present, removeElement, set, widgetOf } from "./nodes.mjs";
 import { say } from "./words.mjs";
 
 const folders = new Map(); // node -> () => void, looks anew at what the folder holds
@@ -32,8 +32,10 @@ function takeDropped(node, source) {
   drop.setSource(source.value);
 
   function choose(name) {
-    if (!source.options.values.includes(name)) source.options.values.push(name);
+    const { values } = widgetOf(present(node), "source").options;
+    if (!values.includes(name)) values.push(name);
     set(node, "source", name);
+    drop.setSource(name);
   }
   const dropOnHost = node.onDragDrop;
   node.onDragDrop = async function (event) {

@@ -88,8 +88,7 @@ def open_app(host: HostPage) -> None:
 
 
 def open_anew(host: HostPage) -> None:
-    """In a page that has not opened it yet: in a second tab of one app, the host's panel goes on
-    showing what belongs to the first tab's nodes."""
+    """In a page that is loaded anew, and so knows the checkpoints that are there now."""
     host.page.reload()
     host.page.wait_for_function("window.app?.graph && app.extensionManager", timeout=120_000)
     host.page.wait_for_timeout(2500)
@@ -121,7 +120,7 @@ def test_without_a_checkpoint_it_rehearses_and_says_so(host: HostPage, app_serve
 def test_two_dropped_pictures_are_cloaked_with_a_clicked_preset(
     host: HostPage, app_server: Server
 ) -> None:
-    open_anew(host)
+    open_app(host)  # a second tab of it
     panel = host.page.get_by_test_id("linear-widgets")
     zone = panel.locator(".glaze-drop").element_handle()
     files = [[f"{name}.png", list(small(name))] for name in ("ink", "poster")]
