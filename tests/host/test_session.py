@@ -80,6 +80,7 @@ class Session:
         self.host.drop(REHEARSAL)
         self.host.set_widget(LOAD, "source", source)
         self.host.set_widget(CLOAK, "steps", 2)
+        self.host.show_at()  # all of it; it opens at its beginning
 
     def run(self) -> list[dict[str, Any]]:
         """Press Run; what Save Cloaked shows."""
