@@ -19,6 +19,7 @@ from comfy_glaze.cloaking.cloak import CloakSettings, optimize_cloak
 from comfy_glaze.cloaking.measures import Comparison, feature_distance
 from comfy_glaze.cloaking.quality import measure_quality
 from comfy_glaze.cloaking.room import Room, largest_inside
+from comfy_glaze.cloaking.visibility import Sight
 from comfy_glaze.files.atomic import atomic_write, write_json
 from comfy_glaze.images import LEVELS
 from comfy_glaze.networks.perceptual import PerceptualMetric
@@ -39,7 +40,14 @@ EVEN = {
 }
 """The same cap everywhere, as in the small world, beside the presets."""
 
-BUDGETS: dict[str, Budget] = {**PRESETS, **EVEN}
+MASKED = {
+    "masked 16": Budget(limit=0.15, linf=16 / LEVELS, sight=Sight(1.4, 1.0)),
+    "masked 22": Budget(limit=0.2, linf=22 / LEVELS, sight=Sight(1.4, 1.5)),
+    "masked 32": Budget(limit=0.3, linf=32 / LEVELS, sight=Sight(1.4, 2.5)),
+}
+"""Beyond the preset ``strong``: even ground as it has it, and more room where texture hides it."""
+
+BUDGETS: dict[str, Budget] = {**PRESETS, **EVEN, **MASKED}
 
 TARGETS = ("Pastel stained glass", "Blue woodblock print", "Sepia chalk", "Ochre engraving")
 """Styles that works are led towards; each artist has one of them, by name."""
@@ -68,9 +76,10 @@ class Kind:
 NOISE = "noise"
 """Signs drawn at random for squares of 2 × 2 pixels: what a budget does without an aim."""
 
-LEADS = ("towards", "away", "pattern")
+LEADS = ("towards", "away", "pattern", "tiles")
 """Towards the redrawn work, away from the work itself, or towards one pattern for all works, as
-Mist leads them (Liang & Wu, 2023)."""
+Mist leads them (Liang & Wu, 2023): one large one, or one that repeats, so that it is the same
+wherever a trainer crops."""
 
 
 def kind_called(name: str) -> Kind:
@@ -99,6 +108,16 @@ def pattern(side: int) -> Tensor:
     radius, angle = torch.hypot(down, across), torch.atan2(down, across)
     waves = torch.sin(24 * torch.log(radius + 0.05)) * torch.sin(12 * angle)
     return (waves > 0).float().expand(1, 3, side, side)
+
+
+def goal_of(lead: str, styled: Tensor) -> Tensor:
+    """The picture whose features a work is led towards; away from the work it is not looked at."""
+    side = styled.shape[-1]
+    if lead == "pattern":
+        return pattern(side)
+    if lead == "tiles":
+        return pattern(side // 4).repeat(1, 1, 4, 4)
+    return styled
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,9 +155,7 @@ class Cloaker:
         pixels = (
             self._noisy(original, kind)
             if kind.features == NOISE
-            else self._led(
-                original, pattern(original.shape[-1]) if kind.lead == "pattern" else styled, kind
-            )
+            else self._led(original, goal_of(kind.lead, styled), kind)
         )
         seconds = time.monotonic() - started
         quality = measure_quality(original, pixels)
