@@ -382,8 +382,9 @@ _BAND = 256 * 4096
 
 
 def bands(height: int, width: int, rows: int = 256) -> list[View]:
-    """Windows of full width that together cover a picture, for work that must save memory."""
-    rows = max(16, min(rows, _BAND // width))
+    """Windows of full width that together cover a picture, for work that must save memory; whole
+    blocks of a JPEG, but for the last."""
+    rows = max(16, min(rows, _BAND // width) // 16 * 16)
     return [
         View(top, 0, min(rows, height - top), width, min(rows, height - top), width, native=True)
         for top in range(0, height, rows)

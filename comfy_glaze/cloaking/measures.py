@@ -20,6 +20,7 @@ from torch import Tensor
 from ..images import View, bands, check_held, floats, panels_of
 from ..networks.encoders import Encoder
 from ..networks.perceptual import PerceptualMetric, Reference
+from .effect import changed_in
 from .objectives import OBJECTIVES, Objective
 from .views import measured_views, views_by_panel
 
@@ -33,7 +34,7 @@ class MemberShift:
 
     Attributes:
         name, fingerprint: of the encoder.
-        shift_512, shift_native, distance_before, distance_after: as of :class:`Measures`.
+        shift_512, shift_native, distance_before, distance_after, changed: as of :class:`Measures`.
     """
 
     name: str
@@ -42,6 +43,7 @@ class MemberShift:
     shift_native: float
     distance_before: float
     distance_after: float
+    changed: float
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,8 @@ class Measures:
         psnr: peak signal-to-noise ratio in dB; None when nothing changed.
         distance_before, distance_after: feature distances to the styled picture, of the whole
             picture without and with the cloak; of a strip, the mean over its area.
+        changed: how much of the features' fine structure changed, of the whole picture after an
+            upload (see :mod:`comfy_glaze.cloaking.effect`); of a strip, the mean over its area.
         tiles, tiles_measured: how many native tiles cover the picture (0 for a small one), and how
             many of them were measured.
         encoders: where Φ stands for several encoders, what each of them sees, the least shift
@@ -72,9 +76,15 @@ class Measures:
     psnr: float | None
     distance_before: float
     distance_after: float
+    changed: float
     tiles: int = 0
     tiles_measured: int = 0
     encoders: tuple[MemberShift, ...] = ()
+
+    @property
+    def least_changed(self) -> float:
+        """``changed``, of several encoders the least."""
+        return min((member.changed for member in self.encoders), default=self.changed)
 
 
 def feature_distance(features: Tensor, others: Tensor) -> Tensor:
@@ -326,6 +336,7 @@ class Comparison:
             target = self.target(view)
             before[view] = target.before
             after[view] = target.distance(self.encoder(view.of(cloaked)))
+        changed = _sum(changed_in(self.wholes, self.original, cloaked, self.encoder), self.wholes)
         areas = sum(_weights(self.wholes))
         whole_before, whole_after = _sum(before, self.wholes), _sum(after, self.wholes)
         shift = self._shift(whole_before, whole_after)
@@ -347,6 +358,7 @@ class Comparison:
                 psnr=psnr[i],
                 distance_before=float(whole_before[i] / areas),
                 distance_after=float(whole_after[i] / areas),
+                changed=float(changed[i] / areas),
                 tiles=tiles,
                 tiles_measured=tiles_measured,
             )
@@ -379,6 +391,7 @@ def _worst_first(names: Sequence[tuple[str, str]], measures: Sequence[Measures])
             own.shift_native,
             own.distance_before,
             own.distance_after,
+            own.changed,
         )
         for name, own in zip(names, measures, strict=True)
     ]

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..images import LEVELS
 from .budget import Budget
+from .effect import Effect
 from .quality import flat_regions
 from .views import views_by_panel
 
@@ -45,6 +46,9 @@ gone 74% of the way, 200 samples did nearly what 200 pictures of the destination
 EFFECT = Thresholds(weak=0.1, fair=0.25, good=0.5)
 """Shares of a model's drawings, 0 to 1.  Good: at least half of them fall out of the style.  A
 tenth is what six models of the small world could hardly tell from nothing."""
+
+CROPS_KEEP = 0.8
+"""The share of the shift below which crops of full size are said to be guarded less."""
 
 MOSTLY_FLAT = 0.5
 """The share of flat pixels above which a picture hides little of a cloak."""
@@ -85,7 +89,7 @@ def flat_share(original: Tensor) -> float:
 
 def judge(
     shift: float,
-    effect: float | None = None,
+    effect: Effect | None = None,
     *,
     budget: Budget | None = None,
     flat: float = 0.0,
@@ -98,29 +102,31 @@ def judge(
 
     Args:
         shift: of what the file holds.
-        effect: expected fall of the artist's style in what a model draws, 0 to 1; None where it
-            is not known. It is not known of poison.
+        effect: expected fall of the artist's style in what a model draws; None where it is not
+            known. It is not known of poison.
         budget: of the cloak, so that a larger one is named; None where it is not known.
         flat: from :func:`flat_share`.
         crops: the shift in native crops of a picture that is too large for them to be guarded.
-        lossless: the shift before a lossy file took its part; None for a lossless file.
+        lossless: the shift, or where there is an effect its value, before a lossy file took its
+            part; None for a lossless file.
         rehearsal: whether the encoder belongs to no image generator.
         poison: Nightshade in the place of a cloak.
     """
-    if effect is not None:
-        level = EFFECT.level(effect)
-        return Verdict(level, _effect_sentence(effect), _advice(level, budget, flat, rehearsal))
-    thresholds = POISON_SHIFT if poison else SHIFT
-    level = thresholds.level(shift)
-    where = "on the rehearsal encoder" if rehearsal else "on this encoder alone"
-    sentence = f"The shift is {shift:.2f} {where}: {(_POISON if poison else _CLOAK)[level]}."
-    if crops is not None and thresholds.level(crops) != level and crops < shift:
+    if effect is None:
+        thresholds, value = POISON_SHIFT if poison else SHIFT, shift
+        where = "on the rehearsal encoder" if rehearsal else "on this encoder alone"
+        words = (_POISON if poison else _CLOAK)[thresholds.level(shift)]
+        sentence = f"The shift is {shift:.2f} {where}: {words}."
+    else:
+        thresholds, value, sentence = EFFECT, effect.value, _effect_sentence(effect)
+    level = thresholds.level(value)
+    if crops is not None and crops < CROPS_KEEP * shift:
         sentence += (
-            f" In crops of full size it is {crops:.2f}; a version of at most 1024 px on "
-            "its short side is cloaked for crops, too."
+            f" In crops of full size the shift is {crops:.2f} in place of {shift:.2f}; a version "
+            "of at most 1024 px on its short side is cloaked for crops, too."
         )
     if lossless is not None and thresholds.level(lossless) != level:
-        advice = f"Try --format png: it keeps the cloak's whole shift of {lossless:.2f}."
+        advice = "Try --format png: it keeps the whole cloak."
         return Verdict(level, sentence, advice)
     return Verdict(level, sentence, _advice(level, budget, flat, rehearsal, poison))
 
@@ -140,13 +146,14 @@ _POISON = {
 }
 
 
-def _effect_sentence(effect: float) -> str:
-    fewer = round(100 * effect)
-    if fewer < 1:
+def _effect_sentence(effect: Effect) -> str:
+    value, low, high = (round(100 * share) for share in (effect.value, effect.low, effect.high))
+    if value < 1:
         return "No fewer of a model's drawings are expected in the artist's style."
     return (
-        f"If all works are cloaked like this, expect {fewer} in 100 of a model's drawings to leave "
-        "the artist's style."
+        f"If all works are cloaked like this, expect {value} in 100 of a model's drawings to leave "
+        f"the artist's style ({low} to {high} with the artists that were tried), unless the mimic "
+        "undoes the cloak."
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from ..cloaking.cloak import Cloak
+from ..cloaking.effect import Effect, expected_effect
 from ..cloaking.measures import Measures
 from ..cloaking.verdict import Verdict, flat_share, judge
 from ..files.artwork import Artwork
@@ -39,32 +40,37 @@ class CloakedPicture:
     poison: Mapping[str, Any] | None = None
     seconds: float = 0.0
 
-    def verdict(
-        self, rehearsal: bool, effect: float | None = None, encoded: Measures | None = None
-    ) -> Verdict | None:
-        """What the cloak is worth; None for another system's, whose shift means something else.
+    def effect(self, encoded: Measures | None = None) -> Effect | None:
+        """The expected fall of the artist's style; of poison it is not known.
 
-        The smaller shift counts, of the whole picture and of native crops.  Of a picture with a
-        short side above 1024 px, which is cloaked as a mimic scales it down, that of the whole.
+        Args:
+            encoded: the measures of a lossy file, where there is one.
+        """
+        if self.poison is not None:
+            return None
+        return expected_effect((encoded or self.cloak.measures[0]).least_changed)
+
+    def verdict(self, rehearsal: bool, encoded: Measures | None = None) -> Verdict | None:
+        """What the cloak is worth; None for another system's, which is there to be compared.
 
         Args:
             rehearsal: whether Φ belongs to no image generator
                 (:attr:`comfy_glaze.networks.encoders.Encoder.is_rehearsal`).
-            effect: see :func:`comfy_glaze.cloaking.verdict.judge`.
             encoded: the measures of a lossy file, where there is one.
         """
         if self.cloak.system is not None:
             return None
         measures = self.cloak.measures[0]
-        held = encoded or measures
+        held, effect = encoded or measures, self.effect()
         large = min(self.original.shape[-2:]) > 2 * VIEW_SIZE
+        before = measures.shift_512 if effect is None else effect.value
         return judge(
             held.shift_512 if large else min(held.shift_512, held.shift_native),
-            effect,
+            self.effect(encoded),
             budget=self.cloak.budget,
             flat=flat_share(self.original),
             crops=held.shift_native if large else None,
-            lossless=measures.shift_512 if encoded else None,
+            lossless=before if encoded else None,
             rehearsal=rehearsal,
             poison=self.poison is not None,
         )

@@ -35,6 +35,7 @@ def measures_as_json(measures: Measures, metric: str, limit: float | None) -> di
 def _led(seen: Measures | MemberShift) -> dict[str, Any]:
     """How far an encoder was led."""
     return {
+        "structure_changed": seen.changed,
         "shift": {"512": seen.shift_512, "native": seen.shift_native},
         "feature_distance": {"before": seen.distance_before, "after": seen.distance_after},
     }
@@ -60,7 +61,8 @@ def build_report(
     budget, source = cloak.budget, picture.artwork.source
     limit = None if budget.metric == "none" else budget.limit
     shown = replace(picture, cloak=cloak)
-    verdict = shown.verdict(encoder.is_rehearsal, encoded=saved.encoded)
+    verdict = shown.verdict(encoder.is_rehearsal, saved.encoded)
+    effect = shown.effect(saved.encoded)
     report = {
         "schema": SCHEMA,
         "version": __version__,
@@ -102,6 +104,7 @@ def build_report(
             "alpha": budget.alpha,
         },
         **measures_as_json(cloak.measures[0], budget.metric, limit),
+        "effect": effect.as_json() if effect else None,
         "verdict": verdict.as_json() if verdict else None,
         "gradients": cloak.gradients,
         "seconds": {"optimize": cloak.seconds, "total": seconds},

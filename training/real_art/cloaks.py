@@ -76,7 +76,7 @@ class Kind:
 NOISE = "noise"
 """Signs drawn at random for squares of 2 × 2 pixels: what a budget does without an aim."""
 
-LEADS = ("towards", "away", "pattern", "tiles")
+LEADS = ("towards", "away", "pattern", "tiles", "drawn")
 """Towards the redrawn work, away from the work itself, or towards one pattern for all works, as
 Mist leads them (Liang & Wu, 2023): one large one, or one that repeats, so that it is the same
 wherever a trainer crops."""
@@ -110,14 +110,9 @@ def pattern(side: int) -> Tensor:
     return (waves > 0).float().expand(1, 3, side, side)
 
 
-def goal_of(lead: str, styled: Tensor) -> Tensor:
-    """The picture whose features a work is led towards; away from the work it is not looked at."""
-    side = styled.shape[-1]
-    if lead == "pattern":
-        return pattern(side)
-    if lead == "tiles":
-        return pattern(side // 4).repeat(1, 1, 4, 4)
-    return styled
+def tiles(side: int) -> Tensor:
+    """The pattern, four times in each direction."""
+    return pattern(side // 4).repeat(1, 1, 4, 4)
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,12 +145,16 @@ class Cloaker:
 
     def _make(self, piece: Piece, kind: Kind) -> tuple[Tensor, dict[str, Any]]:
         original = load_square(piece.path)
-        styled = self.redraw(original, target_of(piece.hand)).clamp(0, 1)
+        style, side = target_of(piece.hand), original.shape[-1]
+        styled = self.redraw(original, style).clamp(0, 1)
+        goal = {"pattern": pattern(side), "tiles": tiles(side)}.get(kind.lead, styled)
+        if kind.lead == "drawn":
+            goal = self.redraw(tiles(side), style).clamp(0, 1)
         started = time.monotonic()
         pixels = (
             self._noisy(original, kind)
             if kind.features == NOISE
-            else self._led(original, goal_of(kind.lead, styled), kind)
+            else self._led(original, goal, kind)
         )
         seconds = time.monotonic() - started
         quality = measure_quality(original, pixels)

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 from torchvision.utils import save_image
 
+from comfy_glaze.cloaking.effect import structure_changed
 from comfy_glaze.networks.perceptual import load_metric
 from comfy_glaze.styles.transfer import load_style_transfer
 
@@ -124,6 +125,7 @@ def run_cell(screening: Screening, cell: Cell) -> dict[str, Any]:
         "loss": loss,
         "cloaks": summary(measures) if measures else None,
         "moved": displacement(screening, originals, latents),
+        "changed": structure_change(screening, cell, originals, latents),
         **measured(pictures, screening.judges, cell.artist, originals, others),
         "seconds": round(time.monotonic() - started),
     }
@@ -142,6 +144,18 @@ def displacement(screening: Screening, originals: Sequence[Tensor], latents: Ten
     clean = latents_of(originals, screening.autoencoder, "area", 0)
     change = (latents - clean) / screening.generator.spread
     return float(change.square().mean())
+
+
+def structure_change(
+    screening: Screening, cell: Cell, originals: Sequence[Tensor], latents: Tensor
+) -> float:
+    """How much of their structure changed, the mean over works, against the same works uploaded and
+    loaded without a cloak."""
+    shown = originals
+    if cell.upload is not None:
+        shown = [uploaded(picture, cell.upload) for picture in originals]
+    clean = latents_of(shown, screening.autoencoder, "area", 0)
+    return float(structure_changed(clean, latents).mean())
 
 
 def _show(folder: Path, cell: Cell, pictures: dict[str, Tensor]) -> None:

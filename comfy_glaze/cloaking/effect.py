@@ -1,0 +1,158 @@
+"""How many of a model's drawings a cloak is expected to lead out of the artist's style.
+
+It is foretold from how much a cloak changes the fine structure of what a model learns from: the
+latents of the picture as a trainer has it, after an upload and its loader.  Of all that was
+computed for one picture, that change ranked cloaks most nearly as trained mimics did, and the shift
+did not rank them at all (``docs/real-art-world.md``, "What foretells a mimic's fall").  How large a
+fall goes with it was fitted to the mimics of that world and is read from ``calibration.json``, which
+``python -m training.real_art.calibrate`` writes.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.resources import files
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from ..images import View, bands, floats, to_levels
+from ..networks.encoders import Encoder
+
+UPLOAD_QUALITY = 85
+"""Of the JPEG with halved chroma that stands for an upload, as in the world of mimics."""
+
+_LEAST = 0.01  # of the mean over channels: a channel with less structure counts as one with so much
+
+
+def as_uploaded(pictures: Tensor) -> Tensor:
+    """Pictures (B, 3, H, W) in [0, 1], or held as levels, after a JPEG upload; as levels, uint8."""
+    levels = torch.empty(pictures.shape, dtype=torch.uint8)
+    for band in bands(*pictures.shape[-2:]):  # of whole JPEG blocks; a large picture fills memory
+        for part, place in zip(band.cut(pictures), band.cut(levels), strict=True):
+            with io.BytesIO() as file:
+                Image.fromarray(to_levels(part[None])).save(
+                    file, "JPEG", quality=UPLOAD_QUALITY, subsampling="4:2:0"
+                )
+                with Image.open(file) as read:
+                    place.copy_(torch.from_numpy(np.array(read)).permute(2, 0, 1))
+    return levels
+
+
+def structure(features: Tensor) -> Tensor:
+    """What of features (B, C, h, w) differs from the mean of the 3 × 3 positions around."""
+    padded = F.pad(features, (1, 1, 1, 1), mode="replicate")
+    return features - F.avg_pool2d(padded, 3, stride=1)
+
+
+def structure_changed(before: Tensor, after: Tensor) -> Tensor:
+    """How much of the structure of features (B, C, h, w) changed, (B,): 0 for none.
+
+    It is the squared change over the squared structure that was there, the mean over channels,
+    since trainers bring every channel to one spread.
+    """
+    over = (2, 3)
+    change = structure(after - before).square().mean(over)
+    there = structure(before).square().mean(over)
+    least = _LEAST * there.mean(dim=1, keepdim=True) + torch.finfo(there.dtype).tiny
+    return (change / there.maximum(least)).mean(dim=1)
+
+
+def changed_in(
+    views: Sequence[View], original: Tensor, cloaked: Tensor, encoder: Encoder
+) -> dict[View, Tensor]:
+    """:func:`structure_changed` of what a trainer has of pictures after an upload, (B,) a view.
+
+    Args:
+        views: of whole pictures or panels, scaled as a trainer's loader would, with the softer
+            kernel, which is nearest to averaging areas.
+        original, cloaked: (B, 3, H, W) in [0, 1], or held as levels.
+    """
+    both = [as_uploaded(pictures) for pictures in (original, cloaked)]
+    changed = {}
+    for view in views:
+        loaded = (floats(view.of(levels, soft=True)).to(encoder.device) for levels in both)
+        before, after = (encoder(pictures) for pictures in loaded)
+        changed[view] = structure_changed(before, after)
+    return changed
+
+
+@dataclass(frozen=True)
+class Effect:
+    """An expected fall.
+
+    Attributes:
+        value: the share of a model's drawings that leave the artist's style, 0 to 1, if all works
+            are cloaked alike.
+        low, high: the same by the artist whose mimics fell least for such a change, and most.
+        calibration: which world the figures are of, and its commit.
+        assumes: what has to hold for the figures to be true.
+    """
+
+    value: float
+    low: float
+    high: float
+    calibration: str
+    assumes: str
+
+    def as_json(self) -> dict[str, float | str]:
+        """Under the report's keys."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How a change of structure became a fall, fitted to mimics.
+
+    The log-odds of a drawing's being in the style are ``start`` without a cloak and fall by
+    ``slope`` for a change of 1.
+
+    Attributes:
+        start, slope: over all artists.
+        artists: of each artist alone.
+        commit: of the world.
+    """
+
+    start: float
+    slope: float
+    artists: dict[str, tuple[float, float]]
+    commit: str
+
+
+@cache
+def calibration() -> Calibration:
+    """What comes with the program."""
+    text = (files(__package__) / "calibration.json").read_text(encoding="utf-8")
+    return Calibration(**json.loads(text))
+
+
+def expected_effect(change: float) -> Effect:
+    """The fall for a change of structure, as :func:`structure_changed` gives it."""
+    known = calibration()
+    by_artist = [_fall(change, *own) for own in known.artists.values()]
+    value = _fall(change, known.start, known.slope)
+    return Effect(
+        value=value,
+        low=min(value, *by_artist),
+        high=max(value, *by_artist),
+        calibration=f"the world on real art, {len(by_artist)} artists, commit {known.commit}",
+        assumes="all works are cloaked alike, uploaded as JPEG 85 and trained at half their size "
+        "or 512 px, the mimic undoes nothing, and a model with this encoder learns as those did "
+        "that were measured, with another encoder (taef2)",
+    )
+
+
+def _fall(change: float, start: float, slope: float) -> float:
+    return _share(start) - _share(start - max(0.0, slope) * change)
+
+
+def _share(log_odds: float) -> float:
+    return 1 / (1 + math.exp(-log_odds))
