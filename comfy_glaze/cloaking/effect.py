@@ -4,8 +4,8 @@ It is foretold from how much a cloak changes the fine structure of what a model 
 latents of the picture as a trainer has it, after an upload and its loader.  Of all that was
 computed for one picture, that change ranked cloaks most nearly as trained mimics did, and the shift
 did not rank them at all (``docs/real-art-world.md``, "What foretells a mimic's fall").  How large a
-fall goes with it was fitted to the mimics of that world and is read from ``calibration.json``, which
-``python -m training.real_art.calibrate`` writes.
+fall goes with it was fitted to the mimics of that world, and is read from ``calibration.json``,
+which ``python -m training.real_art.calibrate`` writes.
 """
 
 from __future__ import annotations
@@ -48,7 +48,10 @@ def as_uploaded(pictures: Tensor) -> Tensor:
 
 
 def structure(features: Tensor) -> Tensor:
-    """What of features (B, C, h, w) differs from the mean of the 3 × 3 positions around."""
+    """What of features (B, C, h, w) differs from the mean of the 3 × 3 positions around; features
+    without positions, (B, C), are all structure."""
+    if features.dim() == 2:
+        return features[..., None, None]
     padded = F.pad(features, (1, 1, 1, 1), mode="replicate")
     return features - F.avg_pool2d(padded, 3, stride=1)
 

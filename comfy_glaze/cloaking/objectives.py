@@ -1,8 +1,8 @@
-"""Where a cloak leads the features: towards others, away from the original's, or to zero.
+"""Where a cloak leads the features: towards others, beyond them, away from its own, or to zero.
 
 An objective J is minimised, and is 1 for the untouched picture.  The shift 1 − J therefore means
-the same for all of them: 0 for an untouched picture, 1 when the goal is reached.  (``away`` has no
-goal to reach.)
+the same for all of them: 0 for an untouched picture, 1 when the goal is reached.  (``beyond`` and
+``away`` have no goal to reach.)
 """
 
 from __future__ import annotations
@@ -43,13 +43,25 @@ def _styled(own: Tensor, styled: Tensor) -> Tensor:
     return styled
 
 
+BEHIND = 0.25
+"""How far behind the original the point lies that ``beyond`` leads away from, in units of the way
+to the styled picture.  It decides little (0.25 and 1 move the features as far): the point is there
+so that all works of an artist are led to one side."""
+
+
+def _behind(own: Tensor, styled: Tensor) -> Tensor:
+    return own - BEHIND * (styled - own)
+
+
 def _nothing(own: Tensor, styled: Tensor) -> Tensor:
     return torch.zeros_like(own)
 
 
 OBJECTIVES: dict[str, Objective] = {
     "towards": Objective(_styled, _styled, lambda ratio: ratio),
+    "beyond": Objective(_behind, _styled, lambda ratio: 1 + BEHIND**2 - ratio),
     "away": Objective(_own, _nothing, lambda ratio: 1 - ratio, styled=False, flat=True),
     "to-zero": Objective(_nothing, _nothing, lambda ratio: ratio, styled=False),
 }
-"""Objectives by name: of Glaze, Fawkes and Nightshade; of LowKey; and of PhotoGuard."""
+"""Objectives by name: of Glaze, Fawkes and Nightshade; to Glaze's side of the original, as far as the
+budget allows; of LowKey; and of PhotoGuard."""

@@ -11,6 +11,7 @@ import torch
 
 from comfy_glaze.cloaking.budget import NIGHTSHADE, PRESETS, Budget
 from comfy_glaze.cloaking.cloak import CloakSettings, optimize_cloak
+from comfy_glaze.cloaking.effect import Effect
 from comfy_glaze.cloaking.verdict import flat_share, judge
 from comfy_glaze.files.artwork import Artwork
 from comfy_glaze.networks.encoders import Encoder
@@ -35,12 +36,21 @@ def test_a_shift_is_judged_by_what_the_small_world_showed(shift: float, level: s
     }
 
 
+def effect_of(value: float) -> Effect:
+    return Effect(value, max(0, value - 0.1), value + 0.1, "a world", "something")
+
+
 def test_an_effect_says_more_than_the_shift() -> None:
-    verdict = judge(0.1, 0.62)
+    verdict = judge(0.1, effect_of(0.62))
     assert verdict.level == "good"
     assert "62 in 100" in verdict.sentence
+    assert "52 to 72" in verdict.sentence
     assert "shift" not in verdict.sentence
-    assert [judge(0.9, effect).level for effect in (-0.1, 0.2, 0.4)] == ["none", "weak", "fair"]
+    levels = [judge(0.9, effect_of(value)).level for value in (0, 0.2, 0.4)]
+    assert levels == ["none", "weak", "fair"]
+    assert "No fewer" in judge(0.9, effect_of(0)).sentence
+    lossy = judge(0.9, effect_of(0.2), lossless=0.4)
+    assert lossy.advice.startswith("Try --format png")
 
 
 def test_poison_needs_a_larger_shift_than_a_cloak() -> None:
@@ -93,27 +103,31 @@ def test_flat_colour_a_rehearsal_and_a_lossy_file_are_named() -> None:
     assert "--format" not in judge(0.4, lossless=0.45).advice
 
 
-def test_a_picture_is_judged_by_its_weaker_view(block_encoder: Encoder) -> None:
+def test_a_picture_is_judged_by_its_effect_and_poison_by_its_weaker_view(
+    block_encoder: Encoder,
+) -> None:
     original, styled = smooth_picture(64, 80), smooth_picture(64, 80, seed=5)
     budget = Budget(0.05, 6 / 255, metric="none")
     cloak = optimize_cloak(original, styled, block_encoder, budget, CloakSettings(steps=2))
-    far = replace(cloak.measures[0], shift_512=0.8, shift_native=0.8)
+    far = replace(cloak.measures[0], shift_512=0.8, shift_native=0.8, changed=9.0)
     picture = CloakedPicture(
         Artwork(original), original, styled, replace(cloak, measures=(far,)), None
     )
     verdict = picture.verdict(rehearsal=False)
     assert verdict is not None
     assert verdict.level == "good"
-    cropped = picture.verdict(rehearsal=False, encoded=replace(far, shift_native=0.2))
-    assert cropped is not None
-    assert cropped.level == "none"
+    lost = picture.verdict(rehearsal=False, encoded=replace(far, changed=0.0))
+    assert lost is not None
+    assert lost.level == "none"
+    assert "--format png" in lost.advice
     large = replace(picture, original=original.repeat(1, 1, 17, 13))
     named = large.verdict(rehearsal=False, encoded=replace(far, shift_native=0.2))
     assert named is not None
     assert named.level == "good"
-    assert "In crops of full size it is 0.20" in named.sentence
-    poisoned = replace(picture, poison={"concept": "boat"}).verdict(rehearsal=False)
+    assert "In crops of full size the shift is 0.20" in named.sentence
+    poison = replace(picture, poison={"concept": "boat"})
+    poisoned = poison.verdict(rehearsal=False, encoded=replace(far, shift_native=0.2))
     assert poisoned is not None
-    assert poisoned.level == "fair"
+    assert poisoned.level == "none"
     other = replace(picture, cloak=replace(picture.cloak, system="fawkes"))
     assert other.verdict(rehearsal=False) is None

@@ -17,6 +17,7 @@ from torchvision.transforms.functional import to_pil_image
 from comfy_glaze.cloaking.budget import PRESETS, Budget
 from comfy_glaze.cloaking.cloak import CloakSettings, optimize_cloak
 from comfy_glaze.cloaking.measures import Comparison, feature_distance
+from comfy_glaze.cloaking.objectives import OBJECTIVES
 from comfy_glaze.cloaking.quality import measure_quality
 from comfy_glaze.cloaking.room import Room, largest_inside
 from comfy_glaze.cloaking.visibility import Sight
@@ -76,8 +77,8 @@ class Kind:
 NOISE = "noise"
 """Signs drawn at random for squares of 2 × 2 pixels: what a budget does without an aim."""
 
-LEADS = ("towards", "away", "pattern", "tiles", "drawn")
-"""Towards the redrawn work, away from the work itself, or towards one pattern for all works, as
+LEADS = ("towards", "beyond", "away", "pattern", "tiles", "drawn")
+"""Towards the redrawn work, beyond it, away from the work itself, or towards one pattern for all works, as
 Mist leads them (Liang & Wu, 2023): one large one, or one that repeats, so that it is the same
 wherever a trainer crops."""
 
@@ -175,7 +176,7 @@ class Cloaker:
             goal,
             encoder_of(self.autoencoder, kind.features),
             BUDGETS[kind.budget],
-            CloakSettings(objective="away" if kind.lead == "away" else "towards"),
+            CloakSettings(objective=kind.lead if kind.lead in OBJECTIVES else "towards"),
             metric=self.metric,
         )
         return cloak.images.cpu()
