@@ -13,6 +13,7 @@ from torch import Tensor
 from ..comfy_glaze.cloaking.budget import PRESETS, Budget
 from ..comfy_glaze.cloaking.cloak import CloakSettings, optimize_cloak
 from ..comfy_glaze.cloaking.methods import METHODS
+from ..comfy_glaze.cloaking.objectives import AUTO, OBJECTIVES, objective_for
 from ..comfy_glaze.cloaking.robustness import ROBUSTNESS
 from ..comfy_glaze.files.artwork import Artwork
 from ..comfy_glaze.images import LEVELS, to_grid
@@ -165,6 +166,18 @@ class CloakOptimize(io.ComfyNode):
                         "edge is cloaked as going on at the opposite one, so that no seam shows.",
                     )
                 ),
+                advanced(
+                    io.Combo.Input(
+                        "objective",
+                        options=[AUTO, *OBJECTIVES],
+                        default=AUTO,
+                        optional=True,
+                        tooltip="Where a model is led: beyond goes to the target style's side of "
+                        "the picture, as far as the budget allows; towards is the published one; "
+                        "away and to-zero look at no target style. auto takes beyond, and towards "
+                        "for the method 'paper'.",
+                    )
+                ),
             ],
             outputs=made_outputs("cloaked"),
             is_input_list=True,
@@ -174,7 +187,7 @@ class CloakOptimize(io.ComfyNode):
     @classmethod
     def execute(cls, **lists: list[Any]) -> Any:
         """Takes the host's lists as a whole, since only so can the page tell 3 of 12."""
-        return run_lists(cls.hidden, lists, _cloak_batch)
+        return run_lists(cls.hidden, {"objective": [AUTO]} | lists, _cloak_batch)
 
 
 def how_widgets(made: str) -> list[Any]:
@@ -253,8 +266,10 @@ class Task:
 def task_from(one: dict[str, Any]) -> Task:
     """The task in one entry of a node's inputs, which is left with what is the node's own."""
     pictures = check_sides(to_grid(to_images(one.pop("image"))))
-    names = ("method", "steps", "seed", "robustness", "tile")
+    names = ("method", "steps", "seed", "robustness", "tile", "objective")
     how = {name: one.pop(name) for name in names if name in one}
+    if "objective" in how:
+        how["objective"] = objective_for(how["objective"], how["method"])
     mask = one.pop("keep_clear", None)
     masks = None if mask is None else to_masks(mask, pictures)
     budget = one.pop("budget", None)

@@ -42,6 +42,7 @@ CLOAK: dict[str, list[Any]] = {
     "method": ["fast"],
     "steps": [0],
     "robustness": ["none"],
+    "objective": ["auto"],
     "seed": [0],
 }
 """The defaults of Target Style, Style Transfer and Cloak; a test holds them to those nodes'."""

@@ -103,6 +103,14 @@ def cloak(
         typer.Option(metavar="MASK", help="A picture that is white where nothing may change."),
     ] = None,
     method: MethodOption = "fast",
+    objective: Annotated[
+        Literal["auto", "beyond", "towards", "away", "to-zero"],
+        typer.Option(
+            help="Where the cloak leads a model: beyond goes to the target style's side of the "
+            "picture, as far as the budget allows; towards is the paper's; away and to-zero look "
+            "at no target style. auto takes beyond, and for --method paper towards."
+        ),
+    ] = "auto",
     steps: StepsOption = 0,
     robustness: Annotated[
         Literal["none", "web", "strong"],
@@ -257,6 +265,7 @@ def cloak(
         say("Loading the models ...", "dim")
         from ..cloaking.budget import PRESETS
         from ..cloaking.cloak import CloakSettings
+        from ..cloaking.objectives import objective_for
         from ..files.artwork import load_artwork
         from ..files.options import SaveOptions, SizeLimit
         from ..portfolio.cluster import connect
@@ -270,7 +279,15 @@ def cloak(
             choice = StyleChoice(style, style_seed, artist, bank)
             request = CloakRequest(
                 replace(budget, metric=metric, alpha=alpha),
-                CloakSettings(method, steps, seed, robustness, tile=tile, few_colours=few_colours),
+                CloakSettings(
+                    method,
+                    steps,
+                    seed,
+                    robustness,
+                    objective_for(objective, method),
+                    tile,
+                    few_colours,
+                ),
                 ModelNames(encoders, style_transfer or checkpoint or "embedded", device, dtype),
                 choice,
                 SaveOptions(

@@ -63,5 +63,16 @@ OBJECTIVES: dict[str, Objective] = {
     "away": Objective(_own, _nothing, lambda ratio: 1 - ratio, styled=False, flat=True),
     "to-zero": Objective(_nothing, _nothing, lambda ratio: ratio, styled=False),
 }
-"""Objectives by name: of Glaze, Fawkes and Nightshade; to Glaze's side of the original, as far as the
-budget allows; of LowKey; and of PhotoGuard."""
+"""Objectives by name: of Glaze, Fawkes and Nightshade; to Glaze's side of the original, as far as
+the budget allows; of LowKey; and of PhotoGuard."""
+
+AUTO = "auto"
+"""What :func:`objective_for` decides."""
+
+
+def objective_for(name: str, method: str) -> str:
+    """An objective by name; of ``auto`` the one that led mimics furthest, ``beyond``, but for the
+    published method the published one."""
+    if name != AUTO:
+        return name
+    return "towards" if method == "paper" else "beyond"

@@ -85,7 +85,7 @@ def test_the_budget_to_try_allows_more_until_none_is_left(start: Budget) -> None
         assert larger.limit >= budget.limit
         assert larger != budget
         budget, asked = larger, asked + 1
-    assert 1 <= asked <= 3
+    assert 1 <= asked <= 4
     assert "No larger budget" in advice
 
 

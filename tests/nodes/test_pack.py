@@ -86,6 +86,7 @@ WIDGETS: dict[str, list[tuple[str, Any]]] = {
         ("robustness", "none"),
         ("seed", 0),
         ("tile", False),
+        ("objective", "auto"),
     ],
     "GlazeCloakPicture": [
         ("preset", "default"),
@@ -194,7 +195,7 @@ def test_graphs_from_before_a_widget_was_added_still_run(pack: Pack) -> None:
     later = {
         "GlazeSaveCloaked": ("resume", "no_ai_training"),
         "GlazeLPIPSBudget": ("uniform",),
-        "GlazeCloakOptimize": ("tile",),
+        "GlazeCloakOptimize": ("tile", "objective"),
     }
     for node, added in later.items():
         inputs = {one.id: one for one in pack.nodes[node].define_schema().inputs}

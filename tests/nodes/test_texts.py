@@ -14,6 +14,7 @@ from .conftest import ROOT, Pack
 LANGUAGES = sorted(path.name for path in (ROOT / "locales").iterdir())
 CLAIMS = {  # what says what a cloak does or does not do, with the English beside a translation
     ("GlazeCloakOptimize", "description"),
+    ("GlazeCloakOptimize", "objective"),
     ("GlazeCloakOptimize", "tile"),
     ("GlazeCloakPicture", "description"),
     ("GlazeCombineEncoders", "description"),

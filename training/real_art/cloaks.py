@@ -78,9 +78,9 @@ NOISE = "noise"
 """Signs drawn at random for squares of 2 × 2 pixels: what a budget does without an aim."""
 
 LEADS = ("towards", "beyond", "away", "pattern", "tiles", "drawn")
-"""Towards the redrawn work, beyond it, away from the work itself, or towards one pattern for all works, as
-Mist leads them (Liang & Wu, 2023): one large one, or one that repeats, so that it is the same
-wherever a trainer crops."""
+"""Towards the redrawn work, beyond it, away from the work itself, or towards one pattern for all
+works, as Mist leads them (Liang & Wu, 2023): one large one, or one that repeats, so that it is the
+same wherever a trainer crops, or that one drawn in the artist's target style."""
 
 
 def kind_called(name: str) -> Kind:
