@@ -124,7 +124,7 @@ export function createChart() {
   function drawCurves({ steps, limit: allowed }) {
     const limit = allowed ?? null;
     const highest = Math.max(...changes.map(([, v]) => v), 1e-6);
-    shift.draw(shifts, steps, 1);
+    shift.draw(shifts, steps, Math.max(1, ...shifts.map(([, v]) => v)));
     change.draw(changes, steps, Math.max(highest, limit ?? 0) * 1.15, limit);
     change.note.textContent =
       limit === null ? say("chart.none") : say("chart.limit", { limit: Number(limit.toPrecision(3)) });

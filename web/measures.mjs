@@ -63,10 +63,29 @@ function rowOfEncoder(measures, { name, fingerprint }) {
   return { name, tip: say("measure.encoder.tip"), value: digits(shift, 2), bar: shift };
 }
 
+/** How many drawings are expected to leave the style; nothing where that is not known. */
+function rowsOfEffect({ effect }) {
+  if (!effect) return [];
+  const [value, low, high] = [effect.value, effect.low, effect.high].map((share) => Math.round(100 * share));
+  return [
+    {
+      name: say("measure.effect"),
+      tip: say("measure.effect.tip"),
+      value: `${value}%`,
+      detail: say("measure.effect.range", { low, high }),
+      bar: effect.value,
+      className: "glaze-warm",
+    },
+  ];
+}
+
 /** A table of one report: how far it was led, and how much may be seen. */
 export function createMeasures(report) {
-  const plain = rowsOf(report, report.settings, report.encoders, report.system);
-  const encoded = report.encoded ? rowsOf(report.encoded, null, report.encoders) : null;
+  const effect = rowsOfEffect(report); // of what the file holds
+  const plain = [...effect, ...rowsOf(report, report.settings, report.encoders, report.system)];
+  const encoded = report.encoded
+    ? [...effect, ...rowsOf(report.encoded, null, report.encoders)]
+    : null;
   const body = plain.map((row, index) =>
     el(
       "tr",

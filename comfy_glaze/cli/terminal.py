@@ -151,14 +151,16 @@ def results_table(reports: Mapping[str, dict[str, Any]]) -> Table:
         reports: by the picture's name below the output folder.
     """
     table = Table("picture", "verdict", box=None, pad_edge=False)
-    for column in ("shift", "perceptual", "L∞", "PSNR", "seconds"):
+    for column in ("effect", "shift", "perceptual", "L∞", "PSNR", "seconds"):
         table.add_column(column, justify="right")
     for name, report in reports.items():
         final, verdict = report.get("encoded", report), report["verdict"]
+        effect = report["effect"]
         value, psnr = final["perceptual"]["value"], final["psnr"]
         table.add_row(
             escape(named(name)),
             verdict["level"] if verdict else "-",
+            f"{effect['value']:.0%}" if effect else "-",
             f"{final['shift']['512']:.3f}",
             "-" if value is None else f"{value:.4f}",
             f"{final['linf'] * 255:.0f}/255",

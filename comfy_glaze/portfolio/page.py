@@ -70,9 +70,9 @@ def _final(report: dict[str, Any]) -> dict[str, Any]:
 
 def _strength(report: dict[str, Any]) -> tuple[int, float]:
     """What pictures are sorted by; those without a verdict come last."""
-    verdict = report.get("verdict")
+    verdict, effect = report.get("verdict"), report.get("effect")
     level = _LEVELS.index(verdict["level"]) if verdict else len(_LEVELS)
-    return level, _final(report)["shift"]["512"] + 0.0
+    return level, effect["value"] if effect else _final(report)["shift"]["512"] + 0.0
 
 
 def _counts(reports: Sequence[dict[str, Any]]) -> list[tuple[str, int]]:
@@ -85,7 +85,7 @@ def _row(
     reports: Path, name: str, report: dict[str, Any], embedded: Mapping[str, str]
 ) -> dict[str, Any]:
     final = _final(report)
-    value, psnr = final["perceptual"]["value"], final["psnr"]
+    value, psnr, effect = final["perceptual"]["value"], final["psnr"], report.get("effect")
     sheet = with_ending(reports / name, ".sheet.png")
     stamp = _stamp(sheet)
     return {
@@ -96,6 +96,7 @@ def _row(
         "verdict": report.get("verdict"),
         "lost": not final.get("survived", True),
         "cells": (
+            ("expected effect", f"{effect['value']:.0%}" if effect else "–"),
             ("shift", f"{final['shift']['512']:.3f}"),
             ("perceptual", "–" if value is None else f"{value:.4f}"),
             ("largest change", f"{final['linf'] * LEVELS:.0f} levels"),

@@ -158,6 +158,7 @@ def _lines(report: dict[str, Any]) -> list[str]:
     settings, perceptual, shift = report["settings"], report["perceptual"], report["shift"]
     lines = [
         *_verdict_words(report["verdict"]),
+        *_effect_words(report["effect"]),
         f"shift {shift['512']:.3f} (512 px), {shift['native']:.3f} (native)    "
         + _budget_words(perceptual, report, settings),
         f"encoder {report['encoder']['name']}    method {settings['method']}, "
@@ -185,6 +186,17 @@ def _verdict_words(verdict: dict[str, str] | None) -> list[str]:
         return []
     told = f"Verdict: {verdict['level']}. {verdict['sentence']}"
     return [told, *textwrap.wrap(verdict["try"], _LINE)]
+
+
+def _effect_words(effect: dict[str, Any] | None) -> list[str]:
+    """Nothing for poison, whose effect is not known."""
+    if effect is None:
+        return []
+    told = (
+        f"expected effect {effect['value']:.0%} ({effect['low']:.0%} to {effect['high']:.0%}) by "
+        f"{effect['calibration']}, if {effect['assumes']}"
+    )
+    return textwrap.wrap(told, _LINE)
 
 
 def _encoder_words(report: dict[str, Any]) -> list[str]:

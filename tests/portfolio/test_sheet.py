@@ -65,6 +65,13 @@ REPORT: dict[str, Any] = MEASURED | {
     "seconds": {"optimize": 1.0},
     "device": "cpu",
     "verdict": {"level": "weak", "sentence": "It moves little.", "try": ""},
+    "effect": {
+        "value": 0.12,
+        "low": 0.03,
+        "high": 0.2,
+        "calibration": "a small world",
+        "assumes": "nobody undoes it",
+    },
 }
 
 

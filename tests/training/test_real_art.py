@@ -7,6 +7,7 @@ import random
 import subprocess
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,12 +16,14 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
+from comfy_glaze.cloaking.effect import UPLOAD_QUALITY, Calibration
 from training.real_art.autoencoder import (
     Autoencoder,
     decoder_network,
     encoder_network,
     load_autoencoder,
 )
+from training.real_art.calibrate import calibrated
 from training.real_art.cloaks import Kind, kind_called, pattern
 from training.real_art.collect import differing, middle_square, without_tint
 from training.real_art.counter_moves import changed_latents, changed_pictures
@@ -41,7 +44,7 @@ from training.real_art.loaders import LOADERS, uploaded
 from training.real_art.mimic import Tuning, fine_tuned, latents_of, nearest
 from training.real_art.objectives import FEATURES, encoder_of
 from training.real_art.pictures import Piece, vocabulary, words_of
-from training.real_art.predictor import correlation
+from training.real_art.predictor import correlations, redrawn
 from training.real_art.screen import Cell, kind_of
 from training.real_art.split import held_out, layouts, mimic_works
 from training.real_art.tables import cost_table, effect_table, fall, share
@@ -316,11 +319,38 @@ def test_the_pattern_has_hard_edges_of_many_sizes() -> None:
     assert 0.2 < float(shown.mean()) < 0.8
 
 
-def test_correlations_come_with_an_interval() -> None:
+def test_correlations_come_with_those_of_every_round() -> None:
     falls = np.arange(12.0)
-    groups = [np.arange(12) % 2, np.arange(12) // 3]
-    value, low, high = correlation(falls**3, falls, groups)
-    assert value == low == high == 1
-    noise = np.random.default_rng(1).normal(size=12)
-    value, low, high = correlation(noise, falls, groups)
-    assert low < value < high < 1
+    rounds = list(redrawn([np.arange(12) % 2, np.arange(12) // 3], falls))
+    assert len(rounds) > 100
+    assert np.allclose(correlations(falls**3, falls, rounds), 1)
+    noise = correlations(np.random.default_rng(1).normal(size=12), falls, rounds)
+    assert np.nanmin(noise) < noise[0] < np.nanmax(noise) < 1
+
+
+def line_of(artist: str, kind: str, changed: float, found: int, tried: int = 200) -> dict[str, Any]:
+    """A screening's line with what a calibration reads of it."""
+    names = [artist] * found + ["somebody else"] * (tried - found)
+    return {
+        "cell": asdict(Cell(artist, kind, upload=UPLOAD_QUALITY)),
+        "changed": changed,
+        "prompts": {"colour": {"names": names, "share": found / tried}},
+    }
+
+
+def test_a_calibration_finds_how_fast_artists_fall() -> None:
+    slopes, lines = {"crane": 1.0, "denslow": 4.0}, []
+    for artist, slope in slopes.items():
+        for changed in (0.0, 0.3, 0.6, 1.0):
+            share = 1 / (1 + np.exp(slope * changed - 2.5))
+            kind = f"beyond latents/even {changed}" if changed else "none"
+            lines.append(line_of(artist, kind, changed, round(200 * share)))
+    unknown = [line_of("hoffmann", "none", 0, 90), line_of("hoffmann", "latents/even 8", 1, 20)]
+    uncloaked = [line_of("rackham", "none", 0, 190)]
+    found = calibrated([*lines, *unknown, *uncloaked], "abc")
+    assert set(found["artists"]) == set(slopes)
+    for artist, slope in slopes.items():
+        assert found["artists"][artist][1] == pytest.approx(slope, abs=0.6)
+    assert found["slope"] == pytest.approx(2.5, abs=0.4)
+    known = Calibration(**found)
+    assert known.start == pytest.approx(2.5, abs=0.4)

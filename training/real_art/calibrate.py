@@ -31,10 +31,19 @@ PENALTY = 0.5
 an artist whose works hardly changed has a slope like the others'."""
 
 
+FOUND = 0.7
+"""The least share of an artist's uncloaked mimics' drawings in the style: of others a fall says
+little."""
+
+
 def usable(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The lines that count."""
+    """The lines that count, of artists whom uncloaked mimics learned, and who have cloaked ones."""
     wanted = {"upload": effect.UPLOAD_QUALITY, "loader": "area", "counter": NOTHING}
-    return [line for line in lines if wanted.items() <= line["cell"].items()]
+    lines = [line for line in lines if wanted.items() <= line["cell"].items()]
+    plain = [line for line in lines if line["cell"]["kind"] == NO_CLOAK]
+    found = {own["cell"]["artist"] for own in plain if own["prompts"]["colour"]["share"] >= FOUND}
+    found &= {line["cell"]["artist"] for line in lines if line not in plain}
+    return [line for line in lines if line["cell"]["artist"] in found]
 
 
 def fitted(

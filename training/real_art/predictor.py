@@ -14,7 +14,7 @@ of falls by one half of the drawings with falls by the other, corrected for the 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,12 @@ from .judges import SIGHTS
 from .screen import NO_CLOAK, done_in
 from .tables import WAYS, pairs_of
 
-CANDIDATES = ("moved", "decoded_loaded", "shift_loaded", "shift", "decoded", "rms")
-"""``moved`` is of the latents that the mimic learns from, after upload and loader; the others are
-of the cloaked files (see ``cloaks.py``)."""
+CANDIDATES = ("changed", "moved", "decoded_loaded", "shift_loaded", "shift", "decoded", "rms")
+"""``changed`` and ``moved`` are of the latents that the mimic learns from, after upload and loader:
+how much of their structure changed, which the program predicts by, and how far they moved.  The
+others are of the cloaked files (see ``cloaks.py``)."""
+
+PREDICTED_BY, COMPARED_WITH = "changed", "shift"
 
 ROUNDS = 2000
 
@@ -48,15 +51,13 @@ def fall_of(
 
 def measure_of(line: dict[str, Any], candidate: str) -> float:
     """A candidate's value for a line."""
-    value = line["moved"] if candidate == "moved" else line["cloaks"][candidate]
+    value = line[candidate] if candidate in line else line["cloaks"][candidate]
     return float(value)
 
 
-def correlation(
-    measures: np.ndarray, falls: np.ndarray, groups: Sequence[np.ndarray]
-) -> tuple[float, float, float]:
-    """Spearman's ρ, and its 95% interval by a bootstrap over two crossed groupings."""
-    random, found = np.random.default_rng(0), []
+def redrawn(groups: Sequence[np.ndarray], falls: np.ndarray) -> Iterator[np.ndarray]:
+    """The lines of each round of a bootstrap over two crossed groupings."""
+    random = np.random.default_rng(0)
     for _ in range(ROUNDS):
         weights = np.ones(len(falls), dtype=int)
         for group in groups:
@@ -65,9 +66,21 @@ def correlation(
             weights *= np.array([(drawn == name).sum() for name in group])
         chosen = np.repeat(np.arange(len(falls)), weights)
         if len(set(falls[chosen])) > 2:
-            found.append(spearmanr(measures[chosen], falls[chosen]).statistic)
-    low, high = np.nanpercentile(found, [2.5, 97.5])
-    return float(spearmanr(measures, falls).statistic), float(low), float(high)
+            yield chosen
+
+
+def correlations(
+    measures: np.ndarray, falls: np.ndarray, rounds: Sequence[np.ndarray]
+) -> np.ndarray:
+    """Spearman's ρ of all lines, then of each round's."""
+    parts = (np.arange(len(falls)), *rounds)
+    return np.array([spearmanr(measures[part], falls[part]).statistic for part in parts])
+
+
+def said(values: np.ndarray) -> str:
+    """The first value, and the 95% interval that the others give."""
+    low, high = np.nanpercentile(values[1:], [2.5, 97.5])
+    return f"{values[0]:.2f} [{low:.2f}, {high:.2f}]"
 
 
 def main() -> None:
@@ -87,10 +100,14 @@ def main() -> None:
         agreed = 2 * half / (1 + half)
         print(f"\n{len(falls)} models, {sight} judge; mimics with themselves {agreed:.2f}")
         print("| measure | rank correlation with the fall |\n|---|---|")
+        rounds = list(redrawn(groups, falls))
+        found = {}
         for candidate in CANDIDATES:
             measures = np.array([measure_of(line, candidate) for _, line in pairs])
-            value, low, high = correlation(measures, falls, groups)
-            print(f"| {candidate} | {value:.2f} [{low:.2f}, {high:.2f}] |")
+            found[candidate] = correlations(measures, falls, rounds)
+            print(f"| {candidate} | {said(found[candidate])} |")
+        better = found[PREDICTED_BY] - found[COMPARED_WITH]
+        print(f"{PREDICTED_BY} less {COMPARED_WITH}: {said(better)}")
 
 
 if __name__ == "__main__":
