@@ -192,8 +192,10 @@ def _larger(budget: Budget | None, poison: bool) -> _Larger | None:
     little = 1e-6
     for larger in known:
         more_cap, more_limit = larger.linf - cap, larger.limit - budget.limit
-        evened = budget.sight is not None and "--uniform" in larger.options
-        wider = max(more_cap, more_limit) > little or evened
+        even = poison or "--uniform" in larger.options
+        if budget.sight is None and not even:
+            continue  # what spares a part of the picture may reach less far
+        wider = max(more_cap, more_limit) > little or (even and budget.sight is not None)
         if wider and min(more_cap, more_limit) >= -little:
             return larger
     return None

@@ -78,7 +78,7 @@ def test_the_budget_to_try_allows_more_until_none_is_left(start: Budget) -> None
     budget, asked = start, 0
     while "(--" in (advice := judge(0.3, budget=budget, poison=poison).advice):
         larger = changed_by(budget, advice.partition("(")[2].partition(")")[0])
-        assert larger.sight is None
+        assert larger.sight is None or budget.sight is not None
         assert larger.linf is not None
         assert budget.linf is not None
         assert larger.linf >= budget.linf
