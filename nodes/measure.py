@@ -13,6 +13,7 @@ from comfy_api.latest import io
 from PIL import Image
 from torch import Tensor
 
+from ..comfy_glaze.cloaking.objectives import AUTO, OBJECTIVES, objective_for
 from ..comfy_glaze.cloaking.quality import measure_quality
 from ..comfy_glaze.countermeasures import (
     COUNTERMEASURES,
@@ -163,6 +164,15 @@ class MeasureCloak(io.ComfyNode):
                         "Budget.",
                     )
                 ),
+                advanced(
+                    io.Combo.Input(
+                        "objective",
+                        options=[AUTO, *OBJECTIVES],
+                        default=AUTO,
+                        optional=True,
+                        tooltip="What the cloak was led by, as in Cloak; the shift is measured so.",
+                    )
+                ),
             ],
             outputs=[
                 io.String.Output(
@@ -188,7 +198,9 @@ class MeasureCloak(io.ComfyNode):
         custom: str,
         draws: int,
         metric: str,
+        objective: str = AUTO,
     ) -> Any:
+        led_by = objective_for(objective, "fast")
         triples = _triples(original, cloaked, styled)
         tools = tools_of(encoder)
         named = custom if countermeasures == "custom" else countermeasures
@@ -197,8 +209,8 @@ class MeasureCloak(io.ComfyNode):
         reports, sheets = [], []
         for number, triple in enumerate(triples):
             on_done = partial(_count, on_case, number * len(cases), len(triples) * len(cases))
-            measured = _measured(triple, encoder, metric)
-            rows = _left(triple, encoder, cases, draws, tools, on_done)
+            measured = _measured(triple, encoder, metric, led_by)
+            rows = _left(triple, encoder, cases, draws, tools, on_done, led_by)
             told = [row.as_json() | {"words": row.case.words} for row in rows]
             reports.append(measured | {"countermeasures": told})
             sheets.append(draw_measured(triple[0], triple[1], measured, rows))
@@ -233,6 +245,7 @@ def _left(
     draws: int,
     tools: Tools,
     on_done: Callable[[int], None],
+    objective: str,
 ) -> list[Retention]:
     """What countermeasures leave of one cloak, worst first."""
     if not cases:
@@ -244,6 +257,7 @@ def _left(
         styled,
         borrowed_encoder(encoder),
         cases,
+        objective=objective,
         seeds=range(draws),
         tools=tools,
         on_case=lambda number, of, case: on_done(number - 1),
@@ -252,14 +266,14 @@ def _left(
     return worst_first(rows)
 
 
-def _measured(triple: Triple, encoder: Any, metric: str) -> dict[str, Any]:
+def _measured(triple: Triple, encoder: Any, metric: str, objective: str) -> dict[str, Any]:
     """The measures of one cloak under the report's keys."""
     original, cloaked, _ = triple
 
     def measure(phi: Encoder, distance: PerceptualMetric | None) -> dict[str, Any]:
         assert distance is not None  # only the metric 'none' is none
         before, after, towards = (picture.to(phi.device) for picture in triple)
-        measures = measure_pictures(before, after, towards, phi, distance)
+        measures = measure_pictures(before, after, towards, phi, distance, objective)
         return measures | {"rehearsal": phi.is_rehearsal}
 
     height, width = original.shape[-2:]

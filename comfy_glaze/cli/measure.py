@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -32,6 +32,10 @@ def measure(
         Path | None,
         typer.Option(metavar="FILE", help="The redrawn picture, for the shift towards it."),
     ] = None,
+    objective: Annotated[
+        Literal["auto", "beyond", "towards", "away", "to-zero"],
+        typer.Option(help="What the cloak was led by, as for cloak; the shift is measured so."),
+    ] = "auto",
     encoder: EncoderOption = None,
     metric: MetricOption = "auto",
     countermeasures: Annotated[
@@ -55,6 +59,7 @@ def measure(
 
     With --countermeasures a table goes to standard error and its rows into the JSON.
     """
+    from ..cloaking.objectives import objective_for
     from ..portfolio.measuring import measure_files
 
     with one_sentence():
@@ -63,17 +68,19 @@ def measure(
             from ..evaluation.drawing import require_matplotlib
 
             require_matplotlib()
+        led_by = objective_for(objective, "fast")
         measures = measure_files(
             original,
             cloaked,
             styled,
             encoders=encoders_of(encoder),
             metric=metric,
+            objective=led_by,
             device=device,
         )
         if countermeasures is not None:
             rows = _retention(
-                countermeasures, (original, cloaked, styled), encoder, seeds,
+                countermeasures, (original, cloaked, styled), led_by, encoder, seeds,
                 pipeline, upscaler, device,
             )  # fmt: skip
             log.print(retention_table(rows))
@@ -89,6 +96,7 @@ def measure(
 def _retention(
     named: str,
     files: tuple[Path, Path, Path | None],
+    objective: str,
     encoder: list[str] | None,
     seeds: int,
     pipeline: str | None,
@@ -126,6 +134,7 @@ def _retention(
             towards,
             load_encoders(names, on_device),
             cases,
+            objective=objective,
             seeds=range(seeds),
             tools=tools,
             on_case=on_case,

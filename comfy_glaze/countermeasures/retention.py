@@ -3,6 +3,8 @@
 For a countermeasure c it is s_c = 1 − d(Φ(c(cloaked)), Φ(styled)) / d(Φ(c(original)), Φ(styled)).
 Both pictures go through c, so that what c by itself does to the features does not count.  The
 retention is s_c / s.  If c moves pixels, as cropping does, the styled picture goes through c, too.
+Of a cloak that was led by another objective than ``towards`` it is that objective's 1 − J, with
+c(original) in the original's place.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ..cloaking.measures import feature_distance
+from ..cloaking.objectives import OBJECTIVES
 from ..cloaking.views import views_by_panel
 from ..networks.encoders import Encoder
 from . import COUNTERMEASURES, Case, apply_countermeasure
@@ -65,6 +68,7 @@ def measure_retention(
     encoder: Encoder,
     cases: Sequence[Case],
     *,
+    objective: str = "towards",
     seeds: Sequence[int] = (0, 1, 2),
     tools: Tools | None = None,
     on_case: OnCase | None = None,
@@ -79,6 +83,7 @@ def measure_retention(
         original, styled: images (1, 3, H, W) in [0, 1].
         cloaks: (N, 3, H, W) in [0, 1], N cloaked versions of the original.
         cases: see :func:`comfy_glaze.countermeasures.parse_cases`.
+        objective: of the cloaks, a key of :data:`comfy_glaze.cloaking.objectives.OBJECTIVES`.
         seeds: for random countermeasures, one run each; the others run once.
         on_case: called before each case with its number, how many there are, and the case.
 
@@ -93,14 +98,19 @@ def measure_retention(
 
     wholes, _ = views_by_panel(*original.shape[-2:])
 
+    led = OBJECTIVES[objective]
+
     def shifts_of(kept: Tensor) -> list[float]:
         distances = []
         for view in wholes:
-            *features, towards = (encoder(view.of(picture[None])) for picture in kept)
-            apart = [feature_distance(one, towards) for one in features]
+            seen = (led.looks(encoder(view.of(picture[None]))) for picture in kept)
+            *features, own, towards = seen
+            goal, unit = led.goal(own, towards), led.unit(own, towards)
+            apart = [feature_distance(one, goal) for one in features]
+            apart.append(feature_distance(own, unit))
             distances.append(view.passes / wholes[0].passes * torch.cat(apart))
         *after, whole = torch.stack(distances).sum(dim=0)
-        return [1 - float(one / whole) for one in after]
+        return [1 - float(led.value(one / whole)) for one in after]
 
     untouched = shifts_of(pictures)
     rows: list[list[Retention]] = [[] for _ in untouched]

@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from ..cloaking.effect import changed_in, expected_effect
 from ..cloaking.measures import Comparison, pixel_change, worst_perceptual
+from ..cloaking.views import views_by_panel
 from ..devices import choose_device
 from ..files.artwork import load_artwork
 from ..files.formats import ArtworkError
@@ -26,12 +29,13 @@ def measure_files(
     *,
     encoders: Sequence[str] = ("embedded",),
     metric: str = "auto",
+    objective: str = "towards",
     device: str = "auto",
 ) -> dict[str, Any]:
     """Measure a cloaked file as its report does, from files alone.
 
     Without the styled file there is no direction to measure a shift in; then only the perceptual
-    value, L∞ and PSNR are returned.
+    value, L∞, PSNR and the expected effect are returned.
 
     Raises:
         ArtworkError: a file cannot be read, or the sizes differ.
@@ -48,7 +52,8 @@ def measure_files(
                 f"but it has {size_words(pixels)}."
             )
         others.append(pixels)
-    return measure_pictures(before, others[0], others[1] if styled else None, phi, distance)
+    redrawn = others[1] if styled else None
+    return measure_pictures(before, others[0], redrawn, phi, distance, objective)
 
 
 def measure_pictures(
@@ -57,11 +62,13 @@ def measure_pictures(
     styled: Tensor | None,
     encoder: Encoder,
     metric: PerceptualMetric,
+    objective: str = "towards",
 ) -> dict[str, Any]:
     """The measures of one cloaked picture under the report's keys, (1, 3, H, W) in [0, 1] each, or
     held as levels.
 
-    Without a styled picture there is no direction to measure a shift in.
+    Without a styled picture there is no direction to measure a shift in.  The shift is that of the
+    ``objective`` that the cloak was led by.
     """
     if styled is None:
         linf, psnr = pixel_change(original, cloaked)
@@ -72,13 +79,27 @@ def measure_pictures(
             },
             "linf": linf[0],
             "psnr": psnr[0],
+            "effect": expected_effect(_changed(original, cloaked, encoder)).as_json(),
         }
-    measures = Comparison.of(original, styled, encoder, metric).measure(cloaked)[0]
+    measures = Comparison.of(original, styled, encoder, metric, objective).measure(cloaked)[0]
     return {
         "encoder": {
             "name": encoder.name,
             "fingerprint": encoder.fingerprint,
             "family": encoder.family,
         },
+        "effect": expected_effect(measures.least_changed).as_json(),
         **measures_as_json(measures, metric.name, limit=None),
     }
+
+
+@torch.no_grad()
+def _changed(original: Tensor, cloaked: Tensor, encoder: Encoder) -> float:
+    """How much of the features' structure changed; of several encoders the least."""
+    wholes, _ = views_by_panel(*original.shape[-2:])
+    areas = torch.tensor([view.passes for view in wholes])
+    found = []
+    for member, _ in encoder.members or ((encoder, 1.0),):
+        changed = changed_in(wholes, original, cloaked, member)
+        found.append(float((torch.stack([changed[v][0] for v in wholes]).cpu() * areas).sum()))
+    return min(found) / float(areas.sum())

@@ -74,7 +74,8 @@ def test_lossless_file_keeps_the_budget_that_its_report_states(
         request.getfixturevalue("small_views")
     source = crop(tmp_path / "in" / "art.png")
     before = hashlib.sha256(source.read_bytes()).hexdigest()
-    result = run("cloak", source, "--out", "out", "--steps", 3, "--preset", "gallery")
+    plain = ("--steps", 3, "--preset", "gallery", "--objective", "towards")
+    result = run("cloak", source, "--out", "out", *plain)
     assert result.exit_code == 0, result.output
     assert "Rehearsal" in result.output
     reports = tmp_path / "out-reports"
@@ -89,8 +90,8 @@ def test_lossless_file_keeps_the_budget_that_its_report_states(
     report = report_of(reports / "art.png.glaze.json")
     expected = recomputed(source, tmp_path / "out" / "art.png", reports / "art.png.styled.png")
     assert_measures(report, expected)
-    assert expected["value"] <= report["perceptual"]["limit"] == 0.03
-    assert round(expected["linf"] * 255) <= 4
+    assert expected["value"] <= report["perceptual"]["limit"] == 0.05
+    assert round(expected["linf"] * 255) <= 8
     assert report["shift"]["512"] > 0
     assert (report["shift"]["512"] != report["shift"]["native"]) == (views == "native tiles")
     assert "encoded" not in report
@@ -100,7 +101,8 @@ def test_lossless_file_keeps_the_budget_that_its_report_states(
 
 def test_jpeg_is_measured_after_encoding(run: Run, tmp_path: Path) -> None:
     source = crop(tmp_path / "art.png")
-    result = run("cloak", source, "--out", "out", "--steps", 3, "--format", "jpeg")
+    lossy = ("--format", "jpeg", "--objective", "towards")
+    result = run("cloak", source, "--out", "out", "--steps", 3, *lossy)
     assert result.exit_code == 0, result.output
     reports = tmp_path / "out-reports"
     report = report_of(reports / "art.jpg.glaze.json")

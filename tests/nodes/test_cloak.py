@@ -44,7 +44,7 @@ def test_a_vae_of_the_host_leads_a_cloak_and_stays_as_it_was(pack: Pack) -> None
     measures = batch.pictures[0].cloak.measures[0]
     assert measures.shift_512 > 0
     assert 0 < measures.linf <= PRESETS["default"].linf + 1e-6
-    assert measures.perceptual <= 0.05
+    assert measures.perceptual <= PRESETS["default"].limit
     assert image.shape == (1, 64, 64, 3)
     assert_untouched(vae, before)
     assert pack.memory.current_loaded_models == []
@@ -131,7 +131,7 @@ def test_the_page_receives_the_steps_it_was_promised(pack: Pack) -> None:
         "pictures": 2,
         "shift": 0,
         "perceptual": 0,
-        "limit": 0.05,
+        "limit": PRESETS["default"].limit,
         "seconds_left": None,
     }
     assert (events[-1]["step"], events[-1]["picture"], events[-1]["seconds_left"]) == (3, 2, 0)

@@ -117,6 +117,7 @@ WIDGETS: dict[str, list[tuple[str, Any]]] = {
         ("custom", "jpeg-420:75,noise"),
         ("draws", 3),
         ("metric", "auto"),
+        ("objective", "auto"),
     ],
     "GlazeBaselineCloak": [
         ("system", "photoguard"),
@@ -196,6 +197,7 @@ def test_graphs_from_before_a_widget_was_added_still_run(pack: Pack) -> None:
         "GlazeSaveCloaked": ("resume", "no_ai_training"),
         "GlazeLPIPSBudget": ("uniform",),
         "GlazeCloakOptimize": ("tile", "objective"),
+        "GlazeMeasureCloak": ("objective",),
     }
     for node, added in later.items():
         inputs = {one.id: one for one in pack.nodes[node].define_schema().inputs}
