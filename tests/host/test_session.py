@@ -237,7 +237,7 @@ def test_what_is_painted_in_the_mask_editor_stays_and_makes_no_hole(session: Ses
     page.mouse.up()
     page.wait_for_timeout(500)
     page.get_by_role("button", name="Save").last.click()
-    session.wait_for_source("clipspace/")
+    session.wait_for_source("clipspace-")
     (row,) = session.run()
     painted = np.asarray(
         Image.open(session.server.base / "input" / session.source().split(" [")[0]).convert("RGBA")
