@@ -9,6 +9,12 @@ const LEVELS = {
   fair: "verdict.fair",
   good: "verdict.good",
 };
+const MEANINGS = {
+  none: "verdict.none.means",
+  weak: "verdict.weak.means",
+  fair: "verdict.fair.means",
+  good: "verdict.good.means",
+};
 const OPTION = /--(preset|linf|limit|uniform|format)(?:[ =](?!--)([\w./]+))?/g;
 
 /** The options that an advice names for the command line, such as {preset: "strong", uniform: true}. */
@@ -39,10 +45,9 @@ function nameOf({ preset, linf, limit, uniform }) {
 export function createVerdict(report, setterFor = null) {
   const { verdict, poison } = report;
   if (!verdict) return null;
-  const level = LEVELS[verdict.level];
   const options = optionsIn(verdict.try);
   const set = setterFor && Object.keys(options).length ? setterFor(options) : null;
-  const meaning = isForeign() && !poison ? `${say(`${level}.means`)} ` : "";
+  const meaning = isForeign() && !poison ? `${say(MEANINGS[verdict.level])} ` : "";
   const larger = isForeign() && nameOf(options) ? `${say("verdict.advice", { options: nameOf(options) })} ` : "";
   const done = el("span", { class: "glaze-faint", role: "status" });
   const button = el(
@@ -62,7 +67,7 @@ export function createVerdict(report, setterFor = null) {
   return el(
     "div",
     { class: "glaze-verdict", "data-level": verdict.level, role: "note" },
-    el("p", {}, el("b", {}, `${say(level)} `), meaning, verdict.sentence),
+    el("p", {}, el("b", {}, `${say(LEVELS[verdict.level])} `), meaning, verdict.sentence),
     verdict.try ? el("p", { class: "glaze-faint" }, larger, inWords(verdict.try)) : null,
     set ? el("div", { class: "glaze-row" }, button, done) : null,
   );
