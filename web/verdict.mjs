@@ -31,7 +31,7 @@ export const inWords = (advice) =>
 /** What a larger budget is called in the page's language; empty for another advice. */
 function nameOf({ preset, linf, limit, uniform }) {
   const parts = [preset && say(`preset.${preset}`), linf && `linf ${linf}`, limit && `limit ${limit}`];
-  return [...parts, uniform && say("app.uniform")].filter(Boolean).join(", ");
+  return [...parts, uniform && say("app.uniform")].filter(Boolean).join(" + ");
 }
 
 /**

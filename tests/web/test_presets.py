@@ -80,7 +80,7 @@ def test_another_language_says_what_a_verdict_means_beside_the_english(widget_pa
     report = {"verdict": {"level": "weak", "sentence": "The shift is 0.4.", "try": ADVICE}}
     text = verdict(widget_page, report, before=spoken).get_by_role("note").inner_text()
     assert f"{french['words']['verdict.weak.means']} The shift is 0.4." in text
-    assert "Essayez Fort, Fond uni aussi (uniforme) : cela mène plus loin" in text
+    assert "Essayez Fort + Fond uni aussi (uniforme) : cela mène plus loin" in text
     assert "Try the preset strong with uniform: it goes farther." in text
     text = verdict(widget_page, report).get_by_role("note").inner_text()
     assert text.startswith("Weak. The shift is 0.4.")
