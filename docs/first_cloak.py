@@ -3,7 +3,7 @@
     COMFYUI_PATH=path/to/ComfyUI PYTHONPATH=. python docs/first_cloak.py
 
 They show the page of a ComfyUI with no checkpoint in it, as it comes: at the size of a
-laptop and of a large screen; the app, the canvas and Nodes 2.0.
+laptop and of a large screen; the app, the canvas and Nodes 2.0; and the app in each language.
 """
 
 from __future__ import annotations
@@ -24,11 +24,15 @@ from tests.host.test_app import open_app, run, search_templates
 OUT = ROOT / "docs/first-cloak"
 SIZES = {"laptop": (1366, 768), "large": (1920, 1080)}
 SIDE = 448  # px: the painting's longer side, so that a run takes a minute on a CPU
+SMALL = 128  # px: the same, for the pictures of the languages
 STEPS = "Glaze 02 See every step"
+LANGUAGES = ("zh", "ja", "ko", "fr", "ru", "es")
 
 
 def keep(host: HostPage, name: str) -> None:
-    """Save what the page shows."""
+    """Save what the page shows, with no tooltip."""
+    host.page.mouse.move(28, 450)  # beside all that can be pointed at
+    host.page.wait_for_timeout(700)
     save_webp(Image.open(io.BytesIO(host.page.screenshot())), OUT / f"{name}.webp", 1920, 150_000)
 
 
@@ -58,6 +62,40 @@ def open_template(host: HostPage, name: str) -> None:
     host.page.wait_for_timeout(4000)  # the pictures, and the gallery's
 
 
+def put_painting(base: Path, side: int) -> None:
+    """Put the painting that the app starts with into the host's input folder."""
+    painting = Image.open(ROOT / "samples/harbour.png").convert("RGB")
+    painting.thumbnail((side, side), Image.Resampling.LANCZOS)
+    painting.save(base / "input/glaze-sample-harbour.png")
+
+
+def panel(host: HostPage) -> Image.Image:
+    """The app's panel as the page shows it."""
+    box = host.page.get_by_test_id("linear-widgets").bounding_box()
+    return Image.open(io.BytesIO(host.page.screenshot(clip=box))).convert("RGB")
+
+
+def speak_all(url: str) -> None:
+    """The app's panel in each language, before a run and after it, side by side."""
+    columns = []
+    for language in LANGUAGES:
+        settings = {"Comfy_VueNodes_Enabled": False, "Comfy_Locale": language}
+        with open_host(url, width=1366, height=900, **settings) as host:
+            open_app(host)
+            before = panel(host)
+            host.page.evaluate("window.seen.length = 0")
+            host.page.get_by_test_id("linear-run-button").locator("button").last.click()
+            assert host.wait_for_end(1800) == "execution_success"
+            host.page.wait_for_timeout(2500)
+            columns.append((before, panel(host)))
+    width, height = columns[0][0].size
+    sheet = Image.new("RGB", (width * len(columns), 2 * height))
+    for number, column in enumerate(columns):
+        for row, picture in enumerate(column):
+            sheet.paste(picture, (number * width, row * height))
+    save_webp(sheet, OUT / "languages.webp", 1920, 250_000)
+
+
 def main() -> None:
     """Take all pictures."""
     with tempfile.TemporaryDirectory() as folder:
@@ -65,13 +103,13 @@ def main() -> None:
         copy_pack(base / "custom_nodes" / PACK_FOLDER)
         for name in ("input", "output", "user", "models/checkpoints"):
             (base / name).mkdir(parents=True)
-        painting = Image.open(ROOT / "samples/harbour.png").convert("RGB")
-        painting.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
-        painting.save(base / "input/glaze-sample-harbour.png")
+        put_painting(base, SIDE)
         server = start_server(Path(os.environ["COMFYUI_PATH"]), base, free_port())
         try:
             for size in SIZES:
                 go_through(server.url, size)
+            put_painting(base, SMALL)
+            speak_all(server.url)
         finally:
             server.stop()
 

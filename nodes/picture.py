@@ -25,7 +25,7 @@ from .sockets import (
     encoder_input,
     to_images,
 )
-from .style import AUTO, SelectTargetStyle, StyleTransfer
+from .style import SelectTargetStyle, StyleTransfer, style_inputs
 
 BAND: dict[str, list[Any]] = {"low": [50.0], "high": [75.0], "style_seed": [0]}
 USUAL_CFG = 7.5
@@ -58,7 +58,8 @@ class CloakPicture(io.ComfyNode):
             display_name="Glaze",
             category=CATEGORY,
             description="Cloaks your pictures: chooses the style to lead a model towards, redraws "
-            "them in it, and changes them within the preset. One box for the whole way.",
+            "them in it, and changes them within the preset. One box for the whole way. Publish "
+            "what Save Cloaked saves: other savers write the target style into the file.",
             is_input_list=True,
             inputs=[
                 io.Image.Input("image", tooltip="Your pictures; all get the same target style."),
@@ -78,18 +79,7 @@ class CloakPicture(io.ComfyNode):
                     tooltip="Lets every pixel change by as much, even on plain ground, where "
                     "the eye sees it. It leads a model further, and shows more.",
                 ),
-                io.String.Input(
-                    "style",
-                    default=AUTO,
-                    tooltip="auto draws one at medium distance from your own; or the name of a "
-                    "style, clicked in the gallery.",
-                ),
-                io.String.Input(
-                    "artist",
-                    default="",
-                    tooltip="Your name, or a name for this body of work: with it, the style is "
-                    "remembered on this computer, so that later works get the same one.",
-                ),
+                *style_inputs(),
                 io.Model.Input(
                     "model",
                     optional=True,

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..comfy_glaze.cloaking.comparable import shows_the_same
 from ..comfy_glaze.cloaking.measures import Comparison
-from ..comfy_glaze.files.artwork import Artwork, save_artwork
+from ..comfy_glaze.files.artwork import Artwork, check_saving, save_artwork
 from ..comfy_glaze.files.formats import FORMATS, ArtworkError
 from ..comfy_glaze.files.options import SaveOptions
 from ..comfy_glaze.files.resized import at_size_of
@@ -68,8 +68,10 @@ class SaveCloaked(io.ComfyNode):
             "folder, in one called -reports, what was done to them, to keep to yourself.",
             is_output_node=True,
             inputs=[
-                io.Image.Input("images", optional=True, tooltip="The cloaked pictures."),
-                CloakSocket.Input("cloak", optional=True, tooltip="From the same Cloak node."),
+                io.Image.Input("images", optional=True, lazy=True, tooltip="The cloaked pictures."),
+                CloakSocket.Input(
+                    "cloak", optional=True, lazy=True, tooltip="From the same Cloak node."
+                ),
                 ArtworkSocket.Input(
                     "artwork",
                     optional=True,
@@ -131,6 +133,17 @@ class SaveCloaked(io.ComfyNode):
         except ArtworkError as error:
             return str(error)
         return True
+
+    @classmethod
+    def check_lazy_status(
+        cls, format: str, artwork: Artwork | None = None, **inputs: Any
+    ) -> list[str]:
+        """Asks for the cloak, unless its artwork cannot be saved: Load Artwork says so as well,
+        but the host does not run it again for another format."""
+        if artwork is not None:
+            source = artwork.source or Path("artwork")
+            check_saving(artwork, format, Path(source.name))
+        return [name for name in ("images", "cloak") if name in inputs and inputs[name] is None]
 
     @classmethod
     def execute(

@@ -116,18 +116,7 @@ class SelectTargetStyle(io.ComfyNode):
                     "your own style is.",
                 ),
                 encoder_input(tooltip="The same VAE that the cloak is made for."),
-                io.String.Input(
-                    "style",
-                    default=AUTO,
-                    tooltip="auto draws one at medium distance from your own; or the name of a "
-                    "style, clicked in the gallery.",
-                ),
-                io.String.Input(
-                    "artist",
-                    default="",
-                    tooltip="Your name, or a name for this body of work: with it, the choice is "
-                    "remembered on this computer, so that later works get the same style.",
-                ),
+                *style_inputs(),
                 percent_widget(
                     "low", 50.0, "For auto: styles nearer than this share of all are left out."
                 ),
@@ -180,6 +169,24 @@ class SelectTargetStyle(io.ComfyNode):
             "glaze_notes": _notes(len(works)),
         }
         return io.NodeOutput(replace(target, seed=style_seed[0]), ui=ui)
+
+
+def style_inputs() -> list[Any]:
+    """Which style, and whose choice it is."""
+    return [
+        io.String.Input(
+            "style",
+            default=AUTO,
+            tooltip="auto draws one at medium distance from your own; or the name of a style, "
+            "clicked in the gallery.",
+        ),
+        io.String.Input(
+            "artist",
+            default="",
+            tooltip="Your name, or a name for this body of work: with it, the choice is remembered "
+            "on this computer, so that later works get the same style.",
+        ),
+    ]
 
 
 def _rank(

@@ -87,17 +87,29 @@ def block_encoder() -> Encoder:
     return Encoder("blocks", "0" * 16, lambda x: F.avg_pool2d(x, 8) * 8, 8, torch.device("cpu"))
 
 
-def tiny_unet(**options: Any) -> diffusers.UNet2DConditionModel:
-    """Stable Diffusion's UNet with two narrow levels and random weights."""
+def tiny_unet(context: int = 32, **options: Any) -> diffusers.UNet2DConditionModel:
+    """Stable Diffusion's UNet with two narrow levels and random weights, for texts whose words are
+    ``context`` numbers each."""
     return diffusers.UNet2DConditionModel(
         sample_size=8,
         block_out_channels=(32, 64),
         layers_per_block=1,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        cross_attention_dim=32,
+        cross_attention_dim=context,
         attention_head_dim=8,
         **options,
+    )
+
+
+def tiny_sdxl_unet() -> diffusers.UNet2DConditionModel:
+    """Stable Diffusion XL's, for two texts whose words are 32 numbers each."""
+    return tiny_unet(
+        64,
+        use_linear_projection=True,
+        addition_embed_type="text_time",
+        addition_time_embed_dim=8,
+        projection_class_embeddings_input_dim=32 + 6 * 8,
     )
 
 
@@ -111,26 +123,31 @@ def tiny_vae(*channels: int, **options: Any) -> diffusers.AutoencoderKL:
     )
 
 
+def tiny_text_config(words: int, layers: int = 1) -> transformers.CLIPTextConfig:
+    """Of a narrow CLIP text encoder with a vocabulary of so many words."""
+    return transformers.CLIPTextConfig(
+        vocab_size=words,
+        hidden_size=32,
+        intermediate_size=32,
+        num_hidden_layers=layers,
+        num_attention_heads=2,
+        max_position_embeddings=16,
+        projection_dim=32,
+        bos_token_id=0,
+        eos_token_id=1,
+        pad_token_id=1,
+    )
+
+
 @pytest.fixture
 def tiny_pipeline(tmp_path: Path) -> str:
     """A Stable Diffusion with random weights and a vocabulary of single letters, on disk."""
     torch.manual_seed(0)
     tokenizer = letter_tokenizer(tmp_path)
-    text_config = transformers.CLIPTextConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=32,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        max_position_embeddings=16,
-        bos_token_id=0,
-        eos_token_id=1,
-        pad_token_id=1,
-    )
     unet, vae = tiny_unet(), tiny_vae(32, 64)
     pipeline = diffusers.StableDiffusionPipeline(
         vae=vae,
-        text_encoder=transformers.CLIPTextModel(text_config),
+        text_encoder=transformers.CLIPTextModel(tiny_text_config(len(tokenizer))),
         tokenizer=tokenizer,
         unet=unet,
         scheduler=diffusers.PNDMScheduler(skip_prk_steps=True, steps_offset=1),

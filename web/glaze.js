@@ -202,6 +202,7 @@ function setUpPresets(node) {
   after(node, "onConfigure", () => queueMicrotask(show));
   const uniform = widgetOf(node, "uniform");
   if (uniform?.options) uniform.options.advanced = false; // a switch beside the presets
+  if (uniform) uniform.label = say("app.uniform");
   show();
 }
 

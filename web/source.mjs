@@ -105,7 +105,7 @@ function showFolder(node, source) {
 
 /**
  * The page's mask editor gives its painted copy to a node's `images`, and to a widget only if that
- * is called "image"; ours is called "source".
+ * is called "image"; ours is called "source". Older pages save the copy into a folder, clipspace.
  */
 function takePainted(node, source) {
   let images = node.images;
@@ -115,9 +115,10 @@ function takePainted(node, source) {
     get: () => images,
     set(value) {
       images = value;
-      const painted = value?.[0];
-      const name = `clipspace/${painted?.filename} [input]`;
-      if (painted?.subfolder === "clipspace" && source.value !== name) set(node, "source", name);
+      const { filename, subfolder } = value?.[0] ?? {};
+      if (!filename?.startsWith("clipspace-")) return;
+      const name = `${subfolder ? `${subfolder}/` : ""}${filename} [input]`;
+      if (source.value !== name) set(node, "source", name);
     },
   });
 }

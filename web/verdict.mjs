@@ -1,13 +1,19 @@
 // The verdict on a cloak: one sentence, what to try, and a button that sets it.
 
 import { el } from "./dom.mjs";
-import { say } from "./words.mjs";
+import { isForeign, say } from "./words.mjs";
 
 const LEVELS = {
   none: "verdict.none",
   weak: "verdict.weak",
   fair: "verdict.fair",
   good: "verdict.good",
+};
+const MEANINGS = {
+  none: "verdict.none.means",
+  weak: "verdict.weak.means",
+  fair: "verdict.fair.means",
+  good: "verdict.good.means",
 };
 const OPTION = /--(preset|linf|limit|uniform|format)(?:[ =](?!--)([\w./]+))?/g;
 
@@ -22,18 +28,27 @@ export function optionsIn(advice) {
 export const inWords = (advice) =>
   (advice ?? "").replace(/ ?\(--[^)]*\)/g, "").replace(/--format (\w+)/g, (_, name) => name.toUpperCase());
 
+/** What a larger budget is called in the page's language; empty for another advice. */
+function nameOf({ preset, linf, limit, uniform }) {
+  const parts = [preset && say(`preset.${preset}`), linf && `linf ${linf}`, limit && `limit ${limit}`];
+  return [...parts, uniform && say("app.uniform")].filter(Boolean).join(" + ");
+}
+
 /**
- * The verdict of a report.
+ * The verdict of a report. The library's sentences are English; in another language, what they mean
+ * stands before them.
  *
- * @param {{verdict?: {level, sentence, try}}} report
+ * @param {{verdict?: {level, sentence, try}, poison?: object}} report
  * @param {((options: object) => (() => void) | null) | null} setterFor what sets the options in the
  *   graph, or null where the graph has no place for them
  */
 export function createVerdict(report, setterFor = null) {
-  const { verdict } = report;
+  const { verdict, poison } = report;
   if (!verdict) return null;
   const options = optionsIn(verdict.try);
   const set = setterFor && Object.keys(options).length ? setterFor(options) : null;
+  const meaning = isForeign() && !poison ? `${say(MEANINGS[verdict.level])} ` : "";
+  const larger = isForeign() && nameOf(options) ? `${say("verdict.advice", { options: nameOf(options) })} ` : "";
   const done = el("span", { class: "glaze-faint", role: "status" });
   const button = el(
     "button",
@@ -52,8 +67,8 @@ export function createVerdict(report, setterFor = null) {
   return el(
     "div",
     { class: "glaze-verdict", "data-level": verdict.level, role: "note" },
-    el("p", {}, el("b", {}, `${say(LEVELS[verdict.level])} `), verdict.sentence),
-    verdict.try ? el("p", { class: "glaze-faint" }, inWords(verdict.try)) : null,
+    el("p", {}, el("b", {}, `${say(LEVELS[verdict.level])} `), meaning, verdict.sentence),
+    verdict.try ? el("p", { class: "glaze-faint" }, larger, inWords(verdict.try)) : null,
     set ? el("div", { class: "glaze-row" }, button, done) : null,
   );
 }

@@ -130,6 +130,11 @@ export const ENGLISH = {
   "verdict.weak": "Weak.",
   "verdict.fair": "Fair.",
   "verdict.good": "Good.",
+  "verdict.none.means": "A model that learns from such pictures will learn the style as if there were no cloak.",
+  "verdict.weak.means": "In this project's tests, models learned the style all the same.",
+  "verdict.fair.means": "In this project's tests, models began to lose the style, but kept much of it.",
+  "verdict.good.means": "In this project's tests, models drew mostly in other styles. That is no promise.",
+  "verdict.advice": "Try {options}: it leads further and shows more.",
   "verdict.try": "Set this",
   "verdict.try.tip": "Sets what is proposed; press Run to cloak again with it.",
   "verdict.set": "Set. Press Run to cloak again.",
@@ -142,6 +147,7 @@ export const ENGLISH = {
 
   "app.pictures": "1 · Your pictures",
   "app.presets": "2 · How much may change",
+  "app.uniform": "Plain ground too (uniform)",
   "app.style": "3 · Target style (auto is fine)",
   "app.result": "Before, after, and the verdict",
 
@@ -192,6 +198,7 @@ const CLAIMS = new Set([
 ]);
 
 let chosen = ENGLISH;
+let foreign = false;
 
 /**
  * Speak a language: its words, and English for those that it lacks.
@@ -200,6 +207,7 @@ let chosen = ENGLISH;
  *   them that a native reader has read
  */
 export function speak({ words = {}, read = [] } = {}) {
+  foreign = Object.keys(words).length > 0;
   const beside = (key) => CLAIMS.has(key) && key in words && !read.includes(key);
   chosen = Object.fromEntries(
     Object.entries(ENGLISH).map(([key, english]) => [
@@ -208,6 +216,9 @@ export function speak({ words = {}, read = [] } = {}) {
     ]),
   );
 }
+
+/** Whether another language than English is spoken. */
+export const isForeign = () => foreign;
 
 /** The words for a key, with {names} filled in. */
 export function say(key, values = {}) {

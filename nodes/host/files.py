@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -50,7 +51,11 @@ def picture_sources() -> list[str]:
     :data:`IN_OUTPUT`.
     """
     top = Path(folder_paths.get_input_directory())
-    names = (path.name for path in _entries(top) if path.suffix.lower() in SUFFIXES)
+    names = (
+        path.name
+        for path in _entries(top)
+        if path.suffix.lower() in SUFFIXES and not is_painted(path)
+    )
     pictures = sorted(names, key=lambda name: (name not in SAMPLES, name))
     folders = [f"{name}/" for name in _folders(top)]
     made = [f"{name}/{IN_OUTPUT}" for name in _folders(Path(folder_paths.get_output_directory()))]
@@ -86,10 +91,17 @@ def _clipspace() -> Path:
     return Path(folder_paths.get_input_directory(), "clipspace")
 
 
+_PAINTED = re.compile(r"clipspace-(mask|paint|painted|painted-masked)-\d+( \(\d+\))?\.png")
+
+
 def is_painted(path: Path) -> bool:
     """Whether a file comes from the page's mask editor: its alpha is what was painted, and the
-    picture below has no transparency of its own."""
-    return path.resolve().is_relative_to(_clipspace().resolve())
+    picture below has no transparency of its own.
+
+    Older pages save into a folder, clipspace; newer ones beside the artist's own pictures."""
+    found, clipspace = path.resolve(), _clipspace().resolve()
+    beside = found.parent == clipspace.parent and _PAINTED.fullmatch(found.name) is not None
+    return beside or found.is_relative_to(clipspace)
 
 
 def artworks_in(source: str) -> list[tuple[Path, Path]]:
@@ -109,6 +121,7 @@ def artworks_in(source: str) -> list[tuple[Path, Path]]:
         (path, name)
         for path, name in found
         if not any(strange.get(top / parent, False) for parent in name.parents)
+        and (path == top or not is_painted(path))
     ]
     if not kept:
         raise ArtworkError(f"{source}: expected pictures in it, but there are only reports.")

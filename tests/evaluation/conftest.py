@@ -9,34 +9,21 @@ import pytest
 import torch
 import transformers
 
+from ..conftest import tiny_sdxl_unet
+
 
 @pytest.fixture
 def tiny_sdxl(tiny_pipeline: str, tmp_path: Path) -> str:
     """A Stable Diffusion XL with random weights, on disk."""
     torch.manual_seed(1)
     base = diffusers.StableDiffusionPipeline.from_pretrained(tiny_pipeline, safety_checker=None)
-    config = base.text_encoder.config
-    config.projection_dim = 32
-    unet = diffusers.UNet2DConditionModel(
-        sample_size=8,
-        block_out_channels=(32, 64),
-        layers_per_block=1,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        cross_attention_dim=64,
-        attention_head_dim=(2, 4),
-        use_linear_projection=True,
-        addition_embed_type="text_time",
-        addition_time_embed_dim=8,
-        projection_class_embeddings_input_dim=6 * 8 + 32,
-    )
     pipeline = diffusers.StableDiffusionXLPipeline(
         vae=base.vae,
         text_encoder=base.text_encoder,
-        text_encoder_2=transformers.CLIPTextModelWithProjection(config),
+        text_encoder_2=transformers.CLIPTextModelWithProjection(base.text_encoder.config),
         tokenizer=base.tokenizer,
         tokenizer_2=base.tokenizer,
-        unet=unet,
+        unet=tiny_sdxl_unet(),
         scheduler=diffusers.EulerDiscreteScheduler(
             beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1
         ),

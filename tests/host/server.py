@@ -144,7 +144,7 @@ def start_server(host: Path, base: Path, port: int, *options: str) -> Server:
             command, cwd=host, env=environment, stdout=log, stderr=subprocess.STDOUT
         )
     server = Server(base, port, process)
-    for _ in range(600):
+    for _ in range(2400):  # some minutes where other work takes the cores
         if process.poll() is not None:
             raise RuntimeError(f"ComfyUI did not start:\n{server.log()[-3000:]}")
         try:

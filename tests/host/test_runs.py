@@ -223,6 +223,24 @@ def test_a_file_in_the_place_of_a_folder_is_refused_before_the_run(server: Serve
     assert not server.run(graph).executed & {"cloak", "save"}, "the rest of the graph may run"
 
 
+def test_a_format_that_cannot_hold_the_picture_is_refused_before_the_cloak(
+    server: Server,
+) -> None:
+    """The picture is loaded already, so that Load Artwork does not run again."""
+    holed = Image.open(ARTWORKS / "harbour.png").convert("RGBA").crop((380, 260, 444, 308))
+    holed.paste((0, 0, 0, 0), (0, 0, 20, 20))
+    holed.save(server.base / "input" / "holed.png")
+    graph = rehearsal_graph("holed.png")
+    run = server.run(graph)
+    assert run.end == "execution_success", run.events[-1]
+    graph["cloak"]["inputs"]["steps"] += 1
+    graph["save"]["inputs"]["format"] = "jpeg"
+    run = server.run(graph)
+    assert run.end == "execution_error"
+    assert run.events[-1]["data"]["exception_message"].startswith("holed.png: expected png or webp")
+    assert run.executed == {"save"}
+
+
 def test_a_folder_goes_on_after_a_broken_file(server: Server) -> None:
     folder = server.base / "input" / "broken"
     folder.mkdir()

@@ -237,12 +237,12 @@ def test_what_is_painted_in_the_mask_editor_stays_and_makes_no_hole(session: Ses
     page.mouse.up()
     page.wait_for_timeout(500)
     page.get_by_role("button", name="Save").last.click()
-    session.wait_for_source("clipspace/")
+    session.wait_for_source("clipspace-")
     (row,) = session.run()
     painted = np.asarray(
         Image.open(session.server.base / "input" / session.source().split(" [")[0]).convert("RGBA")
     )
-    mask = painted[..., 3] == 0
+    mask = painted[..., 3] < 128  # its brush is soft: what is painted by more than half
     assert mask.any()
     assert not mask.all()
     back = load_artwork(session.file(row))

@@ -125,15 +125,16 @@ def test_what_cannot_be_saved_is_told_before_it_is_cloaked(pack: Pack) -> None:
     assert [artwork.source.name for artwork in artworks] == ["solid.png"]
 
 
-def test_what_the_mask_editor_painted_is_a_mask_and_no_hole(pack: Pack) -> None:
-    painted = put(pack.base / "input" / "clipspace", "clipspace-painted-masked-1.png")
+@pytest.mark.parametrize("folder", ["clipspace/", ""])  # of older and of newer pages
+def test_what_the_mask_editor_painted_is_a_mask_and_no_hole(pack: Pack, folder: str) -> None:
+    painted = put(pack.base / "input" / folder, "clipspace-painted-masked-1.png")
     with Image.open(painted) as picture:
         holed = picture.convert("RGBA")
     alpha = Image.new("L", holed.size, 255)
     alpha.paste(0, (0, 0, 20, 64))
     holed.putalpha(alpha)
     holed.save(painted)
-    source = "clipspace/clipspace-painted-masked-1.png [input]"
+    source = f"{folder}clipspace-painted-masked-1.png [input]"
     _, masks, artworks, _ = pack.run("GlazeLoadArtwork", source=source).args
     assert artworks[0].alpha is None
     assert masks[0].shape == (1, 64, 64)
@@ -144,6 +145,8 @@ def test_what_the_mask_editor_painted_is_a_mask_and_no_hole(pack: Pack) -> None:
 def test_what_is_no_artwork_is_neither_offered_nor_loaded(pack: Pack) -> None:
     put(pack.base / "input", "art.png")
     put(pack.base / "input" / "clipspace", "clipspace-paint-1.png")
+    for layer in ("mask", "paint", "painted", "painted-masked"):
+        put(pack.base / "input", f"clipspace-{layer}-1795904728553.png")
     put(pack.base / "input" / "client-reports", "mine.png")
     put(pack.base / "output" / "cloaked", "a.png")
     put(pack.base / "output" / "cloaked-reports" / "old", "a.png.sheet.png")

@@ -186,3 +186,16 @@ def test_errors_name_files_and_no_absolute_paths(pack: Pack, work: Any) -> None:
     with pytest.raises(ValueError, match=r"^empty: expected pictures in it") as failed:
         pack.run("GlazeLoadArtwork", source="empty/")
     assert str(pack.base) not in str(failed.value)
+
+
+def test_what_the_format_cannot_hold_is_told_before_a_cloak_is_asked_for(
+    pack: Pack, work: Any
+) -> None:
+    """Load Artwork, which tells it too, does not run again when the format is changed."""
+    asked = pack.nodes["GlazeSaveCloaked"].check_lazy_status
+    wired = {"images": None, "cloak": None, "quality": 95}  # None: not computed yet
+    with pytest.raises(ValueError, match=r"^my work\.png: expected png or webp for transparency"):
+        asked(format="jpeg", artwork=work.artwork, **wired)
+    assert asked(format="same", artwork=work.artwork, **wired) == ["images", "cloak"]
+    assert asked(format="jpeg", **wired) == ["images", "cloak"]
+    assert asked(format="same", images=work.image) == [], "Cloak is bypassed"

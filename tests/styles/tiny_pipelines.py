@@ -11,7 +11,7 @@ import torch
 import transformers
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 
-from ..conftest import tiny_vae
+from ..conftest import tiny_sdxl_unet, tiny_text_config, tiny_vae
 from ..tiny_clip import LETTERS, letter_tokenizer
 
 VOCABULARY = {word: i for i, word in enumerate(("<pad>", "</s>", "<unk>", " ", *LETTERS))}
@@ -33,20 +33,8 @@ def words() -> Any:
     )
 
 
-def clip(kind: type[Any], projection: int = 32) -> Any:
-    config = transformers.CLIPTextConfig(
-        vocab_size=64,
-        hidden_size=32,
-        intermediate_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        max_position_embeddings=16,
-        projection_dim=projection,
-        bos_token_id=0,
-        eos_token_id=1,
-        pad_token_id=1,
-    )
-    return kind(config)
+def clip(kind: type[Any]) -> Any:
+    return kind(tiny_text_config(64, layers=2))
 
 
 def t5(width: int = 32) -> Any:
@@ -66,26 +54,13 @@ def shifted_vae(channels: int = 4) -> Any:
 
 
 def sdxl(folder: Path) -> Any:
-    unet = diffusers.UNet2DConditionModel(
-        sample_size=8,
-        block_out_channels=(32, 64),
-        layers_per_block=1,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        cross_attention_dim=64,
-        attention_head_dim=8,
-        addition_embed_type="text_time",
-        addition_time_embed_dim=8,
-        projection_class_embeddings_input_dim=32 + 6 * 8,
-        use_linear_projection=True,
-    )
     return diffusers.StableDiffusionXLPipeline(
         vae=tiny_vae(32, 64),
         text_encoder=clip(transformers.CLIPTextModel),
         text_encoder_2=clip(transformers.CLIPTextModelWithProjection),
         tokenizer=letter_tokenizer(folder),
         tokenizer_2=letter_tokenizer(folder),
-        unet=unet,
+        unet=tiny_sdxl_unet(),
         scheduler=diffusers.EulerDiscreteScheduler(),
     )
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from .test_words import words_of
+
 ADVICE = "Try the preset strong with uniform (--preset strong --uniform): it goes farther."
 
 
@@ -37,9 +39,12 @@ def test_a_preset_is_chosen_by_its_picture(
     assert page.get_by_role("radio", checked=True).count() == 0
 
 
-def verdict(widget_page: Any, report: dict[str, Any], setter: str = "() => null") -> Any:
+def verdict(
+    widget_page: Any, report: dict[str, Any], setter: str = "() => null", before: str = ""
+) -> Any:
     widget_page.mount(
         f"""import {{ createVerdict }} from "/web/verdict.mjs";
+        {before}
         window.done = [];
         const shown = createVerdict({json.dumps(report)}, {setter});
         window.shown = Boolean(shown);
@@ -67,6 +72,21 @@ def test_a_button_sets_what_the_verdict_proposes(widget_page: Any) -> None:
     assert page.evaluate("done") == [{"preset": "strong", "uniform": True}]
     assert page.get_by_role("button").is_disabled()
     assert "Press Run" in page.get_by_role("status").inner_text()
+
+
+def test_another_language_says_what_a_verdict_means_beside_the_english(widget_page: Any) -> None:
+    french = words_of("fr")
+    spoken = f"import {{ speak }} from '/web/words.mjs'; speak({json.dumps(french)});"
+    report = {"verdict": {"level": "weak", "sentence": "The shift is 0.4.", "try": ADVICE}}
+    text = verdict(widget_page, report, before=spoken).get_by_role("note").inner_text()
+    assert f"{french['words']['verdict.weak.means']} The shift is 0.4." in text
+    assert "Essayez Fort + Fond uni aussi (uniforme) : cela mène plus loin" in text
+    assert "Try the preset strong with uniform: it goes farther." in text
+    text = verdict(widget_page, report).get_by_role("note").inner_text()
+    assert text.startswith("Weak. The shift is 0.4.")
+    poison = report | {"poison": {"concept": "dog"}}
+    text = verdict(widget_page, poison, before=spoken).get_by_role("note").inner_text()
+    assert french["words"]["verdict.weak.means"] not in text, "it is about a style"
 
 
 def test_options_of_every_kind_are_read_from_an_advice(widget_page: Any) -> None:
