@@ -30,6 +30,15 @@ def computing_in(device: torch.device, dtype: torch.dtype | None) -> AbstractCon
     return nullcontext() if dtype is None else torch.autocast(device.type, dtype)
 
 
+def free_memory(device: torch.device) -> int | None:
+    """Bytes that tensors could still take on a device with memory of its own, where that is known;
+    None for others."""
+    if device.type != "cuda":
+        return None
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + kept
+
+
 def choose_device(name: str) -> torch.device:
     """A device by name; ``auto`` is the fastest one of this machine.
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from nodes.families import MOST
 from tests.host.checkpoint import write_checkpoint
 from tests.host.conftest import PACK_FOLDER, copy_pack, free_port
 from tests.host.page import HostPage, open_host
@@ -50,6 +51,7 @@ NODES = {  # whose page shows it as it looks in which workflow, by number
     "GlazeBaselineCloak": "10",
     "GlazeGenreShift": "11",
 }
+CHOSEN = {"GlazeCombineEncoders": ("also", MOST)}  # on the nodes' own pictures
 OPTIMISERS = ("GlazeCloakOptimize", "GlazeNightshadePoison", "GlazeBaselineCloak")
 
 
@@ -101,6 +103,9 @@ def photograph(host: HostPage, workflow: Path, steps: int, run: bool = True) -> 
     for node, where in NODES.items():
         box = host.node_box(node) if where == workflow.name.split()[1] else None
         if box is not None:
+            if node in CHOSEN:
+                host.set_widget(node, *CHOSEN[node])
+                shot = Image.open(io.BytesIO(host.picture())).convert("RGB")
             save_webp(shot.crop(box), ROOT / f"web/docs/pictures/{node}.webp", 800, 150_000)
 
 

@@ -173,6 +173,7 @@ def pretended_device() -> Iterator[PretendedDevice]:
         patch.setattr("torch.cuda.reset_peak_memory_stats", lambda device=None: None)
         patch.setattr("torch.cuda.max_memory_allocated", lambda device=None: 0)
         patch.setattr("torch.cuda.synchronize", lambda device=None: None)
+        patch.setattr("torch.cuda.mem_get_info", lambda device=None: (2**33, 2**33))
         patch.setattr("torch.cuda.get_device_name", lambda device=None: "pretended")
         for cache in CACHES:
             cache.cache_clear()

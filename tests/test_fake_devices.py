@@ -34,6 +34,7 @@ from comfy_glaze.judges.probe import StyleProbe
 from comfy_glaze.networks.encoder_files import load_encoder, load_round_trip
 from comfy_glaze.networks.ensemble import combine_encoders
 from comfy_glaze.networks.perceptual import load_metric
+from comfy_glaze.networks.turns import one_at_a_time
 from comfy_glaze.portfolio.measuring import measure_pictures
 
 from .conftest import Run, needs_matplotlib, smooth_picture
@@ -271,3 +272,20 @@ def test_forward_on_mps() -> None:
         check=False,
     )
     assert ran.stdout == "done\n", ran.stderr
+
+
+def test_several_encoders_of_a_short_memory_are_there_one_at_a_time(cuda: PretendedDevice) -> None:
+    members = [load_encoder("embedded") for _ in range(3)]
+    there = one_at_a_time(members, CUDA)
+    seen: list[list[bool]] = []
+
+    def look(_: object) -> None:
+        seen.append(
+            [all(weight.device == CUDA for weight in phi.net.parameters()) for phi in members]  # type: ignore[union-attr]
+        )
+
+    together = combine_encoders(there, [1, 1, 1])
+    settings = CloakSettings(steps=6)
+    optimize_cloak(pictures(), pictures(), together, PRESETS["default"], settings, look)
+    assert [sum(each) for each in seen] == [1] * 6
+    assert [sum(turns) for turns in zip(*seen, strict=True)] == [2] * 3

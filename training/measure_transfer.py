@@ -1,12 +1,14 @@
 """Measure what a cloak made on one encoder does to encoders that it has never seen.
 
-    python training/measure_transfer.py --autoencoder taef2.safetensors
+    python training/measure_transfer.py --autoencoder taef2.safetensors --works art/*/01.png
 
-cloaks crops of the bundled samples towards one built-in style, within the preset ``default``, in
-several ways, and prints the mean shift that each of four encoders sees: the embedded one, FLUX.2's
-tiny one (see ``training/real_art/convert_autoencoder.py``), and two of random weights, which stand
-for encoders that have nothing in common with the first two.  All computes in float32: in bfloat16
-the embedded encoder's features are wrong on some processors.
+cloaks the middle of each work towards one built-in style, within the preset ``default``, in several
+ways, and prints what each of four encoders sees: the embedded one, FLUX.2's tiny one (see
+``training/real_art/convert_autoencoder.py``), and two of random weights, which stand for encoders
+that have nothing in common with the first two.  A table has the shift towards the style, another
+how far the features moved anywhere, in units of the variance of the original's; both are means over
+the works with 95% intervals, and are printed after each work for all until then.  All computes in
+float32: in bfloat16 the embedded encoder's features are wrong on some processors.
 
 Ways:
 
@@ -15,6 +17,7 @@ Ways:
   ones (the embedded one is not seen);
 * on taef2, other features of it than its latents: the decoded picture and the statistics of
   patches, as in ``training/real_art/objectives.py``;
+* on the embedded one and on taef2, away from the original instead of towards the style;
 * a step on taef2's manifold: the difference of two decoded pictures, the styled one's and the
   original's, as large as the budget lets it be, without optimisation;
 * noise in place of a cloak, as large as the budget lets it be.
@@ -23,8 +26,7 @@ Ways:
 from __future__ import annotations
 
 import argparse
-import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -37,9 +39,11 @@ from torch import Tensor
 
 from comfy_glaze.cloaking.budget import PRESETS, Budget
 from comfy_glaze.cloaking.cloak import CloakSettings, optimize_cloak
-from comfy_glaze.cloaking.measures import Comparison
+from comfy_glaze.cloaking.measures import Comparison, feature_distance
+from comfy_glaze.cloaking.objectives import OBJECTIVES
 from comfy_glaze.cloaking.room import Room, largest_inside
 from comfy_glaze.files.artwork import load_artwork
+from comfy_glaze.judges.intervals import mean_interval
 from comfy_glaze.networks.encoder_files import load_encoder
 from comfy_glaze.networks.encoders import Encoder, encoder_from_module
 from comfy_glaze.networks.ensemble import combine_encoders
@@ -47,7 +51,7 @@ from comfy_glaze.networks.perceptual import PerceptualMetric, load_metric
 from comfy_glaze.styles.bank import builtin_styles
 from comfy_glaze.styles.transfer import load_style_transfer
 
-SAMPLES = Path(__file__).parent.parent / "samples"
+SAMPLES = sorted((Path(__file__).parent.parent / "samples").glob("*.png"))
 STYLE = 21  # of the built-in ones
 CPU = torch.device("cpu")
 
@@ -70,15 +74,26 @@ def random_encoders() -> dict[str, Encoder]:
     return {name: encoder_from_module(model, name, CPU) for name, model in named.items()}
 
 
-def ways(autoencoder: Autoencoder, encoders: dict[str, Encoder]) -> Iterator[tuple[str, Encoder]]:
-    """The encoders that cloaks are made on, by name."""
-    yield from encoders.items()
+def ways(
+    autoencoder: Autoencoder, encoders: dict[str, Encoder]
+) -> Iterator[tuple[str, Encoder, str]]:
+    """What cloaks are made on, and by which objective."""
+    for name, encoder in encoders.items():
+        yield name, encoder, "towards"
     null = [encoder for name, encoder in encoders.items() if name.startswith("random")]
     for name in ("embedded", "taef2"):
-        yield f"{name} + both random", combine_encoders([encoders[name], *null], [1, 1, 1])
+        yield (
+            f"{name} + both random",
+            combine_encoders([encoders[name], *null], [1, 1, 1]),
+            "towards",
+        )
     for name in ("decoded", "patches"):
         features = partial(FEATURES[name], autoencoder)
-        yield f"taef2, {name}", replace(encoders["taef2"], name=name, features=features)
+        yield f"taef2, {name}", replace(encoders["taef2"], name=name, features=features), "towards"
+    for name in ("embedded", "taef2"):
+        for objective in OBJECTIVES:
+            if objective.startswith("away"):
+                yield f"{name}, {objective}", encoders[name], objective
 
 
 @torch.no_grad()
@@ -96,37 +111,51 @@ def within(comparison: Comparison, budget: Budget, delta: Tensor) -> Tensor:
     return cloaked
 
 
-def pictures(side: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """The middle of each sample, (1, 3, side, side), and the same redrawn."""
+def pictures(works: Sequence[Path], side: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """The middle of each work, (1, 3, side, side), and the same redrawn."""
     redraw, style = load_style_transfer("embedded"), builtin_styles()[STYLE]
-    for path in sorted(SAMPLES.glob("*.png")):
+    for path in works:
         whole = load_artwork(path).pixels
         top, left = ((size - side) // 2 for size in whole.shape[-2:])
         crop = whole[..., top : top + side, left : left + side].contiguous()
         yield crop, redraw(crop, style)
 
 
-def shifts_of(
-    cloaked: Tensor, original: Tensor, styled: Tensor, encoders: dict[str, Encoder]
-) -> list[float]:
-    """What each encoder sees."""
-    return [
-        Comparison.of(original, styled, encoder, None).measure(cloaked)[0].shift_512
-        for encoder in encoders.values()
-    ]
+@torch.no_grad()
+def seen_by(
+    encoder: Encoder, cloaked: Tensor, original: Tensor, styled: Tensor
+) -> tuple[float, float]:
+    """The shift towards the styled picture; and the mean square of what the features moved by, in
+    units of the variance of the original's."""
+    shift = Comparison.of(original, styled, encoder, None).measure(cloaked)[0].shift_512
+    before, after = encoder(original), encoder(cloaked)
+    return shift, float(feature_distance(after, before)) / float(before.var())
 
 
-def tell(name: str, rows: list[list[float]]) -> None:
-    """One row of the table: means over the pictures."""
-    means = [statistics.fmean(column) for column in zip(*rows, strict=True)]
-    print(f"| {name} | " + " | ".join(f"{mean:.2f}" for mean in means) + " |", flush=True)
+Seen = dict[str, list[list[tuple[float, float]]]]
+"""For each way, for each work, for each encoder: the shift, and how far the features moved."""
+
+
+def tell(seen: Seen, encoders: Sequence[str]) -> None:
+    """Both tables."""
+    for number, what in enumerate(("shift towards the style", "features moved")):
+        print(f"| {what}, made on | " + " | ".join(encoders) + " |")
+        print("|---" * (1 + len(encoders)) + "|")
+        for name, rows in seen.items():
+            means = [
+                mean_interval([of_work[column][number] for of_work in rows])
+                for column in range(len(encoders))
+            ]
+            cells = [f"{mean.value:.3f} [{mean.low:.3f}, {mean.high:.3f}]" for mean in means]
+            print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
 
 
 def main() -> None:
-    """Cloak, measure, print a table."""
+    """Cloak, measure, print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--autoencoder", type=Path, required=True, help="taef2, both halves")
-    parser.add_argument("--side", type=int, default=256, help="of the crops, in pixels")
+    parser.add_argument("--works", type=Path, nargs="+", default=SAMPLES, help="pictures")
+    parser.add_argument("--side", type=int, default=192, help="of the crops, in pixels")
     options = parser.parse_args()
     autoencoder, budget = load_autoencoder(options.autoencoder), PRESETS["default"]
     metric: PerceptualMetric = load_metric(budget.metric)
@@ -135,25 +164,25 @@ def main() -> None:
         "taef2": autoencoder.as_encoder(),
         **random_encoders(),
     }
-    pairs = list(pictures(options.side))
-    print("| made on | " + " | ".join(encoders) + " |")
-    print("|---" * (1 + len(encoders)) + "|")
-    for name, encoder in ways(autoencoder, encoders):
-        cloaks = [
-            optimize_cloak(x, y, encoder, budget, CloakSettings(), metric=metric).images
-            for x, y in pairs
-        ]
-        tell(name, [shifts_of(c, *pair, encoders) for c, pair in zip(cloaks, pairs, strict=True)])
+    made_on = list(ways(autoencoder, encoders))
+    seen: Seen = {}
     generator = torch.Generator().manual_seed(0)
-    for name in ("a step on taef2's manifold", "noise"):
-        rows = []
-        for x, y in pairs:
-            delta = torch.randn(x.shape, generator=generator)
-            if name != "noise":
-                delta = on_manifold(autoencoder, x, y)
-            comparison = Comparison.of(x, y, encoders["embedded"], metric)
-            rows.append(shifts_of(within(comparison, budget, delta), x, y, encoders))
-        tell(name, rows)
+    for number, (x, y) in enumerate(pictures(options.works, options.side), 1):
+        cloaks = {}
+        for name, encoder, objective in made_on:
+            settings = CloakSettings(objective=objective)
+            cloaks[name] = optimize_cloak(x, y, encoder, budget, settings, metric=metric).images
+        comparison = Comparison.of(x, y, encoders["embedded"], metric)
+        for name, delta in (
+            ("a step on taef2's manifold", on_manifold(autoencoder, x, y)),
+            ("noise", torch.randn(x.shape, generator=generator)),
+        ):
+            cloaks[name] = within(comparison, budget, delta)
+        for name, cloaked in cloaks.items():
+            of_each = [seen_by(encoder, cloaked, x, y) for encoder in encoders.values()]
+            seen.setdefault(name, []).append(of_each)
+        print(f"\n{number} works:\n")
+        tell(seen, list(encoders))
 
 
 if __name__ == "__main__":

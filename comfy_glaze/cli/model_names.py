@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from pathlib import Path
 
 from ..errors import first_line
@@ -21,7 +22,7 @@ def check_model_names(*names: str | None) -> None:
         ValueError: there is no such file, or the hub knows no such model or cannot be asked.
     """
     for name in dict.fromkeys(names):
-        if name is None or name == "embedded" or Path(name).expanduser().exists():
+        if name is None or name == "embedded" or os.path.exists(os.path.expanduser(name)):
             continue
         if is_hub_id(name):
             _check_on_hub(name)
@@ -38,7 +39,7 @@ def is_hub_id(name: str) -> bool:
 
 def _similar(name: str) -> str:
     """The names nearby that look alike, to be read after a sentence."""
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))
     try:
         beside = [one.name for one in path.parent.iterdir()]
     except OSError:

@@ -33,12 +33,13 @@ class MemberShift:
     """What one of several encoders sees of a cloak.
 
     Attributes:
-        name, fingerprint: of the encoder.
+        name, fingerprint, family: of the encoder.
         shift_512, shift_native, distance_before, distance_after, changed: as of :class:`Measures`.
     """
 
     name: str
     fingerprint: str
+    family: str
     shift_512: float
     shift_native: float
     distance_before: float
@@ -327,9 +328,9 @@ class Comparison:
         if self.members:
             perceptual = self.perceptual(cloaked) if perceptual is None else perceptual
             measured = [each.measure(cloaked, perceptual) for each in self.members]
-            names = [(each.encoder.name, each.encoder.fingerprint) for each in self.members]
+            encoders = [each.encoder for each in self.members]
             return tuple(
-                _worst_first(names, of_picture) for of_picture in zip(*measured, strict=True)
+                _worst_first(encoders, of_picture) for of_picture in zip(*measured, strict=True)
             )
         before, after = {}, {}
         for view in self.views:
@@ -382,18 +383,20 @@ def _sum(distances: Mapping[View, Tensor], views: Sequence[View]) -> Tensor:
     return torch.stack(weighed).sum(dim=0)
 
 
-def _worst_first(names: Sequence[tuple[str, str]], measures: Sequence[Measures]) -> Measures:
+def _worst_first(encoders: Sequence[Encoder], measures: Sequence[Measures]) -> Measures:
     """One picture's measures by several encoders as one: those of the encoder that is led least."""
     of_members = [
         MemberShift(
-            *name,
+            encoder.name,
+            encoder.fingerprint,
+            encoder.family,
             own.shift_512,
             own.shift_native,
             own.distance_before,
             own.distance_after,
             own.changed,
         )
-        for name, own in zip(names, measures, strict=True)
+        for encoder, own in zip(encoders, measures, strict=True)
     ]
     shifts = [own.shift_512 if math.isfinite(own.shift_512) else -math.inf for own in measures]
     order = sorted(range(len(measures)), key=shifts.__getitem__)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,11 @@ from .single_file import find_encoder
 
 EMBEDDED_VERSION = "embedded-1"
 
+
+_NO_VAE = (
+    "The weights in {} are not those of a picture VAE whose sizes a file tells by itself; one in "
+    "diffusers' layout can be named by its folder, which says what it is"
+)
 
 EMBEDDED_FOLDER = Path(__file__).parent / "embedded"
 
@@ -77,12 +84,12 @@ def load_round_trip(name: str, device: torch.device | str = "cpu") -> Callable[[
 
 def _load_module(name: str) -> tuple[nn.Module, str]:
     """The autoencoder that a user names, and what to call it."""
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))  # which leaves users that there are not as they are
     if name == "embedded":
         return embedded_autoencoder(), EMBEDDED_VERSION
-    if path.is_dir():
+    if os.path.isdir(path):
         return _from_diffusers(str(path), local=True), path.name
-    if path.is_file():
+    if os.path.isfile(path):
         return _from_file(path), path.name
     if path.suffix or len(path.parts) != 2:
         raise EncoderError(
@@ -111,6 +118,11 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
 def _build(config: Mapping[str, Any], weights: Mapping[str, Tensor], source: str) -> nn.Module:
     """A diffusers model of the config's class, with exactly these weights."""
     kind = _autoencoder(config["_class_name"])
+    if any(one.numel() > 1 and not one.is_floating_point() for one in weights.values()):
+        raise EncoderError(
+            f"{source} holds weights as whole numbers, packed in a way that the file does not "
+            "tell; name the file that they were made from."
+        )
     try:
         model: nn.Module = kind.from_config(dict(config))
         missing, unexpected = model.load_state_dict(weights, strict=False)
@@ -118,9 +130,20 @@ def _build(config: Mapping[str, Any], weights: Mapping[str, Tensor], source: str
         if culprit := package_at_fault(error):  # diffusers imports some packages only now
             why = f"{culprit}, which is {broken(error, culprit)}; comfy-glaze doctor says more"
             raise EncoderError(f"{config['_class_name']} needs {why}.") from error
-        raise EncoderError(f"The weights in {source} are not those of a picture VAE.") from error
+        raise EncoderError(f"{_NO_VAE.format(source)}.") from error
+    return _with_all_weights(model, missing, unexpected, source)
+
+
+def _with_all_weights(
+    model: nn.Module, missing: Sequence[str], unexpected: Sequence[str], source: str
+) -> nn.Module:
+    """A model that was given its weights, without its decoder if some of that half's are missing.
+
+    Raises:
+        EncoderError: the encoder half lacks some, or there were others.
+    """
     ours = ("encoder.", "quant_conv.", "bn.running_")
-    wrong = [key for key in missing if key.startswith(ours)] + unexpected
+    wrong = [key for key in missing if key.startswith(ours)] + list(unexpected)
     if wrong:
         raise EncoderError(
             f"The weights in {source} do not fit a {type(model).__name__}: {wrong[0]} and "
@@ -144,8 +167,8 @@ def _from_file(path: Path) -> nn.Module:
     weights = _read_weights(path)
     try:
         found = find_encoder(weights)
-    except (KeyError, IndexError, RuntimeError, ZeroDivisionError) as error:
-        raise EncoderError(f"The weights in {path.name} are not those of a picture VAE.") from error
+    except Exception as error:  # other networks' files trip it in ways of their own
+        raise EncoderError(f"{_NO_VAE.format(path.name)}.") from error
     if isinstance(found, str):
         raise EncoderError(f"{path.name} {found}.")
     if isinstance(found, nn.Module):
@@ -168,22 +191,31 @@ def _from_diffusers(source: str, local: bool) -> nn.Module:
         place = {"subfolder": subfolder, "local_files_only": local}
         try:
             config = layout.load_config(source, **place)
-        except (OSError, ValueError) as error:
+        except Exception as error:  # files that are no configuration fail in ways of their own
             problems.append(first_line(error))
             continue
         kind = config.get("_class_name") if isinstance(config, dict) else None
+        if not isinstance(kind, str):
+            problems.insert(0, "its config.json names no class of diffusers")
+            continue
         if kind not in ENCODERS:
-            problems.insert(0, why_unknown(str(kind)))
+            problems.insert(0, why_unknown(kind))
             continue
         autoencoder = _autoencoder(kind)
         for variant in (None, "fp16"):
             try:
-                model: nn.Module = autoencoder.from_pretrained(
-                    source, **place, variant=variant, use_safetensors=True
-                )
-                return model
-            except (OSError, ValueError, RuntimeError, TypeError) as error:
+                with _quietly():
+                    model, found = autoencoder.from_pretrained(
+                        source,
+                        **place,
+                        variant=variant,
+                        use_safetensors=True,
+                        output_loading_info=True,
+                    )
+            except Exception as error:  # each kind has ways of its own to dislike a configuration
                 problems.append(first_line(error))
+                continue
+            return _with_all_weights(model, found["missing_keys"], (), source)
         del problems[:-2]  # a config was found: what its weights lack is what counts
         break
     raise EncoderError(f"No encoder could be loaded from {source}: {problems[0]}.")
@@ -195,3 +227,18 @@ def _autoencoder(kind: str) -> Any:
         return import_part("diffusers", kind)
     except PackageError as error:
         raise EncoderError(f"{kind} needs {error}.") from error
+    except AttributeError as error:
+        raise EncoderError(f"The installed diffusers has no {kind}; a newer one may.") from error
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without diffusers' own lines about files that it tries in turn: errors say what counts."""
+    from diffusers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)

@@ -41,6 +41,7 @@ class Encoder:
         members: the encoders that this one stands for, each with its share of 1; none for an
             encoder that stands for itself.
         family: whose encoder it is, as artists know it (``FLUX.2's``), where that is known.
+        net: the network that ``features`` passes, where its weights are this encoder's own.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Encoder:
     is_rehearsal: bool = False
     members: tuple[tuple[Encoder, float], ...] = ()
     family: str = ""
+    net: nn.Module | None = None
 
     def __call__(self, images: Tensor) -> Tensor:
         """Features (B, C, ⌈H/m⌉, ⌈W/m⌉) of images (B, 3, H, W) in [0, 1].
@@ -90,7 +92,8 @@ def encoder_from_module(model: nn.Module, name: str, device: torch.device) -> En
     """Take over an autoencoder of a known kind: its decoder half is dropped, its weights frozen.
 
     Raises:
-        EncoderError: a class that is not in :data:`~.kinds.ENCODERS`.
+        EncoderError: a class that is not in :data:`~.kinds.ENCODERS`, or weights that are no
+            numbers.
     """
     called = type(model).__name__
     kind = ENCODERS.get(called)
@@ -102,6 +105,10 @@ def encoder_from_module(model: nn.Module, name: str, device: torch.device) -> En
     nn.Module.to(model, device, torch.float32)  # diffusers' own `to` warns about nothing
     model.eval().requires_grad_(False)
     weights = model.state_dict()
+    if not all(bool(weight.isfinite().all()) for weight in weights.values()):
+        raise EncoderError(
+            f"{name} cannot serve as an encoder: some of its weights are no numbers."
+        )
     if called == "AutoencoderTiny":
         layers: Any = model.encoder.layers  # type: ignore[union-attr]
         if DownsamplingPair.fits(layers[0], layers[1]):
@@ -114,4 +121,5 @@ def encoder_from_module(model: nn.Module, name: str, device: torch.device) -> En
         multiple=kind.multiple(config),
         device=device,
         family=kind.family(config),
+        net=model,
     )

@@ -13,10 +13,13 @@ from torch import Tensor
 from ..files.bundled import content_pictures
 from .encoder_files import load_encoder
 from .encoders import Encoder, EncoderError
+from .turns import on_device
 
 
 def load_encoders(names: Sequence[str], device: torch.device | str = "cpu") -> Encoder:
     """Load Φ by one name, or one that stands for several, each counting as much as the others.
+
+    Where memory on the device is short, it holds the weights of one of several at a time.
 
     Args:
         names: each as for :func:`comfy_glaze.networks.encoder_files.load_encoder`.
@@ -24,9 +27,9 @@ def load_encoders(names: Sequence[str], device: torch.device | str = "cpu") -> E
     Raises:
         EncoderError: a name leads to no encoder, or two of them to the same.
     """
-    encoders = [load_encoder(name, device) for name in names]
-    if len(encoders) == 1:
-        return encoders[0]
+    if len(names) == 1:
+        return load_encoder(names[0], device)
+    encoders = [load_encoder(name) for name in names]
     for number, encoder in enumerate(encoders):
         for other in encoders[:number]:
             if encoder.fingerprint == other.fingerprint:
@@ -34,7 +37,7 @@ def load_encoders(names: Sequence[str], device: torch.device | str = "cpu") -> E
                     f"Expected different encoders, but {other.name} and {encoder.name} have the "
                     "same weights; name one of them."
                 )
-    return combine_encoders(encoders, [1] * len(encoders))
+    return combine_encoders(on_device(encoders, torch.device(device)), [1] * len(encoders))
 
 
 def combine_encoders(encoders: Sequence[Encoder], weights: Sequence[float]) -> Encoder:
@@ -99,6 +102,7 @@ def combine_encoders(encoders: Sequence[Encoder], weights: Sequence[float]) -> E
         device=encoders[0].device,
         is_rehearsal=all(encoder.is_rehearsal for encoder in encoders),
         members=tuple(zip(encoders, shares, strict=True)) if len(encoders) > 1 else (),
+        family=" and ".join(dict.fromkeys(one.family for one in encoders if one.family)),
     )
 
 

@@ -19,7 +19,12 @@ SCHEMA = 1
 def measures_as_json(measures: Measures, metric: str, limit: float | None) -> dict[str, Any]:
     """One set of measures under the report's keys; of several encoders each one's, worst first."""
     encoders = [
-        {"name": member.name, "fingerprint": member.fingerprint, **_led(member)}
+        {
+            "name": member.name,
+            "fingerprint": member.fingerprint,
+            "family": member.family,
+            **_led(member),
+        }
         for member in measures.encoders
     ]
     return {

@@ -86,7 +86,9 @@ def load_pipeline(
         else:
             place = str(path) if path.is_dir() else source
             config = import_part("diffusers", "DiffusionPipeline").load_config(place)
-            saved = config["_class_name"]
+            saved = config.get("_class_name") if isinstance(config, dict) else None
+            if not isinstance(saved, str):
+                raise ValueError("its model_index.json names no pipeline of diffusers")
             if task == "image-to-image" and saved in EDITING:
                 raise ValueError(
                     f"{EDITING[saved]} edits a picture as it is told, and cannot redraw it by a "
@@ -96,7 +98,7 @@ def load_pipeline(
                 kind = import_part("diffusers", NOT_IN_AUTO[task, saved])
             dtype = dtype or _usual_dtype(device, transformer="transformer" in config)
             pipeline = kind.from_pretrained(place, use_safetensors=True, dtype=dtype)
-    except (OSError, ValueError, ImportError, KeyError) as error:
+    except Exception as error:  # each family has ways of its own to dislike its files
         raise StyleTransferError(
             f"No {task} pipeline could be loaded from {source}: {first_line(error)}."
         ) from error

@@ -33,6 +33,7 @@ from .encoder_kinds import FITTING, called, hosts_block, why_unfit
 from .files import vae_path
 from .memory import (
     at_work,
+    come_in,
     ensure_room,
     is_out_of_memory,
     patcher_of,
@@ -51,7 +52,8 @@ class HostedEncoder:
 
     Attributes:
         encoder: the library's view of it.
-        patchers: what the host loads and counts; none for encoders of a few megabytes.
+        patchers: what the host loads and counts; none for encoders of a few megabytes.  One of
+            several encoders brings its own to the device when it is asked for features.
         activations: bytes that one backward pass over a picture (H, W) keeps, roughly.
     """
 
@@ -121,9 +123,10 @@ def with_encoder(
     hosted = hosted_encoder(wired)
     device = hosted.encoder.device
     loaded = None if metric == "none" else load_metric(metric, device)
-    patchers = list(hosted.patchers)
+    several = bool(hosted.encoder.members)
+    staying, in_turn = ((), hosted.patchers) if several else (hosted.patchers, ())
     if loaded is not None and isinstance(loaded.trunk, nn.Module):
-        patchers.append(patcher_of(loaded.trunk, device))
+        staying = (*staying, patcher_of(loaded.trunk, device))
     views = (view for panel in panels_of(*size) for view in views_of(panel.height, panel.width))
     pixels = max(view.height * view.width for view in views)
     side = math.isqrt(pixels)
@@ -135,7 +138,7 @@ def with_encoder(
 
     def attempt(recompute: bool) -> T:
         needed = activations / 2 if recompute else activations
-        with at_work(patchers, device, needed, recompute):
+        with at_work(staying, device, needed, recompute, in_turn):
             return work(hosted.encoder, loaded)
 
     return with_less_memory(attempt, should_recompute(device, activations))
@@ -214,9 +217,21 @@ def _ensemble(ensemble: Ensemble) -> HostedEncoder:
         return max(member.activations(height, width) for member in members)  # they take turns
 
     patchers = tuple(patcher for member in members for patcher in member.patchers)
-    with at_work(patchers, members[0].encoder.device, activations(256, 256), False):
-        combined = combine_encoders([member.encoder for member in members], weights)
+    with at_work((), members[0].encoder.device, 0.0, False, patchers):
+        combined = combine_encoders([_in_turn(member) for member in members], weights)
     return HostedEncoder(combined, patchers, activations)
+
+
+def _in_turn(member: HostedEncoder) -> Encoder:
+    """One of several, which comes to the device when it is asked for features."""
+
+    def features(images: Tensor) -> Tensor:
+        needed = member.activations(images.shape[-2], images.shape[-1])
+        for patcher in member.patchers:
+            come_in(patcher, member.encoder.device, needed)
+        return member.encoder.features(images)
+
+    return replace(member.encoder, features=features)
 
 
 def _rebuilt(vae: Any) -> HostedEncoder:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
+from itertools import chain
 from typing import Any, TypeVar
 
 import comfy.model_management as mm
@@ -20,6 +21,9 @@ T = TypeVar("T")
 _FLOAT32 = torch.float32
 
 _RECOMPUTE: ContextVar[bool] = ContextVar("recompute", default=False)
+
+_STAYING: ContextVar[tuple[Any, ...]] = ContextVar("staying", default=())
+"""What the host must not send away for those that come in."""
 
 
 def recomputed(forward: Callable[..., Any]) -> Callable[..., Any]:
@@ -54,35 +58,63 @@ def patcher_of(net: nn.Module, device: torch.device) -> Any:
 
 @contextmanager
 def at_work(
-    patchers: Sequence[Any], device: torch.device, activations: float, recompute: bool
+    patchers: Sequence[Any],
+    device: torch.device,
+    activations: float,
+    recompute: bool,
+    in_turn: Sequence[Any] = (),
 ) -> Iterator[None]:
     """Networks of ours on the device, with room for their activations; given back afterwards.
 
     Weights that are kept in half precision are float32 for as long as they work.
 
-    Loading happens in inference mode, because the host may move modules of its own to make room,
-    and those break when they are moved outside it.  Ours come out as inference tensors wherever
-    they moved, so they are made normal ones again.
+    Args:
+        activations: bytes that the host keeps free beside the weights.
+        recompute: whether blocks are computed twice, see :func:`recomputed`.
+        in_turn: networks that :func:`come_in` brings to the device.
     """
-    token = _RECOMPUTE.set(recompute)
-    formats = [_as_float32(patcher) for patcher in patchers]
+    recomputing, staying = _RECOMPUTE.set(recompute), _STAYING.set(tuple(patchers))
+    everybody = [*patchers, *in_turn]
+    formats = [_as_float32(patcher) for patcher in everybody]
     on_device = getattr(mm, "cuda_device_context", lambda device: nullcontext())
     try:
-        with torch.inference_mode():
-            if patchers:
-                mm.load_models_gpu(
-                    list(patchers), memory_required=activations, force_full_load=True
-                )
-        for patcher in patchers:
-            _make_normal(patcher.model, device)
+        _load(patchers, device, activations)
         with on_device(device):
             yield
     finally:
-        _RECOMPUTE.reset(token)
+        _RECOMPUTE.reset(recomputing)
+        _STAYING.reset(staying)
         with torch.inference_mode():
-            _unload(patchers, device)
-        for patcher, format_of in zip(patchers, formats, strict=True):
+            _unload(everybody, device)
+        for patcher, format_of in zip(everybody, formats, strict=True):
             _restore(patcher, format_of)
+
+
+def come_in(patcher: Any, device: torch.device, activations: float) -> None:
+    """One network more on the device, inside :func:`at_work`; nothing where it is there already.
+
+    Where memory is short, the host sends others that came in away for it.  So of several encoders
+    that take turns it holds as many as there is room for, and one at the least.
+
+    Args:
+        activations: as for :func:`at_work`.
+    """
+    there = any(loaded.model is patcher for loaded in mm.current_loaded_models)
+    weights = chain(patcher.model.parameters(), patcher.model.buffers())
+    if not there or any(_must_go(weight, device) for weight in weights):
+        _load([patcher, *_STAYING.get()], device, activations)
+
+
+def _load(patchers: Sequence[Any], device: torch.device, activations: float) -> None:
+    """Loading happens in inference mode, because the host may move modules of its own to make room,
+    and those break when they are moved outside it.  Ours come out as inference tensors wherever
+    they moved, so they are made normal ones again.
+    """
+    with torch.inference_mode():
+        if patchers:
+            mm.load_models_gpu(list(patchers), memory_required=activations, force_full_load=True)
+    for patcher in patchers:
+        _make_normal(patcher.model, device)
 
 
 Formats = dict[tuple[nn.Module, str], torch.dtype]

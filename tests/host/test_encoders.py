@@ -303,6 +303,41 @@ def test_a_copy_keeps_the_format_and_works_in_float32(
     assert own() is not None
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_several_at_once_keep_their_formats_and_work_in_float32(
+    pack: ModuleType, dtype: torch.dtype
+) -> None:
+    """Beside each other: an encoder in half precision, one of another kind, and one in float32."""
+    vaes = [_made(KINDS["taesd"], dtype), _made(KINDS["taew2_1"], dtype), _made(KINDS["taef1"])]
+    ensemble = importlib.import_module(f"{NAME}.nodes.sockets").Ensemble
+    together, picture = ensemble(tuple((vae, 1.0) for vae in vaes)), smooth_picture(64, 96)
+
+    def formats(hosted: Any) -> list[set[torch.dtype]]:
+        return [{one.dtype for one in own.model.parameters()} for own in hosted.patchers]
+
+    with torch.inference_mode():
+        hosted = pack.hosted_encoder(together)
+        own = [pack.hosted_encoder(vae).encoder for vae in vaes]
+        before = formats(hosted)
+        assert before == [{dtype}, {dtype}, {torch.float32}]
+        gradients = []
+
+        def work(phi: Any, metric: None) -> list[Tensor]:
+            assert formats(hosted) == 3 * [{torch.float32}]
+            for member, _ in phi.members:
+                gradients.append(led_away(member, picture, member(picture))[0])
+            return [member(picture) for member, _ in phi.members]
+
+        found = pack.with_encoder(together, "none", (64, 96), work)
+        assert formats(hosted) == before
+    assert all(bool(one.isfinite().all() and one.any()) for one in gradients)
+    for vae, phi, features in zip(vaes, own, found, strict=True):
+        alone = pack.with_encoder(vae, "none", (64, 96), lambda phi, _: phi(picture))
+        assert torch.equal(features, alone), phi.name
+    loaded = importlib.import_module("comfy.model_management").loaded_models()
+    assert not any(one is patcher for one in loaded for patcher in hosted.patchers)
+
+
 def test_a_copy_that_gives_other_features_is_refused(pack: ModuleType) -> None:
     vae = _made(KINDS["taesd"])
     encode = vae.encode

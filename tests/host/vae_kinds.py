@@ -199,9 +199,15 @@ def _nothing_loaded() -> Iterator[None]:
 
 
 @torch.inference_mode()
-def made_by_the_host(kind: Kind, dtype: torch.dtype = torch.float32, *, filled: bool = True) -> Any:
+def made_by_the_host(
+    kind: Kind,
+    dtype: torch.dtype = torch.float32,
+    *,
+    filled: bool = True,
+    decoders: bool = False,
+) -> Any:
     """The VAE as the host's loaders leave it, in inference mode; its encoder filled, or as it was
-    allocated."""
+    allocated, and its decoder likewise."""
     sd = importlib.import_module("comfy.sd")
     keys = {
         key: torch.zeros((), dtype=kind.dtype).expand(shape) for key, shape in kind.keys.items()
@@ -210,7 +216,7 @@ def made_by_the_host(kind: Kind, dtype: torch.dtype = torch.float32, *, filled: 
         vae = sd.VAE(sd=keys, metadata=kind.metadata, dtype=dtype)
     generator = torch.Generator().manual_seed(0)
     for name, part in vae.first_stage_model.named_children():
-        if filled and name not in DECODERS:
+        if decoders if name in DECODERS else filled:
             _fill(part, generator)
     return vae
 

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import diffusers
@@ -260,60 +260,6 @@ def load_encoder_named(name: str) -> Encoder:
     return Encoder(name, "0" * 16, lambda x: x, 8, torch.device("cpu"))
 
 
-def _text_file(path: Path) -> str:
-    (path / "model.safetensors").write_text("not weights")
-    return str(path / "model.safetensors")
-
-
-def _pickle(path: Path) -> str:
-    torch.save({"a": torch.zeros(1)}, path / "model.ckpt")
-    return str(path / "model.ckpt")
-
-
-def _other_weights(path: Path) -> str:
-    save_file({"lora_up.weight": torch.zeros(2, 2)}, path / "lora.safetensors")
-    return str(path / "lora.safetensors")
-
-
-def _broken_kl(path: Path) -> str:
-    weights = tiny_kl().state_dict()
-    del weights["encoder.conv_norm_out.weight"]
-    save_file(weights, path / "broken.safetensors")
-    return str(path / "broken.safetensors")
-
-
-def _wrong_class(path: Path) -> str:
-    (path / "other").mkdir()
-    (path / "other" / "config.json").write_text(json.dumps({"_class_name": "UNet2DModel"}))
-    return str(path / "other")
-
-
-def _empty_folder(path: Path) -> str:
-    (path / "nothing").mkdir()
-    return str(path / "nothing")
-
-
-@pytest.mark.parametrize(
-    ("source", "words"),
-    [
-        (_text_file, r"model.safetensors is not a readable .safetensors file"),
-        (_pickle, r"Expected weights as .safetensors, but got model.ckpt"),
-        (_other_weights, r"lora.safetensors holds no autoencoder of a known layout"),
-        (_broken_kl, r"broken.safetensors do not fit a AutoencoderKL: encoder.conv_norm_out"),
-        (_wrong_class, r"it holds a UNet2DModel, but an encoder must be one of AutoencoderKL"),
-        (_empty_folder, r"No encoder could be loaded from .*nothing"),
-        (lambda path: str(path / "absent.safetensors"), r"but there is no .*absent.safetensors"),
-        (lambda path: "someone/some-model", r"No encoder could be loaded from someone/some-model"),
-    ],
-)
-def test_what_is_no_encoder_is_named(
-    source: Callable[[Path], str], words: str, tmp_path: Path
-) -> None:
-    with pytest.raises(EncoderError, match=words) as caught:
-        load_encoder(source(tmp_path))
-    assert "\n" not in str(caught.value)
-
-
 # --- several encoders at once ---------------------------------------------------------------------
 
 
@@ -355,6 +301,8 @@ def test_scale_of_a_members_features_does_not_matter() -> None:
 def test_combination_is_named_after_its_members_and_their_shares() -> None:
     one, two = averages(4, 1.0), averages(8, 2.0)
     assert combine_encoders([one, two], [1, 1]).name == "blocks of 4 + blocks of 8"
+    families = [replace(one, family="FLUX.2's"), two, replace(two, family="Wan 2.2's")]
+    assert combine_encoders(families, [1, 1, 1]).family == "FLUX.2's and Wan 2.2's"
     prints = {
         combine_encoders(members, weights).fingerprint
         for members, weights in (

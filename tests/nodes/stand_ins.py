@@ -91,11 +91,20 @@ class ModelManagement(ModuleType):
         super().__init__("comfy.model_management")
         self.current_loaded_models: list[Any] = []
         self.stop_after: int | None = None  # looks until "Stop" is pressed
+        self.room: int | None = None  # models that fit
+        self.loads: list[list[Any]] = []  # what was there after each
 
     def load_models_gpu(self, models: list[Any], memory_required: float, **_: Any) -> None:
         assert torch.is_inference_mode_enabled(), "the host's own modules could break"
+        others = [one for one in self.current_loaded_models if one.model not in models]
+        if self.room is not None:
+            others = others[: max(0, self.room - len(models))]
+        self.current_loaded_models[:] = [
+            *others,
+            *(SimpleNamespace(model=patcher) for patcher in models),
+        ]
+        self.loads.append([one.model for one in self.current_loaded_models])
         for patcher in models:
-            self.current_loaded_models.append(SimpleNamespace(model=patcher))
             for part in patcher.model.modules():
                 for name, weight in part._parameters.items():
                     if weight is not None:

@@ -263,6 +263,37 @@ def test_combined_encoders_are_led_together(pack: Pack) -> None:
         pack.run("GlazeCombineEncoders", encoder_1=first, weight_1=0.0)
 
 
+@pytest.mark.parametrize("room", [2, 3])
+def test_encoders_take_turns_on_a_device_that_is_short_of_memory(pack: Pack, room: int) -> None:
+    """There is room for the metric, which stays, and for one or two of three encoders."""
+    vaes = [host_vae(seed) for seed in range(3)]
+
+    def made() -> torch.Tensor:
+        wired = {f"encoder_{number}": vae for number, vae in enumerate(vaes, 1)}
+        (combined,) = pack.run("GlazeCombineEncoders", **wired).args
+        image: torch.Tensor = cloak(pack, combined, steps=6).args[0]
+        return image
+
+    def with_the_metric() -> list[int]:
+        """How many were there after each time that one came in to it."""
+        has = [
+            any(not hasattr(one.model, "encoder") for one in there) for there in pack.memory.loads
+        ]
+        since = has.index(True)
+        assert all(has[since:]), "it was sent away"
+        return [len(there) for there in pack.memory.loads[since + 1 :]]
+
+    wanted = made()
+    assert with_the_metric() == [2, 3, 4], "with room for all of them, all stay"
+    pack.memory.room = room
+    pack.memory.loads.clear()
+    assert torch.equal(made(), wanted)
+    came = with_the_metric()
+    assert max(came) == room
+    assert len(came) > len(vaes), "some came back"
+    assert pack.memory.current_loaded_models == []
+
+
 def test_vaes_of_the_usual_models_are_found_by_their_files_names(pack: Pack) -> None:
     families = pack.module("nodes.families")
     names = ["flux1/AE.safetensors", "wan2.2_vae.safetensors", "qwen_image_layered_vae.safetensors"]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from collections.abc import Mapping
@@ -57,15 +58,30 @@ def test_img2img_draws_any_style_and_repeats_per_seed(tiny_pipeline: str) -> Non
     assert not torch.equal(first, redraw(images, style, 2))
 
 
-@pytest.mark.parametrize("kind", ["empty folder", "text file", "hub id"])
+INDICES = {
+    "broken index": "{",
+    "list for an index": "[]",
+    "index without a class": "{}",
+    "index with a list for a class": '{"_class_name": ["StableDiffusionPipeline"]}',
+    "index of parts that are not there": json.dumps(
+        {"_class_name": "StableDiffusionPipeline", "unet": ["diffusers", "UNet2DConditionModel"]}
+    ),
+    "index of parts that nobody knows": json.dumps(
+        {"_class_name": "StableDiffusionPipeline", "unet": ["nobody", "Nothing"]}
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", ["empty folder", "text file", "hub id", *INDICES])
 def test_what_is_no_pipeline_is_named(kind: str, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
+    (tmp_path / "model_index.json").write_text(INDICES.get(kind, ""), encoding="utf-8")
     (tmp_path / "model.safetensors").write_text("not weights")
     source = {
         "empty folder": str(tmp_path / "empty"),
         "text file": str(tmp_path / "model.safetensors"),
         "hub id": "someone/some-model",
-    }[kind]
+    }.get(kind, str(tmp_path))
     with pytest.raises(StyleTransferError, match=r"No image-to-image pipeline .* from") as caught:
         load_style_transfer(source)
     assert "\n" not in str(caught.value)
