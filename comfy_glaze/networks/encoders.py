@@ -145,6 +145,7 @@ def _put_into(model: nn.Module, parts: Mapping[str, nn.Module]) -> None:
         setattr(model, name, part)  # some kinds count the layers of what is there
 
 
+@torch.inference_mode(False)  # weights that moved in inference mode could never move back
 @torch.no_grad()
 def _decode(
     model: nn.Module,

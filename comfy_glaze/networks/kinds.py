@@ -189,16 +189,22 @@ ENCODERS: dict[str, EncoderKind] = {
         _latents, _levels("encoder_block_out_channels"), _TAESD, LATENTS
     ),
     "SmallEncoder": EncoderKind(
-        _small, lambda config: config.multiple, lambda config: config.family, LATENTS
+        _small,
+        lambda config: config.multiple,
+        lambda config: config.family,
+        LATENTS,
+        _small_decoded,
     ),
     "VQModel": EncoderKind(_latents, _DOWN, _always(""), UNQUANTISED),
     "AsymmetricAutoencoderKL": EncoderKind(
         _mean, _levels("down_block_out_channels"), _always(families.SD)
     ),
     "ConsistencyDecoderVAE": EncoderKind(
-        _mean, _levels("encoder_block_out_channels"), _always(families.SD)
+        _mean, _levels("encoder_block_out_channels"), _always(families.SD), decode=None
     ),
-    "AutoencoderKLTemporalDecoder": EncoderKind(_mean, _DOWN, _always("Stable Video Diffusion's")),
+    "AutoencoderKLTemporalDecoder": EncoderKind(
+        _mean, _DOWN, _always("Stable Video Diffusion's"), decode=_one_frame
+    ),
     "AutoencoderKLKVAE": EncoderKind(_mean, _levels("ch_mult"), _always("Kandinsky's")),
     "AutoencoderKLKVAEVideo": _video(_levels("ch_mult"), "Kandinsky's"),
     "Kandinsky6SRVAE": _video(_levels("encoder_block_out_channels"), "Kandinsky 6's upscaler's"),

@@ -28,8 +28,8 @@ POISON_REHEARSAL = (
 SEEN = (
     f"What a model's autoencoder makes of it: saved as JPEG {UPLOAD_QUALITY}, at {VIEW_SIZE} px, "
     "encoded and decoded again. A model trains on the numbers in between.",
-    "Two that look alike do not show that the cloak fails, and two that differ do not show that it "
-    "works: only a model trained on such works can.",
+    "Two that look alike do not show that the change fails, and two that differ do not show that "
+    "it works: only a model trained on such works can.",
 )
 """Below the decoded pictures."""
 _PANEL = 480  # px: the most that a picture's longer side takes
