@@ -89,10 +89,14 @@ def _first_frame(model: Any, features: Tensor) -> Tensor:
     return _decoded(model, features[:, :, None])[:, :, 0]
 
 
-def _video(multiple: Callable[[Any], int], family: str | Callable[[Any], str]) -> EncoderKind:
+def _video(
+    multiple: Callable[[Any], int],
+    family: str | Callable[[Any], str],
+    decode: Callable[[Any, Tensor], Tensor] | None = _first_frame,
+) -> EncoderKind:
     """A class for videos, which takes a picture for one frame."""
     whose = _always(family) if isinstance(family, str) else family
-    return EncoderKind(_frame_mean, multiple, whose, decode=_first_frame)
+    return EncoderKind(_frame_mean, multiple, whose, decode=decode)
 
 
 def _latent(model: Any, images: Tensor) -> Tensor:
@@ -212,8 +216,8 @@ ENCODERS: dict[str, EncoderKind] = {
     "AutoencoderKLCosmos": _video(_COMPRESSION, "Cosmos 1's"),
     "AutoencoderKLHunyuanVideo": _video(_COMPRESSION, "HunyuanVideo's"),
     "AutoencoderKLHunyuanVideo15": _video(_COMPRESSION, "HunyuanVideo 1.5's"),
-    "AutoencoderKLLTXVideo": _video(_halvings_of_ltx, "LTX-Video's"),
-    "AutoencoderKLLTX2Video": _video(_halvings_of_ltx, "LTX-2's"),
+    "AutoencoderKLLTXVideo": _video(_halvings_of_ltx, "LTX-Video's", decode=None),
+    "AutoencoderKLLTX2Video": _video(_halvings_of_ltx, "LTX-2's", decode=None),
     "AutoencoderKLMagvit": _video(_DOWN, "EasyAnimate's"),
     "AutoencoderKLMiniMaxH3": _video(_product("spatial_downsample_factors"), "MiniMax H3's"),
     "AutoencoderKLMochi": _video(_product("spatial_expansions"), "Mochi's"),

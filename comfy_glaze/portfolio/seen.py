@@ -6,17 +6,20 @@ decoder D makes a picture of these again, and that is as near as an eye can come
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..countermeasures.codecs import encoded
 from ..countermeasures.tools import from_pillow, to_pillow
+from ..errors import first_line
 from ..images import VIEW_SIZE, panels_of, size_with_short_side
 from ..networks.encoders import Encoder
+
+_log = logging.getLogger(__name__)
 
 UPLOAD_QUALITY = 85
 """Of the JPEG that a picture goes through on its way to a trainer."""
@@ -64,18 +67,19 @@ def through(original: Tensor, cloaked: Tensor, name: str, round_trip: RoundTrip)
 def seen_by(encoder: Encoder, original: Tensor, cloaked: Tensor) -> list[Seen]:
     """What an encoder's own decoder makes of a picture and of its cloaked copy.
 
-    Several encoders at once give one entry each; those without a decoder give none, and so does
-    one for whose pictures a device's memory is too small.
+    Several encoders at once give one entry each.  Those without a decoder give none, and so does
+    one whose decoder fails, for want of memory or otherwise: the cloak is made by then, and a
+    picture on the sheet is not worth it.
 
     Args:
         original, cloaked: (1, 3, H, W) in [0, 1], or held as levels.
     """
-    alone = [member for member, _ in encoder.members] or [encoder]
-    try:
-        return [
-            through(original, cloaked, one.family or one.name, one.decoded)
-            for one in alone
-            if one.decode is not None
-        ]
-    except torch.OutOfMemoryError:  # a picture on the sheet is not worth a cloak
-        return []
+    seen = []
+    for one in [member for member, _ in encoder.members] or [encoder]:
+        if one.decode is None:
+            continue
+        try:
+            seen.append(through(original, cloaked, one.family or one.name, one.decoded))
+        except Exception as error:  # of the many kinds, each fails in its own way
+            _log.warning("%s decodes no picture here: %s", one.name, first_line(error))
+    return seen

@@ -90,11 +90,16 @@ def test_each_of_several_encoders_has_its_own_and_one_without_a_decoder_none() -
     assert torch.allclose(coarse.cloaked, squares(as_trained(CLOAKED), 16), atol=1e-5)
 
 
-def test_a_device_without_room_for_it_shows_nothing_and_loses_nothing() -> None:
+def test_a_decoder_that_fails_shows_nothing_says_why_and_loses_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     def full(features: Tensor) -> Tensor:
         raise torch.OutOfMemoryError("no room")
 
-    assert seen_by(replace(mosaic(), decode=full), ORIGINAL, CLOAKED) == []
+    several = combine_encoders([replace(mosaic(), decode=full), mosaic(16, "coarse")], [1, 1])
+    (seen,) = seen_by(several, ORIGINAL, CLOAKED)
+    assert seen.name == "coarse"
+    assert caplog.messages == ["mosaic decodes no picture here: no room"]
 
 
 @pytest.mark.parametrize("decodes", [True, False])
