@@ -12,13 +12,14 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from comfy_glaze.files.artwork import load_artwork
 from comfy_glaze.images import LEVELS, as_held, panels_of, to_levels
 from comfy_glaze.networks.encoders import Encoder
 from comfy_glaze.networks.ensemble import combine_encoders
 from comfy_glaze.portfolio.seen import as_trained, seen_by
 
 from ..conftest import smooth_picture
-from .runs import jobs_of, make_pictures, run, small_engine
+from .runs import make_pictures, run, small_engine
 
 ORIGINAL, CLOAKED = smooth_picture(64, 80), smooth_picture(64, 80, seed=1)
 
@@ -58,16 +59,16 @@ def test_areas_are_averaged() -> None:
     """Squares of one pixel are grey for whoever averages two by two, and for nobody who skips."""
     board = (torch.arange(1024)[:, None] + torch.arange(1024)) % 2
     loaded = as_trained(0.3 + 0.4 * board.expand(1, 3, -1, -1).float())
-    assert float((loaded - 0.5).abs().max()) < 0.05
+    assert float((loaded - 0.5).abs().max()) < 0.1
 
 
 def test_a_picture_held_as_levels_is_the_same_and_of_a_strip_the_middle_counts() -> None:
-    strip = torch.zeros(1, 3, 3000, 200)
-    panels = panels_of(3000, 200)
+    strip = torch.zeros(1, 3, 5400, 300)
+    panels = panels_of(5400, 300)
     panels[len(panels) // 2].cut(strip).fill_(0.5)
     held = as_held(strip, torch.empty(0, dtype=torch.uint8))
     loaded = as_trained(strip)
-    assert loaded.shape[-2] < 1000
+    assert loaded.shape[-2] < 2000
     assert float((loaded - 0.5).abs().max()) < 0.02
     assert torch.equal(as_trained(held), loaded)
 
@@ -109,11 +110,8 @@ def test_the_sheet_has_a_row_where_the_encoder_decodes(decodes: bool, tmp_path: 
     engine = small_engine()
     plain = replace(mosaic(), decode=None)
     run(tmp_path / "art", out, engine=replace(engine, encoder=mosaic() if decodes else plain))
-    (job,) = jobs_of(tmp_path / "art", out)
-    original, cloaked = (
-        torch.from_numpy(np.array(Image.open(path).convert("RGB"))).movedim(-1, 0)[None] / LEVELS
-        for path in (job.source, job.target)
-    )
+    paths = [next(folder.rglob("*.png")) for folder in (tmp_path / "art", out)]
+    original, cloaked = (load_artwork(path).pixels for path in paths)
     sheet = np.asarray(Image.open(next((tmp_path / "out-reports").rglob("*.sheet.png"))))
     for picture in (original, cloaked):
         wanted = to_levels(squares(as_trained(picture)))
