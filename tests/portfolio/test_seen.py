@@ -52,7 +52,7 @@ def test_a_trainer_loads_a_jpeg_at_512_px() -> None:
     assert off(loaded, F.interpolate(large, (655, 512), mode="area")) < 3
     small = as_trained(ORIGINAL)
     assert small.shape == ORIGINAL.shape
-    assert 0.1 < off(small, ORIGINAL) < 5, "a JPEG, but the same picture"
+    assert 0.1 < off(small, ORIGINAL) < 12, "a JPEG, but the same picture"
 
 
 def test_areas_are_averaged() -> None:
