@@ -65,7 +65,7 @@ def load_round_trip(name: str, device: torch.device | str = "cpu") -> Callable[[
     whole = nn.Module.to(copy.deepcopy(module), device, torch.float32)
     whole.requires_grad_(False).eval()
     decode = partial(kind.decode, whole)
-    encoder = encoder_from_module(module, label, torch.device(device))
+    encoder = replace(encoder_from_module(module, label, torch.device(device)), decode=None)
 
     def round_trip(images: Tensor) -> Tensor:
         height, width = images.shape[-2:]

@@ -81,8 +81,11 @@ def _of_pictures(inner: Weights) -> tuple[Config, Weights]:
 
 
 def _plain(key: str) -> str:
-    """Some files have the convolution behind the encoder inside it."""
-    return key.removeprefix("encoder.") if key.startswith("encoder.quant_conv.") else key
+    """Some files have the convolutions between the two halves inside these."""
+    for half, inside in (("encoder.", "quant_conv."), ("decoder.", "post_quant_conv.")):
+        if key.startswith(half + inside):
+            return key.removeprefix(half)
+    return key
 
 
 def _without(weights: Mapping[str, Tensor], prefix: str) -> Weights:
@@ -189,13 +192,15 @@ def _kl_from_original(weights: Mapping[str, Tensor]) -> Weights:
 def _tiny(layers: Weights, decoder: Weights) -> tuple[Config, Weights]:
     """A TAESD encoder: one width throughout, blocks counted between the strides."""
     width, last = layers["0.weight"].shape[0], max(by_layer(layers))
-    blocks = _blocks(layers)
+    blocks, doubling = _blocks(layers), _blocks(decoder)
+    if len(doubling) != len(blocks):  # of another kind
+        decoder, doubling = {}, blocks
     config = {
         "_class_name": "AutoencoderTiny",
         "encoder_block_out_channels": [width] * len(blocks),
         "decoder_block_out_channels": [width] * len(blocks),
         "num_encoder_blocks": blocks,
-        "num_decoder_blocks": _blocks(decoder) if decoder else [1] * len(blocks),
+        "num_decoder_blocks": doubling,
         "latent_channels": layers[f"{last}.weight"].shape[0],
     }
     weights = {f"encoder.layers.{key}": value for key, value in layers.items()}

@@ -219,7 +219,7 @@ def is_decoder_of_pictures(weights: Weights, side: int) -> bool:
     doublings = [number for number in range(2, last) if number not in parts]
     return (
         1 not in parts
-        and "weight" in parts[0]
+        and "weight" in parts.get(0, {})
         and "weight" in parts[last]
         and parts[last]["weight"].shape[0] == 3
         and 2 ** len(doublings) == side
