@@ -64,7 +64,7 @@ def _packed_mean(model: Any, images: Tensor) -> Tensor:
 
 
 def _unpacked(model: Any, features: Tensor) -> Tensor:
-    centre, spread = _statistics(model)
+    centre, spread = (one.to(features) for one in _statistics(model))
     mean = F.pixel_shuffle(features * spread + centre, int(model.config.patch_size[0]))
     return _decoded(model, mean)
 
