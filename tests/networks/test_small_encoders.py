@@ -100,6 +100,8 @@ def test_a_whole_file_and_its_encoder_half_are_one_encoder(tmp_path: Path) -> No
 def test_a_small_decoder_makes_pictures_of_packed_features(tmp_path: Path) -> None:
     layers, decoder = taef2(), taef2_decoder()
     halves = {"encoder": weights_of(layers), "decoder": weights_of(decoder, seed=1)}
+    halves["decoder"]["19.weight"] *= 0.05  # so that nothing leaves [0, 1]
+    halves["decoder"]["19.bias"] = torch.full((3,), 0.5)
     whole = {f"{half}.{key}": one for half, own in halves.items() for key, one in own.items()}
     encoder = load_encoder(_file(tmp_path / "taef2.safetensors", whole))
     picture = smooth_picture(48, 64)
