@@ -86,7 +86,8 @@ def _frame_mean(model: Any, images: Tensor) -> Tensor:
 
 
 def _first_frame(model: Any, features: Tensor) -> Tensor:
-    return _decoded(model, features[:, :, None])[:, :, 0]
+    frame = _decoded(model, features[:, :, None])[:, :, 0]
+    return frame[:, :3]  # a fourth channel is what is opaque
 
 
 def _video(
@@ -219,7 +220,11 @@ ENCODERS: dict[str, EncoderKind] = {
     "AutoencoderKLLTXVideo": _video(_halvings_of_ltx, "LTX-Video's", decode=None),
     "AutoencoderKLLTX2Video": _video(_halvings_of_ltx, "LTX-2's", decode=None),
     "AutoencoderKLMagvit": _video(_DOWN, "EasyAnimate's"),
-    "AutoencoderKLMiniMaxH3": _video(_product("spatial_downsample_factors"), "MiniMax H3's"),
+    "AutoencoderKLMiniMaxH3": _video(
+        _product("spatial_downsample_factors"),
+        "MiniMax H3's",
+        decode=None,  # its decoder makes no single frame
+    ),
     "AutoencoderKLMochi": _video(_product("spatial_expansions"), "Mochi's"),
 }
 """Supported classes, by name: of diffusers, and the small encoders of :mod:`.small_encoders`."""

@@ -96,7 +96,12 @@ def test_a_round_trip_is_the_classes_own(name: str, tmp_path: Path) -> None:
     assert torch.allclose(found, decoded / 2 + 0.5, atol=1e-4)
 
 
-WITHOUT = {"ConsistencyDecoderVAE", "AutoencoderKLLTXVideo", "AutoencoderKLLTX2Video"}
+WITHOUT = {
+    "ConsistencyDecoderVAE",
+    "AutoencoderKLLTXVideo",
+    "AutoencoderKLLTX2Video",
+    "AutoencoderKLMiniMaxH3",
+}
 """Classes whose decoders draw by chance, or want to know a time step."""
 
 
@@ -113,7 +118,7 @@ def test_a_class_decodes_what_it_encodes_and_keeps_its_features(name: str, tmp_p
     found = encoder.decode(features)
     assert found.shape == picture.shape
     with torch.no_grad():
-        wanted = decoded(model, encoded(model, picture))
+        wanted = decoded(model, encoded(model, picture))[:, :3]  # a fourth is what is opaque
     assert torch.allclose(found, (wanted / 2 + 0.5).clamp(0, 1), atol=1e-3)
     assert torch.equal(encoder(picture), features)
 
