@@ -29,7 +29,7 @@ from ..comfy_glaze.networks.encoders import Encoder
 from ..comfy_glaze.networks.perceptual import PERCEPTUAL_METRICS, PerceptualMetric
 from ..comfy_glaze.portfolio.measuring import measure_pictures
 from ..comfy_glaze.portfolio.sheet import draw_measured
-from .host.encoders import borrowed_encoder, tools_of, with_encoder
+from .host.encoders import borrowed_encoder, seen_through, tools_of, with_encoder
 from .host.running import progress
 from .sockets import CATEGORY, advanced, each, encoder_input, from_images, to_images
 
@@ -213,7 +213,8 @@ class MeasureCloak(io.ComfyNode):
             rows = _left(triple, encoder, cases, draws, tools, on_done, led_by)
             told = [row.as_json() | {"words": row.case.words} for row in rows]
             reports.append(measured | {"countermeasures": told})
-            sheets.append(draw_measured(triple[0], triple[1], measured, rows))
+            seen = seen_through(encoder, triple[0], triple[1])
+            sheets.append(draw_measured(triple[0], triple[1], measured, rows, seen))
         text = json.dumps({"pictures": reports}, indent=2, ensure_ascii=False)
         return io.NodeOutput(text, _together(sheets), ui={"glaze_measured": reports})
 

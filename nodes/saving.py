@@ -23,7 +23,8 @@ from ..comfy_glaze.networks.perceptual import PerceptualMetric
 from ..comfy_glaze.portfolio.cloaked import CloakedPicture
 from ..comfy_glaze.portfolio.outputs import Job
 from ..comfy_glaze.portfolio.saving import save_cloaked
-from .host.encoders import hosted_encoder, with_encoder
+from ..comfy_glaze.portfolio.seen import Seen
+from .host.encoders import hosted_encoder, seen_through, with_encoder
 from .host.files import (
     check_output,
     next_output,
@@ -247,11 +248,12 @@ def _save(picture: Tensor, made: CloakedPicture, place: Destination, wired: Any)
             to_grid(resize(image, height, width)) for image in (made.original, made.styled)
         )
         made = replace(made, original=original, styled=styled)
+    seen = seen_through(wired, made.original, picture)
 
     def write(phi: Encoder, metric: PerceptualMetric | None) -> dict[str, Any]:
         measured = made if note is None else _measured_anew(made, picture, phi, metric)
         return save_cloaked(
-            measured, place.job, place.options, phi, metric, place.manifest, place.settings
+            measured, place.job, place.options, phi, metric, place.manifest, place.settings, seen
         )
 
     kept = made.artwork.levels is None and not made.artwork.coding.indexed
@@ -264,6 +266,7 @@ def _save(picture: Tensor, made: CloakedPicture, place: Destination, wired: Any)
         "original": _temporary(made.original),
         "measures": report,
         "note": note,
+        "seen": [_decoded(one) for one in seen],
     }
 
 
@@ -314,6 +317,15 @@ def _temporary(image: Tensor) -> dict[str, str]:
     path = temp_folder() / f"glaze_{secrets.token_hex(8)}.png"
     save_artwork(image, Artwork(image), path)
     return {"filename": path.name, "subfolder": "", "type": "temp"}
+
+
+def _decoded(seen: Seen) -> dict[str, Any]:
+    """What an autoencoder makes of the two pictures, for the page."""
+    return {
+        "name": seen.name,
+        "original": _temporary(seen.original),
+        "cloaked": _temporary(seen.cloaked),
+    }
 
 
 NODES = [SaveCloaked]

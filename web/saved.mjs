@@ -40,7 +40,8 @@ export function createSaved(addressOf, setterFor = null) {
   for (const [control, label] of [[previous, "compare.previous"], [next, "compare.next"]])
     control.setAttribute("aria-label", say(label));
 
-  const toolbar = el("div", { class: "glaze-row glaze-tools" }, pager, name, el("span", { class: "glaze-group" }, zoom, large, open, download));
+  const looks = el("span", { class: "glaze-group" });
+  const toolbar = el("div", { class: "glaze-row glaze-tools" }, pager, name, looks, el("span", { class: "glaze-group" }, zoom, large, open, download));
   const shown = el("div", { class: "glaze-column", hidden: true }, toolbar, verdict, compare.element, note, measures);
   const element = guard(
     el("section", { class: "glaze glaze-saved", "aria-label": say("compare.label") }, idle, shown),
@@ -48,6 +49,7 @@ export function createSaved(addressOf, setterFor = null) {
 
   let entries = [];
   let index = 0;
+  let look = null; // the autoencoder whose pictures are shown, by its number; null for the files
 
   function setFull(full) {
     compare.full = full;
@@ -61,12 +63,43 @@ export function createSaved(addressOf, setterFor = null) {
     render();
   }
 
+  /** The decoded pictures that are shown, if any: {name, original, cloaked}. */
+  const decodedOf = (entry) => entry.seen?.[look];
+
+  /** Both pictures in a view, as files or as an autoencoder gives them back. */
+  function showPair(view, entry) {
+    const { original, cloaked } = decodedOf(entry) ?? { original: entry.original, cloaked: entry.file };
+    view.show(original ? addressOf(original) : null, addressOf(cloaked), labelOf(entry));
+  }
+
+  /** A switch for each autoencoder; without one, none. */
+  function renderLooks(entry) {
+    const seen = entry.seen ?? [];
+    const label = ({ name }) => (seen.length > 1 ? say("compare.seen.of", { name }) : say("compare.seen"));
+    const switches = seen.map((one, number) => {
+      const control = button(label(one), say("compare.seen.tip"), () => {
+        look = look === number ? null : number;
+        render();
+        looks.children[number].focus();
+      });
+      control.setAttribute("aria-pressed", String(look === number));
+      return control;
+    });
+    looks.replaceChildren(...switches);
+    looks.hidden = !seen.length;
+  }
+
   function render() {
     idle.hidden = entries.length > 0;
     shown.hidden = entries.length === 0;
     if (!entries.length) return;
     const entry = entries[index];
-    note.textContent = [entry.note, entry.original || !entry.file ? null : say("compare.no.original")]
+    const decoded = decodedOf(entry);
+    note.textContent = [
+      entry.note,
+      entry.original || !entry.file ? null : say("compare.no.original"),
+      decoded ? say("compare.seen.note", { name: decoded.name }) : null,
+    ]
       .filter(Boolean)
       .join(" ");
     note.hidden = !note.textContent;
@@ -80,7 +113,8 @@ export function createSaved(addressOf, setterFor = null) {
       return;
     }
     const address = addressOf(entry.file);
-    compare.show(entry.original ? addressOf(entry.original) : null, address, labelOf(entry));
+    showPair(compare, entry);
+    renderLooks(entry);
     pager.hidden = entries.length < 2;
     page.textContent = say("compare.page", { n: index + 1, total: entries.length });
     const path = [entry.file.subfolder, entry.file.filename].filter(Boolean).join("/");
@@ -111,19 +145,22 @@ export function createSaved(addressOf, setterFor = null) {
     );
     document.body.append(dialog);
     dialog.showModal();
-    const original = entry.original ? addressOf(entry.original) : null;
-    view.show(original, addressOf(entry.file), labelOf(entry));
+    showPair(view, entry);
     view.focus();
   }
 
   setFull(false);
   return {
     element,
-    /** Show what SaveCloaked reported: [{file, original, measures, note}]; file is null where none was saved. */
+    /**
+     * Show what SaveCloaked reported: [{file, original, measures, note, seen}]; file is null where
+     * none was saved, and seen has {name, original, cloaked} for each autoencoder.
+     */
     show(saved) {
       idle.textContent = say("compare.idle");
       entries = saved;
       index = 0;
+      look = null;
       render();
     },
     /** A run ended before this node: what an earlier one saved is no longer shown as if it were new. */

@@ -47,6 +47,11 @@ export const ENGLISH = {
   "compare.download": "Download",
   "compare.download.tip": "Download the saved file",
   "compare.missing": "This picture cannot be shown; the file may have been moved.",
+  "compare.seen": "What a model sees",
+  "compare.seen.of": "What a model sees: {name}",
+  "compare.seen.tip": "Both pictures as a model's autoencoder gives them back",
+  "compare.seen.note":
+    "What a model's autoencoder ({name}) makes of the two pictures: saved as JPEG 85, at 512 px, encoded and decoded again. A model trains on the numbers in between. Two that look alike do not show that the change fails, and two that differ do not show that it works.",
   "compare.no.original": "The original is not at hand, so only the cloaked picture is shown.",
 
   "folder.label": "Pictures of the folder",
@@ -185,6 +190,7 @@ const CLAIMS = new Set([
   "chart.perceptual.tip",
   "measure.effect.tip",
   "measure.perceptual.tip",
+  "compare.seen.note",
   "measure.rehearsal",
   "measure.rehearsal.poison",
   "preset.gallery.tip",

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from ..errors import first_line
 from ..optional import PackageError, broken, import_part, package_at_fault
 from .encoders import Encoder, EncoderError, encoder_from_module
 from .kinds import ENCODERS, why_unknown
-from .single_file import find_encoder
+from .single_file import DECODER_HALF, find_encoder, without_decoder
 
 EMBEDDED_VERSION = "embedded-1"
 
@@ -45,7 +46,9 @@ def load_encoder(name: str, device: torch.device | str = "cpu") -> Encoder:
     """
     module, label = _load_module(name)
     encoder = encoder_from_module(module, label, torch.device(device))
-    return replace(encoder, is_rehearsal=True, family="") if name == "embedded" else encoder
+    if name == "embedded":  # what it decodes no generator would see
+        return replace(encoder, is_rehearsal=True, family="", decode=None)
+    return encoder
 
 
 @torch.inference_mode(False)
@@ -62,22 +65,19 @@ def load_round_trip(name: str, device: torch.device | str = "cpu") -> Callable[[
     """
     module, label = _load_module(name)
     kind = ENCODERS.get(type(module).__name__)
-    if kind is None or not hasattr(module, "decoder"):
+    if kind is None or kind.decode is None or not hasattr(module, "decoder"):
         raise EncoderError(
             f"A round trip needs a VAE with both halves, but {label} has no decoder."
         )
     whole = nn.Module.to(copy.deepcopy(module), device, torch.float32)
     whole.requires_grad_(False).eval()
-    decode: Any = whole.decode
-    encoder = encoder_from_module(module, label, torch.device(device))
+    decode = partial(kind.decode, whole)
+    encoder = replace(encoder_from_module(module, label, torch.device(device)), decode=None)
 
     def round_trip(images: Tensor) -> Tensor:
         height, width = images.shape[-2:]
-        features = encoder(images.to(encoder.device))
-        decoded: Tensor = decode(kind.latents(whole, features)).sample
-        if decoded.ndim == 5:  # videos of one frame
-            decoded = decoded[:, :, 0]
-        return (decoded[:, :3] / 2 + 0.5)[..., :height, :width].to(images.device)
+        decoded = decode(encoder(images.to(encoder.device)))
+        return decoded[..., :height, :width].to(images.device)
 
     return round_trip
 
@@ -125,7 +125,8 @@ def _build(config: Mapping[str, Any], weights: Mapping[str, Tensor], source: str
         )
     try:
         model: nn.Module = kind.from_config(dict(config))
-        missing, unexpected = model.load_state_dict(weights, strict=False)
+        fitting = weights if _decodes(model, weights) else without_decoder(weights)
+        missing, unexpected = model.load_state_dict(fitting, strict=False)
     except (RuntimeError, KeyError, TypeError, ValueError, IndexError) as error:
         if culprit := package_at_fault(error):  # diffusers imports some packages only now
             why = f"{culprit}, which is {broken(error, culprit)}; comfy-glaze doctor says more"
@@ -152,6 +153,15 @@ def _with_all_weights(
     if any(key.startswith("decoder.") for key in missing):
         del model.decoder  # an encoder alone: better no decoder than one of random weights
     return model
+
+
+def _decodes(model: nn.Module, weights: Mapping[str, Tensor]) -> bool:
+    """Whether the weights hold a decoder half that fits the model's."""
+    own, given = (
+        {key: one.shape for key, one in found.items() if key.startswith(DECODER_HALF)}
+        for found in (model.state_dict(), weights)
+    )
+    return own == given
 
 
 def embedded_autoencoder() -> nn.Module:

@@ -42,6 +42,8 @@ class Encoder:
             encoder that stands for itself.
         family: whose encoder it is, as artists know it (``FLUX.2's``), where that is known.
         net: the network that ``features`` passes, where its weights are this encoder's own.
+        decode: features as ``features`` gives them to the pictures (B, 3, H, W) in [0, 1] that the
+            autoencoder's own decoder makes of them; None for an encoder alone.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Encoder:
     members: tuple[tuple[Encoder, float], ...] = ()
     family: str = ""
     net: nn.Module | None = None
+    decode: Callable[[Tensor], Tensor] | None = None
 
     def __call__(self, images: Tensor) -> Tensor:
         """Features (B, C, ⌈H/m⌉, ⌈W/m⌉) of images (B, 3, H, W) in [0, 1].
@@ -64,6 +67,19 @@ class Encoder:
         if bottom or right:
             images = F.pad(images, (0, right, 0, bottom), mode="replicate")
         return self.features(images).float()
+
+    @torch.no_grad()
+    def decoded(self, images: Tensor) -> Tensor:
+        """D(Φ(x)): what the autoencoder makes of images (B, 3, H, W) in [0, 1], on their device.
+
+        Raises:
+            EncoderError: it has no decoder.
+        """
+        if self.decode is None:
+            raise EncoderError(f"{self.name} is an encoder alone, so it decodes nothing.")
+        height, width = images.shape[-2:]
+        pictures = self.decode(self(images.to(self.device)))
+        return pictures[..., :height, :width].to(images)
 
 
 def fingerprint_of(weights: Mapping[str, Tensor], looked_at: int | None = None) -> str:
@@ -89,7 +105,9 @@ def _digest(weight: Tensor, looked_at: int | None) -> bytes:
 
 
 def encoder_from_module(model: nn.Module, name: str, device: torch.device) -> Encoder:
-    """Take over an autoencoder of a known kind: its decoder half is dropped, its weights frozen.
+    """Take over an autoencoder of a known kind, and freeze its weights.
+
+    Its decoder half stays where it was, and comes to the device only while it decodes.
 
     Raises:
         EncoderError: a class that is not in :data:`~.kinds.ENCODERS`, or weights that are no
@@ -99,11 +117,11 @@ def encoder_from_module(model: nn.Module, name: str, device: torch.device) -> En
     kind = ENCODERS.get(called)
     if kind is None:
         raise EncoderError(f"{name} cannot serve as an encoder: {why_unknown(called)}.")
-    for part in ("decoder", "post_quant_conv", "quantize", "decoder_unet"):
-        if getattr(model, part, None) is not None:
-            setattr(model, part, nn.Identity())  # some kinds count the layers of what is there
-    nn.Module.to(model, device, torch.float32)  # diffusers' own `to` warns about nothing
     model.eval().requires_grad_(False)
+    half = {name: part for name in _DECODING if (part := getattr(model, name, None)) is not None}
+    decodes = kind.decode if "decoder" in half else None
+    _put_into(model, dict.fromkeys(half, nn.Identity()))
+    nn.Module.to(model, device, torch.float32)  # diffusers' own `to` warns about nothing
     weights = model.state_dict()
     if not all(bool(weight.isfinite().all()) for weight in weights.values()):
         raise EncoderError(
@@ -122,4 +140,34 @@ def encoder_from_module(model: nn.Module, name: str, device: torch.device) -> En
         device=device,
         family=kind.family(config),
         net=model,
+        decode=None if decodes is None else partial(_decode, model, half, decodes),
     )
+
+
+_DECODING = ("decoder", "post_quant_conv", "quantize", "decoder_unet")
+"""Names of what an autoencoder has for decoding alone."""
+
+
+def _put_into(model: nn.Module, parts: Mapping[str, nn.Module]) -> None:
+    for name, part in parts.items():
+        setattr(model, name, part)  # some kinds count the layers of what is there
+
+
+@torch.inference_mode(False)  # weights that moved in inference mode could never move back
+@torch.no_grad()
+def _decode(
+    model: nn.Module,
+    half: Mapping[str, nn.Module],
+    decode: Callable[[Any, Tensor], Tensor],
+    features: Tensor,
+) -> Tensor:
+    """D, whose weights are on the features' device only meanwhile."""
+    try:
+        for part in half.values():
+            part.to(features.device, torch.float32)
+        _put_into(model, half)
+        return decode(model, features).clamp(0, 1)
+    finally:
+        for part in half.values():
+            part.to("cpu")
+        _put_into(model, dict.fromkeys(half, nn.Identity()))

@@ -24,6 +24,11 @@ PACKED = "the latent mean, packed 2 × 2 and normalised, as FLUX.2 is trained on
 UNQUANTISED = "the features before they are rounded to the codebook"
 
 
+def _decoded(model: Any, latents: Tensor) -> Tensor:
+    decoded: Tensor = model.decode(latents).sample
+    return decoded[:, :3] / 2 + 0.5
+
+
 @dataclass(frozen=True)
 class EncoderKind:
     """How a class serves as Φ.
@@ -34,14 +39,15 @@ class EncoderKind:
             feature position.
         family: whose encoder it is, as artists know it (``FLUX.2's``), from its configuration.
         gives: what the features are.
-        latents: (model, features) to what the model's decoder takes.
+        decode: (model, features) to the pictures that the model's decoder makes of them, (B, 3, H,
+            W), about in [0, 1]; None where it has none that gives the same again.
     """
 
     features: Callable[[Any, Tensor], Tensor]
     multiple: Callable[[Any], int]
     family: Callable[[Any], str]
     gives: str = MEAN
-    latents: Callable[[Any, Tensor], Tensor] = lambda model, features: features
+    decode: Callable[[Any, Tensor], Tensor] | None = _decoded
 
 
 def _mean(model: Any, images: Tensor) -> Tensor:
@@ -58,8 +64,9 @@ def _packed_mean(model: Any, images: Tensor) -> Tensor:
 
 
 def _unpacked(model: Any, features: Tensor) -> Tensor:
-    centre, spread = _statistics(model)
-    return F.pixel_shuffle(features * spread + centre, int(model.config.patch_size[0]))
+    centre, spread = (one.to(features) for one in _statistics(model))
+    mean = F.pixel_shuffle(features * spread + centre, int(model.config.patch_size[0]))
+    return _decoded(model, mean)
 
 
 def _statistics(model: Any) -> tuple[Tensor, Tensor]:
@@ -78,14 +85,19 @@ def _frame_mean(model: Any, images: Tensor) -> Tensor:
     return torch.cat(means).flatten(1, 2)
 
 
-def _as_frame(model: Any, features: Tensor) -> Tensor:
-    return features[:, :, None]
+def _first_frame(model: Any, features: Tensor) -> Tensor:
+    frame = _decoded(model, features[:, :, None])[:, :, 0]
+    return frame[:, :3]  # a fourth channel is what is opaque
 
 
-def _video(multiple: Callable[[Any], int], family: str | Callable[[Any], str]) -> EncoderKind:
+def _video(
+    multiple: Callable[[Any], int],
+    family: str | Callable[[Any], str],
+    decode: Callable[[Any, Tensor], Tensor] | None = _first_frame,
+) -> EncoderKind:
     """A class for videos, which takes a picture for one frame."""
     whose = _always(family) if isinstance(family, str) else family
-    return EncoderKind(_frame_mean, multiple, whose, latents=_as_frame)
+    return EncoderKind(_frame_mean, multiple, whose, decode=decode)
 
 
 def _latent(model: Any, images: Tensor) -> Tensor:
@@ -103,6 +115,17 @@ def _latents(model: Any, images: Tensor) -> Tensor:
 def _small(model: Any, images: Tensor) -> Tensor:
     features: Tensor = model(images)
     return features
+
+
+def _small_decoded(model: Any, features: Tensor) -> Tensor:
+    pictures: Tensor = model.decode(features)
+    return pictures
+
+
+def _one_frame(model: Any, features: Tensor) -> Tensor:
+    """Stable Video Diffusion's decoder is told how many of the pictures are one video."""
+    decoded: Tensor = model.decode(features, num_frames=1).sample
+    return decoded / 2 + 0.5
 
 
 def _levels(name: str, factor: int = 1) -> Callable[[Any], int]:
@@ -171,16 +194,22 @@ ENCODERS: dict[str, EncoderKind] = {
         _latents, _levels("encoder_block_out_channels"), _TAESD, LATENTS
     ),
     "SmallEncoder": EncoderKind(
-        _small, lambda config: config.multiple, lambda config: config.family, LATENTS
+        _small,
+        lambda config: config.multiple,
+        lambda config: config.family,
+        LATENTS,
+        _small_decoded,
     ),
     "VQModel": EncoderKind(_latents, _DOWN, _always(""), UNQUANTISED),
     "AsymmetricAutoencoderKL": EncoderKind(
         _mean, _levels("down_block_out_channels"), _always(families.SD)
     ),
     "ConsistencyDecoderVAE": EncoderKind(
-        _mean, _levels("encoder_block_out_channels"), _always(families.SD)
+        _mean, _levels("encoder_block_out_channels"), _always(families.SD), decode=None
     ),
-    "AutoencoderKLTemporalDecoder": EncoderKind(_mean, _DOWN, _always("Stable Video Diffusion's")),
+    "AutoencoderKLTemporalDecoder": EncoderKind(
+        _mean, _DOWN, _always("Stable Video Diffusion's"), decode=_one_frame
+    ),
     "AutoencoderKLKVAE": EncoderKind(_mean, _levels("ch_mult"), _always("Kandinsky's")),
     "AutoencoderKLKVAEVideo": _video(_levels("ch_mult"), "Kandinsky's"),
     "Kandinsky6SRVAE": _video(_levels("encoder_block_out_channels"), "Kandinsky 6's upscaler's"),
@@ -188,10 +217,14 @@ ENCODERS: dict[str, EncoderKind] = {
     "AutoencoderKLCosmos": _video(_COMPRESSION, "Cosmos 1's"),
     "AutoencoderKLHunyuanVideo": _video(_COMPRESSION, "HunyuanVideo's"),
     "AutoencoderKLHunyuanVideo15": _video(_COMPRESSION, "HunyuanVideo 1.5's"),
-    "AutoencoderKLLTXVideo": _video(_halvings_of_ltx, "LTX-Video's"),
-    "AutoencoderKLLTX2Video": _video(_halvings_of_ltx, "LTX-2's"),
+    "AutoencoderKLLTXVideo": _video(_halvings_of_ltx, "LTX-Video's", decode=None),
+    "AutoencoderKLLTX2Video": _video(_halvings_of_ltx, "LTX-2's", decode=None),
     "AutoencoderKLMagvit": _video(_DOWN, "EasyAnimate's"),
-    "AutoencoderKLMiniMaxH3": _video(_product("spatial_downsample_factors"), "MiniMax H3's"),
+    "AutoencoderKLMiniMaxH3": _video(
+        _product("spatial_downsample_factors"),
+        "MiniMax H3's",
+        decode=None,  # its decoder makes no single frame
+    ),
     "AutoencoderKLMochi": _video(_product("spatial_expansions"), "Mochi's"),
 }
 """Supported classes, by name: of diffusers, and the small encoders of :mod:`.small_encoders`."""

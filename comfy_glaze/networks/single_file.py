@@ -11,7 +11,13 @@ from typing import Any
 from torch import Tensor, nn
 
 from .other_layouts import hunyuan_image_from_original, wan_from_original
-from .small_encoders import SmallEncoder, is_small_decoder, is_small_encoder, is_tiny
+from .small_encoders import (
+    SmallEncoder,
+    by_layer,
+    is_small_decoder,
+    is_small_encoder,
+    is_tiny,
+)
 
 Config = dict[str, Any]
 Weights = dict[str, Tensor]
@@ -19,6 +25,8 @@ Weights = dict[str, Tensor]
 _CHECKPOINT_PREFIXES = ("first_stage_model.", "vae.")
 _ENCODER_PREFIXES = ("taesd_encoder.", "encoder.layers.", "encoder.", "")
 _DECODER_PREFIXES = ("taesd_decoder.", "decoder.layers.", "decoder.", "")
+DECODER_HALF = ("decoder.", "post_quant_conv.")
+"""How the keys of a decoder half begin, in diffusers' layout."""
 
 UNKNOWN = (
     "holds no autoencoder of a known layout (KL, FLUX.2, Wan or Qwen-Image, HunyuanImage 2.1, "
@@ -34,15 +42,17 @@ def find_encoder(weights: Mapping[str, Tensor]) -> tuple[Config, Weights] | nn.M
     one, which ComfyUI's files have; and the small encoders of the TAESD and TAEHV families.
 
     Returns:
-        Config and encoder weights in diffusers' layout; or a small encoder; or, in words that
-        follow the file's name, why there is none.
+        Config and weights in diffusers' layout; or a small encoder; each with its decoder half,
+        where the file has one whose layout is known; or, in words that follow the file's name, why
+        there is none.
     """
     inner = _inside_checkpoint(weights)
     inner = {_plain(key): value for key, value in inner.items()}
     for prefix in _ENCODER_PREFIXES:
         layers = _without(inner, prefix)
         if is_small_encoder(layers):
-            return _tiny(layers) if is_tiny(layers) else SmallEncoder(layers)
+            decoder = _decoder_layers(inner)
+            return _tiny(layers, decoder) if is_tiny(layers) else SmallEncoder(layers, decoder)
     if "encoder.conv1.weight" in inner and "encoder.head.2.weight" in inner:
         return wan_from_original(_only(inner, ("encoder.", "conv1.")))
     if "encoder.conv_in.weight" in inner and inner["encoder.conv_in.weight"].ndim == 4:
@@ -61,7 +71,7 @@ def _of_pictures(inner: Weights) -> tuple[Config, Weights]:
     down = inner.get("encoder.down.0.downsample.conv.weight")
     if down is not None and down.shape[0] != down.shape[1]:
         return hunyuan_image_from_original(_only(inner, ("encoder.",)))
-    kept = _only(inner, ("encoder.", "quant_conv.", "bn."))
+    kept = _only(inner, ("encoder.", "quant_conv.", "bn.", *DECODER_HALF))
     if "encoder.down.0.block.0.norm1.weight" in inner:
         kept = _kl_from_original(kept)
     config = _kl_config(kept)
@@ -71,8 +81,11 @@ def _of_pictures(inner: Weights) -> tuple[Config, Weights]:
 
 
 def _plain(key: str) -> str:
-    """Some files have the convolution behind the encoder inside it."""
-    return key.removeprefix("encoder.") if key.startswith("encoder.quant_conv.") else key
+    """Some files have the convolutions between the two halves inside these."""
+    for half, inside in (("encoder.", "quant_conv."), ("decoder.", "post_quant_conv.")):
+        if key.startswith(half + inside):
+            return key.removeprefix(half)
+    return key
 
 
 def _without(weights: Mapping[str, Tensor], prefix: str) -> Weights:
@@ -82,6 +95,24 @@ def _without(weights: Mapping[str, Tensor], prefix: str) -> Weights:
 
 def _only(weights: Mapping[str, Tensor], prefixes: tuple[str, ...]) -> Weights:
     return {key: value for key, value in weights.items() if key.startswith(prefixes)}
+
+
+def without_decoder(weights: Mapping[str, Tensor]) -> Weights:
+    """The encoder half, in diffusers' layout."""
+    return {key: value for key, value in weights.items() if not key.startswith(DECODER_HALF)}
+
+
+def _decoder_layers(inner: Weights) -> Weights:
+    """The numbered layers of a small decoder as diffusers counts them; none where there is none."""
+    for prefix in _DECODER_PREFIXES[:-1]:
+        layers = _without(inner, prefix)
+        if layers and all(key.split(".")[0].isdigit() for key in layers):
+            if "0.weight" in layers:
+                return layers
+            # elsewhere the first one has no weights
+            parts = {key: key.partition(".") for key in layers}
+            return {f"{int(n) - 1}.{rest}": layers[key] for key, (n, _, rest) in parts.items()}
+    return {}
 
 
 def _inside_checkpoint(weights: Mapping[str, Tensor]) -> Weights:
@@ -119,7 +150,7 @@ def _kl_config(weights: Mapping[str, Tensor]) -> Config:
         "latent_channels": weights["encoder.conv_out.weight"].shape[0] // 2,
         "mid_block_add_attention": "encoder.mid_block.attentions.0.to_q.weight" in weights,
         "use_quant_conv": "quant_conv.weight" in weights,
-        "use_post_quant_conv": False,
+        "use_post_quant_conv": "post_quant_conv.weight" in weights,
         "norm_num_groups": 32,
     }
 
@@ -127,23 +158,29 @@ def _kl_config(weights: Mapping[str, Tensor]) -> Config:
 _ORIGINAL_NAMES = (
     (".nin_shortcut.", ".conv_shortcut."),
     (".downsample.conv.", ".downsamplers.0.conv."),
-    ("encoder.mid.block_1.", "encoder.mid_block.resnets.0."),
-    ("encoder.mid.block_2.", "encoder.mid_block.resnets.1."),
-    ("encoder.mid.attn_1.norm.", "encoder.mid_block.attentions.0.group_norm."),
-    ("encoder.mid.attn_1.q.", "encoder.mid_block.attentions.0.to_q."),
-    ("encoder.mid.attn_1.k.", "encoder.mid_block.attentions.0.to_k."),
-    ("encoder.mid.attn_1.v.", "encoder.mid_block.attentions.0.to_v."),
-    ("encoder.mid.attn_1.proj_out.", "encoder.mid_block.attentions.0.to_out.0."),
-    ("encoder.norm_out.", "encoder.conv_norm_out."),
+    (".upsample.conv.", ".upsamplers.0.conv."),
+    ("coder.mid.block_1.", "coder.mid_block.resnets.0."),
+    ("coder.mid.block_2.", "coder.mid_block.resnets.1."),
+    ("coder.mid.attn_1.norm.", "coder.mid_block.attentions.0.group_norm."),
+    ("coder.mid.attn_1.q.", "coder.mid_block.attentions.0.to_q."),
+    ("coder.mid.attn_1.k.", "coder.mid_block.attentions.0.to_k."),
+    ("coder.mid.attn_1.v.", "coder.mid_block.attentions.0.to_v."),
+    ("coder.mid.attn_1.proj_out.", "coder.mid_block.attentions.0.to_out.0."),
+    ("coder.norm_out.", "coder.conv_norm_out."),
     ("encoder.down.", "encoder.down_blocks."),
     (".block.", ".resnets."),
 )
+"""Of both halves, the encoder and the decoder."""
 
 
 def _kl_from_original(weights: Mapping[str, Tensor]) -> Weights:
-    """The encoder half of a KL autoencoder, from the original layout to diffusers'."""
+    """A KL autoencoder, from the original layout to diffusers'."""
+    last = _count(weights, "decoder.up.{}.block.0.conv1.weight") - 1
     renamed = {}
     for key, value in weights.items():
+        if key.startswith("decoder.up."):  # the other way round there
+            level, _, rest = key.removeprefix("decoder.up.").partition(".")
+            key = f"decoder.up_blocks.{last - int(level)}.{rest}"
         for original, ours in _ORIGINAL_NAMES:
             key = key.replace(original, ours)
         if ".attentions." in key and value.ndim == 4:  # a 1 × 1 convolution there, linear here
@@ -152,22 +189,30 @@ def _kl_from_original(weights: Mapping[str, Tensor]) -> Weights:
     return renamed
 
 
-def _tiny(layers: Weights) -> tuple[Config, Weights]:
+def _tiny(layers: Weights, decoder: Weights) -> tuple[Config, Weights]:
     """A TAESD encoder: one width throughout, blocks counted between the strides."""
-    last = max(int(key.split(".")[0]) for key in layers)
-    blocks: list[int] = [0]
-    for index in range(1, last):
-        if f"{index}.weight" in layers:
-            blocks.append(0)
-        else:
-            blocks[-1] += 1
-    width, latent_channels = layers["0.weight"].shape[0], layers[f"{last}.weight"].shape[0]
+    width, last = layers["0.weight"].shape[0], max(by_layer(layers))
+    blocks, doubling = _blocks(layers), _blocks(decoder)
+    if len(doubling) != len(blocks):  # of another kind
+        decoder, doubling = {}, blocks
     config = {
         "_class_name": "AutoencoderTiny",
         "encoder_block_out_channels": [width] * len(blocks),
         "decoder_block_out_channels": [width] * len(blocks),
         "num_encoder_blocks": blocks,
-        "num_decoder_blocks": [1] * len(blocks),
-        "latent_channels": latent_channels,
+        "num_decoder_blocks": doubling,
+        "latent_channels": layers[f"{last}.weight"].shape[0],
     }
-    return config, {f"encoder.layers.{key}": value for key, value in layers.items()}
+    weights = {f"encoder.layers.{key}": value for key, value in layers.items()}
+    return config, weights | {f"decoder.layers.{key}": value for key, value in decoder.items()}
+
+
+def _blocks(layers: Weights) -> list[int]:
+    """How many blocks lie between the convolutions, but for the first and the last of them."""
+    counts = [0]
+    for _, part in sorted(by_layer(layers).items())[1:-1]:
+        if "weight" in part:
+            counts.append(0)
+        else:
+            counts[-1] += 1
+    return counts

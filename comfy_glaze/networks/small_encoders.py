@@ -1,4 +1,4 @@
-"""Small encoders that were made after large ones: the layouts of TAESD and TAEHV.
+"""Small autoencoders that were made after large ones: the layouts of TAESD and TAEHV.
 
 Both are a row of layers, numbered in the file: convolutions, activations without weights, and
 residual blocks.  The numbers, shapes and biases say all that must be known to build one:
@@ -9,7 +9,7 @@ residual blocks.  The numbers, shapes and biases say all that must be known to b
   convolution of size 1 merges frames.  A picture is a video that stands still, and the first
   latent frame is what the model has of it.
 
-Pictures come in [0, 1].
+Pictures come in [0, 1].  Of decoders those of pictures are read, not those of videos.
 """
 
 from __future__ import annotations
@@ -108,14 +108,15 @@ class SmallEncoder(nn.Module):
 
     Args:
         weights: by the file's keys, without what comes before the layer's number.
+        decoder: the same of the decoder half, counted from its first convolution.
 
     Raises:
         KeyError: these are not such weights.
     """
 
-    def __init__(self, weights: Weights) -> None:
+    def __init__(self, weights: Weights, decoder: Weights | None = None) -> None:
         super().__init__()
-        parts = _by_layer(weights)
+        parts = by_layer(weights)
         last = max(parts)
         in_time = any("conv.weight" in part for part in parts.values())
         channels = parts[last]["weight"].shape[0]
@@ -154,6 +155,13 @@ class SmallEncoder(nn.Module):
             multiple=patch * packs * 2**halvings,
             family=_family(channels, packs, 2**halvings, in_time),
         )
+        if decoder and not in_time and is_decoder_of_pictures(decoder, 2**halvings):
+            self.decoder = SmallDecoder(decoder)
+
+    def decode(self, features: Tensor) -> Tensor:
+        """Pictures (B, 3, H, W), about in [0, 1], of features (B, C, h, w)."""
+        pictures: Tensor = self.decoder(F.pixel_shuffle(features, self.config.packs))
+        return pictures
 
     def forward(self, images: Tensor) -> Tensor:
         """Features (B, C, h, w) of images (B, 3, H, W) in [0, 1]."""
@@ -173,13 +181,61 @@ class SmallEncoder(nn.Module):
         return x.view(count, -1, *x.shape[1:])[:, 0]
 
 
+class SmallDecoder(nn.Module):
+    """A decoder in the layout of TAESD, built to fit its weights.
+
+    Args:
+        weights: by the file's keys, layers counted from the first convolution.  The second layer is
+            an activation; each other one without weights doubles the picture.
+    """
+
+    def __init__(self, weights: Weights) -> None:
+        super().__init__()
+        parts, act = by_layer(weights), nn.ReLU()
+        layers: list[nn.Module] = []
+        for number in range(max(parts) + 1):
+            part = parts.get(number)
+            if part is None:
+                layers.append(act if number == 1 else nn.Upsample(scale_factor=2))
+            elif "conv.0.weight" in part:
+                layers.append(Block(part, act))
+            else:
+                out, inputs, size, _ = part["weight"].shape
+                bias = "bias" in part
+                layers.append(nn.Conv2d(inputs, out, size, padding=size // 2, bias=bias))
+        self.layers = nn.Sequential(*layers)
+        self.layers.load_state_dict({key: value.float() for key, value in weights.items()})
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """Pictures (B, 3, H, W), about in [0, 1], of latents (B, C, h, w)."""
+        pictures: Tensor = self.layers(torch.tanh(latents / 3) * 3)
+        return pictures
+
+
+def is_decoder_of_pictures(weights: Weights, side: int) -> bool:
+    """Whether a small decoder makes a block of ``side`` × ``side`` pixels of each position."""
+    parts = by_layer(weights)
+    last = max(parts)
+    doublings = [number for number in range(2, last) if number not in parts]
+    return (
+        1 not in parts
+        and "weight" in parts.get(0, {})
+        and "weight" in parts[last]
+        and parts[last]["weight"].shape[0] == 3
+        and 2 ** len(doublings) == side
+        and all("weight" in parts.get(number + 1, {}) for number in doublings)
+        and not any("conv.weight" in part for part in parts.values())
+    )
+
+
 def _frame_before(x: Tensor, count: int) -> Tensor:
     """(B T, C, h, w), each frame replaced by the one before it, the first by zeros."""
     frames = x.view(count, -1, *x.shape[1:])
     return torch.cat([torch.zeros_like(frames[:, :1]), frames[:, :-1]], dim=1).flatten(0, 1)
 
 
-def _by_layer(weights: Weights) -> dict[int, dict[str, Tensor]]:
+def by_layer(weights: Weights) -> dict[int, dict[str, Tensor]]:
+    """Weights by the number of their layer, each under the rest of its key."""
     parts: dict[int, dict[str, Tensor]] = {}
     for key, value in weights.items():
         number, _, rest = key.partition(".")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,7 @@ from .manifest import Manifest
 from .outputs import Job, caption_bytes, caption_file, check_caption, with_ending
 from .picture_file import write_picture
 from .report import build_report
+from .seen import Seen, seen_by
 from .sheet import write_sheet
 
 
@@ -107,6 +109,7 @@ def stage(
     encoder: Encoder,
     metric: PerceptualMetric | None = None,
     settings: str = "",
+    seen: Sequence[Seen] | None = None,
 ) -> StagedFiles:
     """Write everything about a cloaked picture under temporary names.
 
@@ -117,6 +120,8 @@ def stage(
         encoder, metric: what the cloak was made with (see
             :func:`comfy_glaze.portfolio.picture_file.write_picture`).
         settings: see :class:`StagedFiles`.
+        seen: what the sheet shows of decoded pictures; None for what the encoder's own decoder
+            makes of them.
 
     Raises:
         ArtworkError: something cannot be written.
@@ -148,7 +153,9 @@ def stage(
             save_artwork(goal, Artwork(goal), file, shown_as=shown_as)
         cloaked = saved.cloak.images.cpu()
         images, alpha = (picture.original, goal, cloaked), picture.artwork.alpha
-        write_sheet(*images, staged.report, *files["sheet"], alpha)
+        if seen is None:
+            seen = seen_by(encoder, picture.original, cloaked)
+        write_sheet(*images, staged.report, *files["sheet"], alpha, seen)
         write_json(staged.report, *files["json"])
         if job.caption is not None:
             with atomic_write(*files["caption"]) as file:
@@ -173,6 +180,7 @@ def save_cloaked(
     metric: PerceptualMetric | None = None,
     manifest: Manifest | None = None,
     settings: str = "",
+    seen: Sequence[Seen] | None = None,
 ) -> dict[str, Any]:
     """Save one cloaked picture with its reports, and give the report.
 
@@ -183,4 +191,4 @@ def save_cloaked(
     """
     if job.caption is not None:
         check_caption(job, manifest)
-    return stage(picture, job, options, encoder, metric, settings).publish(manifest)
+    return stage(picture, job, options, encoder, metric, settings, seen).publish(manifest)

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from ..countermeasures.retention import Retention
 from ..files.atomic import atomic_write
-from ..images import LEVELS, View, floats, panels_of, shrink, to_levels
+from ..images import LEVELS, VIEW_SIZE, View, floats, panels_of, shrink, to_levels
 from ..optional import extra_name
 from ..styles.works import evenly
+from .seen import UPLOAD_QUALITY, Seen
 
 REHEARSAL = (
     "Rehearsal: the embedded encoder belongs to no image generator, so this cloak guards nothing "
@@ -24,7 +25,15 @@ REHEARSAL = (
 POISON_REHEARSAL = (
     "Rehearsal: the embedded encoder belongs to no image generator, so this poison reaches none."
 )
+SEEN = (
+    f"What a model's autoencoder makes of it: saved as JPEG {UPLOAD_QUALITY}, at {VIEW_SIZE} px, "
+    "encoded and decoded again. A model trains on the numbers in between.",
+    "Two that look alike do not show that the change fails, and two that differ do not show that "
+    "it works: only a model trained on such works can.",
+)
+"""Below the decoded pictures."""
 _PANEL = 480  # px: the most that a picture's longer side takes
+_DECODED = 960  # px: the same of a decoded picture, which is rarely larger
 _STRIP_PANEL, _STRIP_PANELS = 240, 12  # px and number: the panels of a strip that are shown
 _SQUARE, _LIGHT, _DARK = 8, 0.85, 0.65  # px and greys: the ground below what is transparent
 _MARGIN = 16
@@ -40,6 +49,7 @@ def write_sheet(
     path: Path,
     shown_as: Path | None = None,
     alpha: Tensor | None = None,
+    seen: Sequence[Seen] = (),
 ) -> None:
     """One PNG: original, styled, cloaked, the difference amplified, and the measures.
 
@@ -51,6 +61,7 @@ def write_sheet(
         report: what :func:`build_report` returned.
         path, shown_as: see :func:`comfy_glaze.files.atomic.atomic_write`, also for errors.
         alpha: (1, 1, H, W) in [0, 1]; the pictures are shown on a chequered ground then.
+        seen: what autoencoders make of them, a row each.
     """
     factor = _difference_factor(original, cloaked)
     # at the sheet's size: a large picture fills the memory
@@ -72,13 +83,18 @@ def write_sheet(
     ]
     rows = [pictures] if len(difference) == 1 else [[picture] for picture in pictures]
     closer = _closer(original, cloaked, report["quality"], result, alpha)
-    sheet = _compose([*rows, closer], _lines(report))
+    decoded = _seen_rows(seen, result)
+    sheet = _compose([*rows, closer, *decoded], [*_lines(report), *(SEEN if seen else ())])
     with atomic_write(path, shown_as) as temporary:
         sheet.save(temporary, "PNG", optimize=True)
 
 
 def draw_measured(
-    original: Tensor, cloaked: Tensor, measured: dict[str, Any], left: Sequence[Retention]
+    original: Tensor,
+    cloaked: Tensor,
+    measured: dict[str, Any],
+    left: Sequence[Retention],
+    seen: Sequence[Seen] = (),
 ) -> Image.Image:
     """Where the cloak shows most, at 100%, its measures, and what countermeasures leave.
 
@@ -86,6 +102,7 @@ def draw_measured(
         original, cloaked: images (1, 3, H, W) in [0, 1].
         measured: measures under the report's keys, with ``quality`` and ``rehearsal``.
         left: a row of the table each, in this order.
+        seen: what autoencoders make of the pictures, a row each.
     """
     perceptual, shift = measured["perceptual"], measured["shift"]["512"]
     lines = [
@@ -93,8 +110,10 @@ def draw_measured(
         f"{perceptual['value']:.4f}    {_pixel_words(measured, '')}",
         _quality_words(measured["quality"]),
         *([REHEARSAL] if measured["rehearsal"] else []),
+        *(SEEN if seen else ()),
     ]
-    above = _compose([_closer(original, cloaked, measured["quality"])], lines)
+    closer = _closer(original, cloaked, measured["quality"])
+    above = _compose([closer, *_seen_rows(seen, "cloaked")], lines)
     if not left:
         return above
     rows = [
@@ -143,6 +162,17 @@ def _closer(
             _on_ground([_small(place.cut(image), _PANEL)], see_through),
         )
         for label, image in (("original", original), (result, cloaked))
+    ]
+
+
+def _seen_rows(seen: Sequence[Seen], result: str) -> list[list[tuple[str, list[Tensor]]]]:
+    words = "what a model's autoencoder makes of it"
+    return [
+        [
+            (f"{words} ({one.name}): original", [_small(one.original, _DECODED)]),
+            (result, [_small(one.cloaked, _DECODED)]),
+        ]
+        for one in seen
     ]
 
 

@@ -74,6 +74,21 @@ def why_unfit(vae: Any) -> str | None:
     return None
 
 
+_IN_HALVES = {("StageC_coder", 16), ("VideoVAE", 12)}  # Stable Cascade's and Mochi's
+
+
+def decodes(vae: Any) -> bool:
+    """Whether a VAE's decoder makes pictures of what its encoder gives.
+
+    The host tells most kinds by their decoder, so that it is there.  Some kinds come in halves, and
+    the newest hosts leave weights that a file lacks without values.
+    """
+    net = vae.first_stage_model
+    if (type(net).__name__, vae.latent_channels) in _IN_HALVES:
+        return False
+    return not any(weight.is_meta and weight.ndim > 1 for weight in net.parameters())
+
+
 def hosts_block(vae: Any) -> int:
     """The side of the pixel blocks that ``vae.encode`` takes whole, at least 8."""
     if type(vae.first_stage_model).__name__ == "TAESD" and vae.latent_channels == 128:

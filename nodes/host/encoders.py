@@ -5,6 +5,7 @@ The host's own module is only read; see :mod:`.encoder_copy`.
 
 from __future__ import annotations
 
+import logging
 import math
 import weakref
 from collections.abc import Callable, Iterator
@@ -27,9 +28,10 @@ from ...comfy_glaze.networks.encoder_files import load_encoder, load_round_trip
 from ...comfy_glaze.networks.encoders import Encoder, EncoderError, fingerprint_of
 from ...comfy_glaze.networks.ensemble import combine_encoders
 from ...comfy_glaze.networks.perceptual import PerceptualMetric, load_metric
+from ...comfy_glaze.portfolio.seen import Seen, seen_by, through
 from ..sockets import Ensemble
 from .encoder_copy import EncoderCopy, copy_encoder, encoder_weights, hosts_features
-from .encoder_kinds import FITTING, called, hosts_block, why_unfit
+from .encoder_kinds import FITTING, called, decodes, hosts_block, why_unfit
 from .files import vae_path
 from .memory import (
     at_work,
@@ -186,6 +188,31 @@ def _through_host_vae(vae: Any, images: Tensor) -> Tensor:
     decoded = vae.decode(vae.encode(grown.movedim(1, -1)))  # of video kinds (B, frames, H, W, 3)
     pictures: Tensor = decoded.reshape(len(images), -1, *decoded.shape[-3:])[:, 0, ..., :3]
     return pictures.movedim(-1, 1)[..., :height, :width].to(images)
+
+
+def seen_through(wired: Any, original: Tensor, cloaked: Tensor) -> list[Seen]:
+    """What the autoencoders that are wired make of a picture and of its cloaked copy.
+
+    The host's VAE is asked as it is.  Several at once give one entry each; encoders alone, and the
+    embedded one, give none.
+
+    Args:
+        original, cloaked: (1, 3, H, W) in [0, 1].
+    """
+    if isinstance(wired, Ensemble):
+        alone = dict.fromkeys(one for one, _ in _flat(wired))  # one that comes twice is shown once
+        return [seen for one in alone for seen in seen_through(one, original, cloaked)]
+    if isinstance(wired, Encoder):
+        return seen_by(wired, original, cloaked)
+    if getattr(wired, "first_stage_model", None) is None or not decodes(wired):
+        return []
+    try:
+        return [through(original, cloaked, called(wired), partial(_through_host_vae, wired))]
+    except mm.InterruptProcessingException:  # an Exception in older hosts
+        raise
+    except Exception as error:  # of the many kinds, each fails in its own way; the cloak is made
+        logging.warning("%s VAE decodes no picture here: %s", called(wired), first_line(error))
+        return []
 
 
 def _flat(ensemble: Ensemble) -> Iterator[tuple[Any, float]]:

@@ -238,6 +238,8 @@ def test_load_encoder_reads_a_small_encoder_whole_and_alone(
     monkeypatch.setattr(pack, "vae_path", lambda name: str(tmp_path / name))
     wanted = encoded(vae, picture)
     with torch.inference_mode():
+        alone = pack.load_vae("taef2_encoder.safetensors")
+        assert pack.seen_through(alone, picture, picture) == []
         for name in ("taef2.safetensors", "taef2_encoder.safetensors"):
             phi = pack.hosted_encoder(pack.load_vae(name)).encoder
             found = phi(picture)
@@ -246,6 +248,20 @@ def test_load_encoder_reads_a_small_encoder_whole_and_alone(
         taken_apart = host_vae(weights)  # as Load VAE does
         with pytest.raises(ValueError, match="Load it with Load Encoder"):
             pack.hosted_encoder(taken_apart)
+
+
+@pytest.mark.parametrize("kind", ["TAESD", "Wan"])
+def test_what_a_model_sees_is_the_hosts_own_round_trip(pack: ModuleType, kind: str) -> None:
+    vae, picture = host_vae(WEIGHTS[kind]()), smooth_picture(64, 96)
+    as_trained = importlib.import_module(f"{NAME}.comfy_glaze.portfolio.seen").as_trained
+    with torch.inference_mode():
+        features = pack.hosted_encoder(vae).encoder(picture)
+        (seen,) = pack.seen_through(vae, picture, 1 - picture)
+        for found, shown in ((seen.original, picture), (seen.cloaked, 1 - picture)):
+            decoded = vae.decode(vae.encode(as_trained(shown).movedim(1, -1)))
+            wanted = decoded.reshape(1, *decoded.shape[-3:])  # Wan's is a video of one frame
+            assert torch.allclose(found.movedim(1, -1), wanted.cpu().clamp(0, 1), atol=1e-4)
+        assert torch.equal(pack.hosted_encoder(vae).encoder(picture), features)
 
 
 def decoder_of(hosted: Any) -> list[Tensor]:

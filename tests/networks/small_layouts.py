@@ -30,6 +30,15 @@ def taef2(channels: int = 32) -> Layers:
     return [*start, *_level("block"), *_level("block"), *_level("pooled"), ("conv", W, channels)]
 
 
+def taef2_decoder(channels: int = 32) -> Layers:
+    """Its layer 0 limits the latents, and has no weights."""
+    start: Layers = [("none", 0, 0), ("conv", channels, W), ("act", 0, 0)]
+    levels: Layers = []
+    for block in ("pooled", "block", "block"):
+        levels += [(block, W, W)] * 3 + [("double", 0, 0), ("flat", W, W)]
+    return [*start, *levels, ("block", W, W), ("conv", W, 3)]
+
+
 def taesana(channels: int = 32) -> Layers:
     stem: Layers = [("stem", 3, W), ("act", 0, 0), ("stem", W, W), ("act", 0, 0), ("block", W, W)]
     return [*stem, *_level("block"), *_level("block"), *_level("block"), ("conv", W, channels)]
@@ -56,7 +65,7 @@ def weights_of(layers: Layers, seed: int = 0) -> Weights:
     for number, (what, inputs, outputs) in enumerate(layers):
         if what in ("conv", "stem"):
             draw(f"{number}", inputs, outputs, 3)
-        elif what == "down":
+        elif what in ("down", "flat"):
             draw(f"{number}", inputs, outputs, 3, bias=False)
         elif what == "merge":
             draw(f"{number}.conv", inputs, outputs, 1, bias=False)
@@ -86,18 +95,20 @@ def features_of(layers: Layers, weights: Weights, frames: list[Tensor]) -> Tenso
             for key, value in weights.items()
             if key.startswith(f"{number}.")
         }
-        if what in ("conv", "stem", "down"):
-            stride = 1 if what == "conv" else 2
+        if what in ("conv", "stem", "down", "flat"):
+            stride = 2 if what in ("stem", "down") else 1
             frames = [
                 F.conv2d(x, part["weight"], part.get("bias"), stride, padding=1) for x in frames
             ]
         elif what == "act":
             frames = [x.relu() for x in frames]
+        elif what == "double":
+            frames = [x.repeat_interleave(2, -2).repeat_interleave(2, -1) for x in frames]
         elif what == "merge":
             count = part["conv.weight"].shape[1] // frames[0].shape[1]
             groups = [frames[i : i + count] for i in range(0, len(frames), count)]
             frames = [F.conv2d(torch.cat(group, dim=1), part["conv.weight"]) for group in groups]
-        else:
+        elif what != "none":
             before = [torch.zeros_like(frames[0]), *frames[:-1]]
             seen = zip(frames, before, strict=True)
             frames = [_block(part, x, y if what == "memory" else None) for x, y in seen]

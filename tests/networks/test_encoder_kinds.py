@@ -96,6 +96,50 @@ def test_a_round_trip_is_the_classes_own(name: str, tmp_path: Path) -> None:
     assert torch.allclose(found, decoded / 2 + 0.5, atol=1e-4)
 
 
+WITHOUT = {
+    "ConsistencyDecoderVAE",
+    "AutoencoderKLLTXVideo",
+    "AutoencoderKLLTX2Video",
+    "AutoencoderKLMiniMaxH3",
+}
+"""Classes whose decoders draw by chance, or want to know a time step."""
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_a_class_decodes_what_it_encodes_and_keeps_its_features(name: str, tmp_path: Path) -> None:
+    model = tiny_model(name)
+    model.save_pretrained(tmp_path)
+    encoder, picture = load_encoder(str(tmp_path)), smooth_picture(64, 96)
+    features = encoder(picture)
+    if name in WITHOUT:
+        assert encoder.decode is None
+        return
+    assert encoder.decode is not None
+    found = encoder.decode(features)
+    assert found.shape == picture.shape
+    with torch.no_grad():
+        wanted = decoded(model, encoded(model, picture))[:, :3]  # a fourth is what is opaque
+    assert torch.allclose(found, (wanted / 2 + 0.5).clamp(0, 1), atol=1e-3)
+    assert torch.equal(encoder(picture), features)
+
+
+def decoded(model: Any, latents: Tensor) -> Tensor:
+    """What the class's own ``decode`` makes of :func:`encoded`, in [-1, 1]."""
+    name = type(model).__name__
+    if name == "AutoencoderKLFlux2":
+        mean, variance = (
+            value.view(1, -1, 1, 1) for value in (model.bn.running_mean, model.bn.running_var)
+        )
+        packed = latents * torch.sqrt(variance + model.config.batch_norm_eps) + mean
+        latents = diffusers.Flux2Pipeline._unpatchify_latents(packed)
+    if name in VIDEO:
+        pictures: Tensor = model.decode(latents[:, :, None]).sample
+        return pictures[:, :, 0]
+    only = {"num_frames": 1} if name == "AutoencoderKLTemporalDecoder" else {}
+    pictures = model.decode(latents, **only).sample
+    return pictures
+
+
 def test_pictures_of_four_channels_are_opaque(tmp_path: Path) -> None:
     """As Qwen-Image-Layered takes them."""
     torch.manual_seed(0)

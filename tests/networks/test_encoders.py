@@ -58,13 +58,16 @@ def kl_in_original_layout(model: diffusers.AutoencoderKL) -> dict[str, torch.Ten
     original = {}
     for key, value in model.state_dict().items():
         for ours, theirs in (
-            ("encoder.mid_block.resnets.0.", "encoder.mid.block_1."),
-            ("encoder.mid_block.resnets.1.", "encoder.mid.block_2."),
+            ("mid_block.resnets.0.", "mid.block_1."),
+            ("mid_block.resnets.1.", "mid.block_2."),
             ("mid_block.attentions.0.group_norm.", "mid.attn_1.norm."),
             ("mid_block.attentions.0.to_out.0.", "mid.attn_1.proj_out."),
             ("mid_block.attentions.0.to_", "mid.attn_1."),
             ("encoder.down_blocks.", "encoder.down."),
+            ("decoder.up_blocks.0.", "decoder.up.1."),
+            ("decoder.up_blocks.1.", "decoder.up.0."),
             (".downsamplers.0.conv.", ".downsample.conv."),
+            (".upsamplers.0.conv.", ".upsample.conv."),
             (".conv_shortcut.", ".nin_shortcut."),
             (".resnets.", ".block."),
             ("conv_norm_out.", "norm_out."),
@@ -129,7 +132,9 @@ def taesd_file(path: Path) -> str:
 def taesd_combined_file(path: Path) -> str:
     model = tiny_taesd()
     weights = {f"taesd_encoder.{k}": v for k, v in model.encoder.layers.state_dict().items()}
-    weights |= {f"taesd_decoder.{k}": v for k, v in model.decoder.layers.state_dict().items()}
+    for key, value in model.decoder.layers.state_dict().items():
+        number, _, rest = key.partition(".")  # its first layer has no weights there
+        weights[f"taesd_decoder.{int(number) + 1}.{rest}"] = value
     save_file(weights, path / "taesd.safetensors")
     return str(path / "taesd.safetensors")
 
@@ -162,6 +167,65 @@ def test_features_are_the_models_latent_mean(
     features = encoder(images)
     assert torch.allclose(features, mean_of(model().eval(), images), atol=1e-5)
     assert torch.equal(features, encoder(images))
+
+
+@pytest.mark.parametrize(
+    ("source", "model"),
+    [(source, tiny_kl) for source in KL_SOURCES]
+    + [(source, tiny_taesd) for source in (taesd_folder, taesd_combined_file)],
+)
+def test_pictures_are_decoded_by_the_models_own_decoder(
+    source: Callable[[Path], str], model: Callable[[], diffusers.ModelMixin], tmp_path: Path
+) -> None:
+    encoder = load_encoder(source(tmp_path))
+    images, whole = smooth_picture(32, 48, batch=2), model().eval()
+    with torch.no_grad():
+        wanted = whole.decode(mean_of(whole, images)).sample / 2 + 0.5
+    assert torch.allclose(encoder.decoded(images), wanted.clamp(0, 1), atol=1e-4)
+    odd = encoder.decoded(images[..., :29, :45])
+    assert odd.shape == (2, 3, 29, 45)
+
+
+def _taesd_with_a_decoder_of_another_kind(path: Path) -> str:
+    weights = tiny_taesd().encoder.layers.state_dict()
+    weights = {f"taesd_encoder.{key}": value for key, value in weights.items()}
+    weights |= {f"taesd_decoder.{n}.weight": torch.ones(16, 4, 3, 3) for n in (1, 2)}
+    save_file(weights, path / "taesd.safetensors")
+    return str(path / "taesd.safetensors")
+
+
+def _kl_with_half_a_decoder(path: Path) -> str:
+    weights = tiny_kl().state_dict()
+    del weights["decoder.conv_out.weight"]
+    save_file(weights, path / "vae.safetensors")
+    return str(path / "vae.safetensors")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        lambda path: "embedded",
+        taesd_file,
+        _taesd_with_a_decoder_of_another_kind,
+        _kl_with_half_a_decoder,
+    ],
+)
+def test_without_a_whole_decoder_of_a_known_layout_nothing_is_decoded(
+    source: Callable[[Path], str], tmp_path: Path
+) -> None:
+    encoder = load_encoder(source(tmp_path))
+    assert encoder.decode is None
+    with pytest.raises(EncoderError, match="is an encoder alone"):
+        encoder.decoded(smooth_picture(32, 32))
+
+
+def test_the_decoder_is_on_no_device_while_nothing_is_decoded(tmp_path: Path) -> None:
+    encoder = load_encoder(kl_folder(tmp_path))
+    model = encoder.features.args[0]  # type: ignore[attr-defined]
+    before = sum(one.numel() for one in model.parameters())
+    encoder.decoded(smooth_picture(32, 32))
+    assert not [key for key in model.state_dict() if key.startswith(("decoder", "post_quant"))]
+    assert sum(one.numel() for one in model.parameters()) == before
 
 
 @pytest.mark.parametrize("sources", [KL_SOURCES, TINY_SOURCES])

@@ -15,7 +15,16 @@ from comfy_glaze.networks.encoder_files import load_encoder, load_round_trip
 from comfy_glaze.networks.encoders import EncoderError
 
 from ..conftest import smooth_picture
-from .small_layouts import Layers, decoder_weights, features_of, taef2, taehv, taesana, weights_of
+from .small_layouts import (
+    Layers,
+    decoder_weights,
+    features_of,
+    taef2,
+    taef2_decoder,
+    taehv,
+    taesana,
+    weights_of,
+)
 
 
 def _file(path: Path, weights: dict[str, Tensor], prefix: str = "") -> str:
@@ -86,6 +95,22 @@ def test_a_whole_file_and_its_encoder_half_are_one_encoder(tmp_path: Path) -> No
     assert one.fingerprint == two.fingerprint
     assert torch.equal(one(picture), two(picture))
     assert one(picture).shape == (1, 128, 3, 4)
+
+
+def test_a_small_decoder_makes_pictures_of_packed_features(tmp_path: Path) -> None:
+    layers, decoder = taef2(), taef2_decoder()
+    halves = {"encoder": weights_of(layers), "decoder": weights_of(decoder, seed=1)}
+    halves["decoder"]["19.weight"] *= 0.05  # so that nothing leaves [0, 1]
+    halves["decoder"]["19.bias"] = torch.full((3,), 0.5)
+    whole = {f"{half}.{key}": one for half, own in halves.items() for key, one in own.items()}
+    encoder = load_encoder(_file(tmp_path / "taef2.safetensors", whole))
+    picture = smooth_picture(48, 64)
+    latents = features_of(layers, _read_back(halves["encoder"]), [picture])
+    clamped = torch.tanh(latents / 3) * 3
+    wanted = features_of(decoder, _read_back(halves["decoder"]), [clamped])
+    assert wanted.shape == picture.shape
+    assert torch.allclose(encoder.decoded(picture), wanted.clamp(0, 1), atol=1e-4)
+    assert float(wanted.clamp(0, 1).std()) > 0.01
 
 
 @pytest.mark.parametrize("prefix", ["", "decoder.", "taesd_decoder.", "decoder.layers."])

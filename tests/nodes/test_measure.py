@@ -146,6 +146,14 @@ def test_a_cloak_is_measured_worst_first(pack: Pack) -> None:
     assert pack.memory.current_loaded_models == []
 
 
+def test_the_sheet_shows_what_the_vae_makes_of_the_pictures(pack: Pack) -> None:
+    vae = host_vae()
+    shown = measure(pack, vae, countermeasures="none").args[1]
+    vae.decode = None  # not callable: as a kind that decodes nothing
+    plain = measure(pack, vae, countermeasures="none").args[1]
+    assert shown.shape[1] >= plain.shape[1] + 64
+
+
 def test_the_measures_are_those_of_saving(pack: Pack) -> None:
     vae, original, styled = host_vae(), host_picture(), host_picture(seed=1)
     (budget,) = pack.run("GlazeLPIPSBudget", metric="st-lpips-alex").args

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ from PIL.ExifTags import Base
 from torch import Tensor
 
 from comfy_glaze.files.artwork import load_artwork
+from comfy_glaze.images import LEVELS
 
 from ..conftest import ARTWORKS
 from .conftest import Pack
@@ -174,6 +176,38 @@ def test_what_a_range_leaves_out_is_said_where_it_is_saved(pack: Pack) -> None:
     assert [text for text, _, node in pack.server.sent if node == "load"][-1] == (
         "2 of 2 are saved. Only 2 of 3 pictures: 'first' and 'last' leave out the others."
     )
+
+
+def test_what_a_model_sees_is_the_hosts_own_round_trip(pack: Pack, work: Any) -> None:
+    image, made = cloak(pack, work.image)
+    (row,) = save(pack, images=image, cloak=made)
+    (seen,) = row["seen"]
+    assert seen["name"] == "SmallVAE"
+    trained = pack.module("comfy_glaze.portfolio.seen").as_trained
+    vae = made.encoder
+    for key, picture in (("original", work.image), ("cloaked", image)):
+        with torch.inference_mode():
+            wanted = vae.decode(vae.encode(trained(picture.movedim(-1, 1)).movedim(1, -1)))
+        found = load_artwork(pack.base / "temp" / seen[key]["filename"]).pixels
+        assert (found - wanted.movedim(-1, 1)).abs().max() <= 0.5 / LEVELS + 1e-6
+    assert pack.memory.current_loaded_models == []
+
+
+def test_an_encoder_alone_shows_no_decoded_picture_and_a_broken_decoder_loses_nothing(
+    pack: Pack, work: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image, made = cloak(pack, work.image)
+    embedded = replace(made, encoder=pack.run("GlazeLoadEncoder").args[0])
+    (row,) = save(pack, images=image, cloak=embedded)
+    assert row["seen"] == []
+
+    def broken(latent: Tensor) -> Tensor:
+        raise RuntimeError("this kind decodes videos alone")
+
+    monkeypatch.setattr(made.encoder, "decode", broken)
+    (row,) = save(pack, images=image, cloak=made)
+    assert row["seen"] == []
+    assert saved(pack, row).is_file()
 
 
 def test_errors_name_files_and_no_absolute_paths(pack: Pack, work: Any) -> None:

@@ -181,6 +181,54 @@ def test_the_large_view_opens_and_closes_by_keyboard(widget_page: Any) -> None:
     page.locator("dialog").wait_for(state="detached")
 
 
+def decoded(*names: str) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name,
+            "original": {"filename": f"original_seen_{n}.png", "subfolder": "", "type": "temp"},
+            "cloaked": {"filename": f"cloaked_seen_{n}.png", "subfolder": "", "type": "temp"},
+        }
+        for n, name in enumerate(names, 1)
+    ]
+
+
+def test_what_a_model_sees_is_one_press_away_and_back(widget_page: Any) -> None:
+    page = mount(widget_page, saved(2, seen=decoded("FLUX.2's")))
+    switch = page.get_by_role("button", name="What a model sees")
+    before, after = page.locator(".glaze-before"), page.locator(".glaze-after")
+    assert switch.get_attribute("aria-pressed") == "false"
+    switch.focus()
+    page.keyboard.press("Enter")
+    assert "original_seen_1.png" in before.get_attribute("src")
+    assert "cloaked_seen_1.png" in after.get_attribute("src")
+    assert page.get_by_text("(FLUX.2's) makes of the two pictures").is_visible()
+    assert page.get_by_role("link", name="Download").get_attribute("download") == "cloaked_1.png"
+    page.wait_for_function("[...document.images].every((image) => image.complete)")
+    widget_page.screenshot("saved-seen")
+    page.get_by_role("button", name="Large").click()
+    dialog = page.get_by_role("dialog")
+    assert "cloaked_seen_1.png" in dialog.locator(".glaze-after").get_attribute("src")
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Next picture").click()
+    assert switch.get_attribute("aria-pressed") == "true"
+    switch.click()
+    assert "original_2.png" in before.get_attribute("src")
+    assert page.get_by_text("makes of the two pictures").count() == 0
+
+
+def test_several_autoencoders_have_a_switch_each_and_none_has_none(widget_page: Any) -> None:
+    page = mount(widget_page, saved(seen=decoded("FLUX.2's", "SD 1, 2 or XL's")))
+    switches = page.get_by_role("button", name="What a model sees:")
+    assert switches.count() == 2
+    switches.nth(1).click()
+    assert "cloaked_seen_2.png" in page.locator(".glaze-after").get_attribute("src")
+    switches.nth(0).click()
+    assert "cloaked_seen_1.png" in page.locator(".glaze-after").get_attribute("src")
+    assert page.locator("[aria-pressed=true]").count() == 1
+    page = mount(widget_page, saved(seen=[]))
+    assert page.get_by_role("button", name="What a model sees").count() == 0
+
+
 def test_a_lossy_file_shows_both_measures(widget_page: Any) -> None:
     page = mount(widget_page, saved(measures=REPORT | {"encoded": LOSSY}))
     assert page.get_by_role("columnheader").all_inner_texts() == ["Before saving", "In the file"]
