@@ -74,6 +74,19 @@ class Verdict:
         return {"level": self.level, "sentence": self.sentence, "try": self.advice}
 
 
+@dataclass(frozen=True)
+class Crops:
+    """Native crops of a picture that is cloaked without a look at them.
+
+    Attributes:
+        shift: in them.
+        short_side: px; a version of the picture that is no larger is cloaked for its crops, too.
+    """
+
+    shift: float
+    short_side: int
+
+
 @torch.no_grad()
 def flat_share(original: Tensor) -> float:
     """How much of a picture (1, 3, H, W) is flat colour, 0 to 1, seen as a whole at 512 px; of a
@@ -89,7 +102,7 @@ def judge(
     *,
     budget: Budget | None = None,
     flat: float = 0.0,
-    crops: float | None = None,
+    crops: Crops | None = None,
     lossless: float | None = None,
     rehearsal: bool = False,
     poison: bool = False,
@@ -102,7 +115,7 @@ def judge(
             is not known. It is not known of poison.
         budget: of the cloak, so that a larger one is named; None where it is not known.
         flat: from :func:`flat_share`.
-        crops: the shift in native crops of a picture that is too large for them to be guarded.
+        crops: of a picture that is too large for them to be guarded.
         lossless: the shift before a lossy file took its part; None for a lossless file.
         rehearsal: whether the encoder belongs to no image generator.
         poison: Nightshade in the place of a cloak.
@@ -114,10 +127,10 @@ def judge(
     level = thresholds.level(shift)
     where = "on the rehearsal encoder" if rehearsal else "on this encoder alone"
     sentence = f"The shift is {shift:.2f} {where}: {(_POISON if poison else _CLOAK)[level]}."
-    if crops is not None and thresholds.level(crops) != level and crops < shift:
+    if crops is not None and thresholds.level(crops.shift) != level and crops.shift < shift:
         sentence += (
-            f" In crops of full size it is {crops:.2f}; a version of at most 1024 px on "
-            "its short side is cloaked for crops, too."
+            f" In crops of full size it is {crops.shift:.2f}; a version of at most "
+            f"{crops.short_side} px on its short side is cloaked for crops, too."
         )
     if lossless is not None and thresholds.level(lossless) != level:
         advice = f"Try --format png: it keeps the cloak's whole shift of {lossless:.2f}."

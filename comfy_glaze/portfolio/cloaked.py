@@ -10,9 +10,9 @@ from torch import Tensor
 
 from ..cloaking.cloak import Cloak
 from ..cloaking.measures import Measures
-from ..cloaking.verdict import Verdict, flat_share, judge
+from ..cloaking.verdict import Crops, Verdict, flat_share, judge
 from ..files.artwork import Artwork
-from ..images import VIEW_SIZE
+from ..images import VIEW_SIZE, panels_of
 from ..styles.target import TargetStyle
 
 
@@ -44,8 +44,9 @@ class CloakedPicture:
     ) -> Verdict | None:
         """What the cloak is worth; None for another system's, whose shift means something else.
 
-        The smaller shift counts, of the whole picture and of native crops.  Of a picture with a
-        short side above 1024 px, which is cloaked as a mimic scales it down, that of the whole.
+        The smaller shift counts, of the whole picture and of native crops.  Of a picture that is
+        cloaked only as a mimic scales it down, that of the whole, or of a strip's panels: one with
+        a short side above 1024 px, or a strip.
 
         Args:
             rehearsal: whether Φ belongs to no image generator
@@ -57,13 +58,15 @@ class CloakedPicture:
             return None
         measures = self.cloak.measures[0]
         held = encoded or measures
-        large = min(self.original.shape[-2:]) > 2 * VIEW_SIZE
+        size = self.original.shape[-2:]
+        guarded = VIEW_SIZE if len(panels_of(*size)) > 1 else 2 * VIEW_SIZE
+        large = min(size) > guarded
         return judge(
             held.shift_512 if large else min(held.shift_512, held.shift_native),
             effect,
             budget=self.cloak.budget,
             flat=flat_share(self.original),
-            crops=held.shift_native if large else None,
+            crops=Crops(held.shift_native, guarded) if large else None,
             lossless=measures.shift_512 if encoded else None,
             rehearsal=rehearsal,
             poison=self.poison is not None,

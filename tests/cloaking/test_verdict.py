@@ -111,7 +111,12 @@ def test_a_picture_is_judged_by_its_weaker_view(block_encoder: Encoder) -> None:
     named = large.verdict(rehearsal=False, encoded=replace(far, shift_native=0.2))
     assert named is not None
     assert named.level == "good"
-    assert "In crops of full size it is 0.20" in named.sentence
+    assert "In crops of full size it is 0.20; a version of at most 1024 px" in named.sentence
+    strip = replace(picture, original=original.repeat(1, 1, 60, 8))
+    named = strip.verdict(rehearsal=False, encoded=replace(far, shift_native=0.2))
+    assert named is not None
+    assert named.level == "good"
+    assert "In crops of full size it is 0.20; a version of at most 512 px" in named.sentence
     poisoned = replace(picture, poison={"concept": "boat"}).verdict(rehearsal=False)
     assert poisoned is not None
     assert poisoned.level == "fair"
