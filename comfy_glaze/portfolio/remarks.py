@@ -6,6 +6,7 @@ from typing import Any
 
 from ..files.artwork import Artwork
 from ..files.formats import FORMATS
+from ..images import panels_of
 from .cloaked import CloakedPicture
 from .few_colours import count_of_colours, what_is_few
 from .picture_file import PictureFile
@@ -74,6 +75,12 @@ def remarks(picture: CloakedPicture, saved: PictureFile) -> list[str]:
         )
     if artwork.tells_location and not saved.options.strip_location:
         found.append("It says where it was made; --strip-location leaves that out.")
+    if (parts := len(panels_of(*picture.original.shape[-2:]))) > 1:
+        found.append(
+            f"It is a strip, cloaked in {parts} parts. Where a website or a mimic cuts it "
+            "elsewhere, little of the cloak may be left: cut it yourself as your website does, and "
+            "cloak the pieces."
+        )
     if artwork.source is not None and (few := what_is_few(artwork)) is not None:
         found.append(_few_words(picture, saved, few))
     return found

@@ -79,3 +79,16 @@ def test_sizes_are_read(text: str, size: int) -> None:
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(ArtworkError):
         SizeLimit.parse(text)
+
+
+def test_a_strip_says_that_its_pieces_are_better_cloaked_by_themselves(
+    top: Path, small_views: None
+) -> None:
+    strip, page = Image.fromarray(soft(480, 64)), Image.fromarray(soft(160, 64))
+    strip.save(top / "strip.png")
+    page.save(top / "page.png")
+    found = cloak(top)
+    (sentence,) = report_of(found["strip.png"])["remarks"]
+    assert "cloaked in 5 parts" in sentence
+    assert "cloak the pieces" in sentence
+    assert report_of(found["page.png"])["remarks"] == []
