@@ -44,11 +44,10 @@ def unfiltered(levels: Levels) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, 8, _COLOUR_TYPES[channels], 0, 0, 0)
     packer = zlib.compressobj(memLevel=zlib.DEF_MEM_LEVEL + 1)
     packed = []
-    for top in range(0, height, _ROWS):  # a large picture is not copied whole
+    for top in range(0, height, _ROWS):  # a large picture is copied nowhere as a whole
         rows = levels[top : top + _ROWS].reshape(-1, width * channels)
-        packed.append(
-            packer.compress(np.pad(rows, ((0, 0), (1, 0))).tobytes())
-        )  # 0 names no filter
+        marked = np.pad(rows, ((0, 0), (1, 0)))  # each begins with its filter, 0 for none
+        packed.append(packer.compress(marked.tobytes()))
     packed.append(packer.flush())
-    body = chunk(b"IDAT", b"".join(packed))
-    return b"".join([_SIGNATURE, chunk(b"IHDR", header), body, chunk(b"IEND", b"")])
+    body = [chunk(b"IDAT", part) for part in packed if part]
+    return b"".join([_SIGNATURE, chunk(b"IHDR", header), *body, chunk(b"IEND", b"")])
