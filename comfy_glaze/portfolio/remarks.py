@@ -31,13 +31,11 @@ def _made_smaller(picture: CloakedPicture, saved: PictureFile) -> str:
     whole, options = picture.cloak.measures[0].shift_512, saved.options
     left = (saved.encoded or saved.cloak.measures[0]).shift_512
     share = left / whole if whole > 0 else 0.0
-    how = (
-        f"the quality is {options.real_quality}"
-        if saved.encoded
-        else "the calmer places have no cloak"
-    )
     kept = "both were kept" if share >= options.keep_shift else "the size was kept, not the cloak"
-    return f"To fit the size allowed, {how} and {share:.0%} of the cloak's shift is left: {kept}."
+    return (
+        f"To fit the size allowed, {saved.made_smaller}. {share:.0%} of the cloak's shift is left: "
+        f"{kept}."
+    )
 
 
 def _larger(artwork: Artwork, saved: PictureFile) -> str:

@@ -5,10 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image, ImageDraw, JpegImagePlugin
 
 from comfy_glaze.files.formats import ArtworkError
 from comfy_glaze.files.options import SaveOptions, SizeLimit
+from comfy_glaze.files.writing import Carried, encode
+from comfy_glaze.images import as_held, to_grid, to_levels
+from comfy_glaze.portfolio import picture_file
+from comfy_glaze.portfolio.smaller import coarser, sparser
 
 from .kinds import cloak, report_of, soft
 
@@ -56,6 +61,41 @@ def test_a_lossless_file_fits_with_a_part_of_the_cloak(top: Path, mode: str) -> 
     assert small["bytes"]["after"] <= 1.8 * small["bytes"]["before"] < whole["bytes"]["after"]
     assert 0 < small["shift"]["512"] < whole["shift"]["512"]
     assert "the calmer places have no cloak" in small["bytes"]["reason"]
+
+
+def test_even_changes_are_part_of_a_cloak_and_take_less_room() -> None:
+    original = torch.full((1, 3, 64, 96), 200 / 255)
+    change = torch.randint(-5, 6, (1, 1, 64, 96), generator=torch.Generator().manual_seed(1))
+    cloaked = to_grid(original + change / 255)
+    coarse = coarser(cloaked, original)
+    kept = ((coarse - original) * 255).round().long()
+    assert torch.equal(kept[:, :1], 2 * torch.div(change, 2, rounding_mode="trunc"))
+    assert torch.equal(coarse, to_grid(coarse))
+    held = torch.zeros(1, dtype=torch.uint8)
+    levels = [as_held(images, held) for images in (cloaked, original, coarse)]
+    assert torch.equal(coarser(levels[0], levels[1]), levels[2])
+    files = [encode(to_levels(x[:, :1]), Carried(), "png", 100) for x in (cloaked, coarse)]
+    assert len(files[1]) < 0.85 * len(files[0])
+
+
+def test_of_what_fits_the_file_has_what_leads_farther(
+    top: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = Image.new("L", (256, 192), 240)
+    ImageDraw.Draw(picture).ellipse([30, 30, 120, 170], fill=30)
+    picture.save(top / "art.png")
+    options = SaveOptions(max_size=SizeLimit.parse("9x"))
+    best = report_of(cloak(top, options)["art.png"])
+    shifts = []
+    for made in (lambda cloaked, _: cloaked, coarser):
+        monkeypatch.setattr(picture_file, "coarser", made)
+        with monkeypatch.context() as patch:
+            if made is coarser:  # the whole cloak is not offered
+                patch.setattr(picture_file, "sparser", lambda c, o, s: sparser(coarser(c, o), o, s))
+            shifts.append(report_of(cloak(top, options)["art.png"])["shift"]["512"])
+    assert best["shift"]["512"] == pytest.approx(max(shifts))
+    assert shifts[0] != pytest.approx(shifts[1])
+    assert ("half as many levels" in best["bytes"]["reason"]) == (shifts[1] > shifts[0])
 
 
 def test_a_size_that_no_cloak_fits_into_is_refused(top: Path) -> None:
