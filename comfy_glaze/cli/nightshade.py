@@ -160,7 +160,7 @@ def nightshade(
         same = poisoned_before(found, out, manifest, asked) if resume and not failures else None
         if same is not None:
             run = Run(same, manifest, out, poison=True, strict=strict, pictures=done)
-            run.to_the_end(lambda *_: map(Outcome, same), failures)
+            run.to_the_end(lambda jobs, *_: map(Outcome, jobs), failures)
             return
         say("Loading the models ...", "dim")
         from ..cloaking.budget import NIGHTSHADE

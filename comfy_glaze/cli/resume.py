@@ -89,7 +89,8 @@ def poisoned_before(
     are as it made them; else None."""
     from ..portfolio.outputs import caption_file, job_of
 
-    run, jobs = manifest.run or {}, []
+    run = manifest.run or {}
+    jobs: list[Job] = []
     if run.get("asked") != asked:
         return None
     sources = {str(source): source for source, _ in found}
