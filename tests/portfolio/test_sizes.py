@@ -78,6 +78,24 @@ def test_even_changes_are_part_of_a_cloak_and_take_less_room() -> None:
     assert len(files[1]) < 0.85 * len(files[0])
 
 
+def test_the_squares_that_change_most_keep_their_cloak() -> None:
+    original = torch.zeros(1, 3, 275, 50)
+    original[..., 0, 0] = 1.0  # no pixel art, which is cut along its own squares
+    cloaked = original + torch.rand(original.shape, generator=torch.Generator().manual_seed(1))
+    cloaked[..., 32:64, :] *= 0.01
+    left = sparser(cloaked, original, 0.5)
+    kept, lost = [], []
+    for top in range(0, 275, 16):
+        for right in range(0, 50, 16):
+            square = (..., slice(top, top + 16), slice(right, right + 16))
+            whole = torch.equal(left[square], cloaked[square])
+            assert whole or torch.equal(left[square], original[square])
+            change = (cloaked[square] - original[square]).abs().mean()
+            (kept if whole else lost).append(float(change))
+    assert len(kept) == len(lost) == 36
+    assert min(kept) >= max(lost)
+
+
 def test_of_what_fits_the_file_has_what_leads_farther(
     top: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
