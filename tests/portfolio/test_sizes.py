@@ -102,7 +102,7 @@ def test_of_what_fits_the_file_has_what_leads_farther(
     picture = Image.new("L", (256, 192), 240)
     ImageDraw.Draw(picture).ellipse([30, 30, 120, 170], fill=30)
     picture.save(top / "art.png")
-    options = SaveOptions(max_size=SizeLimit.parse("9x"))
+    options = SaveOptions(max_size=SizeLimit.parse("2x"))
     best = report_of(cloak(top, options)["art.png"])
     shifts = []
     for made in (lambda cloaked, _: cloaked, coarser):
