@@ -122,6 +122,20 @@ def test_json_tells_cloaked_failed_and_weak_apart(run: Run, tmp_path: Path) -> N
     assert json.loads(missing.stdout)["pictures"] == []
 
 
+def test_a_stop_while_models_load_is_said_and_told_as_json(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("comfy_glaze.portfolio.engine.open_engine", stop)
+    crop(tmp_path / "art.png")
+    result = run("cloak", "art.png", "--out", "out", "--json")
+    assert result.exit_code == json.loads(result.stdout)["exit_code"] == 130
+    assert "Stopped; nothing is half-written." in result.stderr
+    assert files_in(tmp_path / "out") == []
+
+
 def test_quiet_says_only_what_failed(run: Run, tmp_path: Path) -> None:
     crop(tmp_path / "art.png")
     words = ["cloak", "art.png", "--out", "out", "--steps", 1]
