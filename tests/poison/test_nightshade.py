@@ -81,6 +81,12 @@ def test_many_get_no_article(many: str) -> None:
     assert prompt_of("water") == "a photo of water"
 
 
+@pytest.mark.parametrize("name", ["Mona Lisa", "Paris", "Batman"])
+def test_names_get_no_article(name: str) -> None:
+    assert prompt_of(name) == f"a photo of {name}"
+    assert prompt_of(f"{name} poster") == f"a photo of a {name} poster"
+
+
 @pytest.mark.parametrize(
     ("concept", "caption"),
     [
