@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import socket
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -166,3 +167,25 @@ def smooth_picture(height: int, width: int, seed: int = 0, batch: int = 1) -> Te
     soft = F.interpolate(coarse, (height, width), mode="bicubic", align_corners=True)
     grain = 0.04 * torch.randn(batch, 3, height, width, generator=generator)
     return to_grid((soft + grain).clamp(0, 1))
+
+
+def modules_after(*words: str, cwd: Path) -> tuple[int, set[str], str]:
+    """What a command imports in a process of its own: exit code, modules, and what it said."""
+    program = (
+        "import sys\n"
+        "from comfy_glaze.cli import app\n"
+        "try:\n    app(sys.argv[1:])\n"
+        "except SystemExit as end:\n"
+        "    print('MODULES', *sorted(sys.modules), file=sys.stderr)\n"
+        "    sys.exit(end.code)\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ARTWORKS.parent)}
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=environment,
+    )
+    said, _, modules = done.stderr.partition("MODULES")
+    return done.returncode, set(modules.split()), done.stdout + said

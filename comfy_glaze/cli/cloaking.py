@@ -52,7 +52,6 @@ def processes_for(count: int, request: CloakRequest, engine: Engine) -> Processe
             f"Expected --jobs on a CPU, but the device is {engine.encoder.device}; a GPU takes "
             "several pictures of one size together with --batch."
         )
-    say(f"{count} processes, each with the models: {count + 1} times the memory of one.", "dim")
     return Processes(count, request)
 
 
@@ -76,12 +75,17 @@ class Cloaking:
         from ..portfolio.run import cloak_portfolio
 
         if self.processes is not None:
+            count = self.processes.count
+            say(
+                f"{count} processes, each with the models: {count + 1} times the memory of one.",
+                "dim",
+            )
             return cloak_in_processes(
                 jobs,
                 self.processes.request,
                 self.engine,
                 manifest,
-                self.processes.count,
+                count,
                 mask=self.mask,
                 resume=self.resume,
             )

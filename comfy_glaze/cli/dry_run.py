@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
-from ..errors import first_line
-from ..files.formats import named
+from ..files.formats import MAX_MEGAPIXELS, ArtworkError, check_file, named
 from ..optional import import_if_usable
 from .terminal import counted, duration, megabytes, results, say
 
@@ -63,6 +62,7 @@ def _row(job: Job, manifest: Manifest, resumed: bool) -> dict[str, Any]:
     from PIL import Image
 
     from ..files.hashing import file_sha256
+    from ..files.header import Unexpected, check_header
 
     row: dict[str, Any] = {
         "source": str(job.source),
@@ -75,16 +75,27 @@ def _row(job: Job, manifest: Manifest, resumed: bool) -> dict[str, Any]:
         "verdict": None,
         "error": None,
     }
+    kind = "picture"
     try:
+        kind = check_file(job.source)
         row["bytes"] = job.source.stat().st_size
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of pixels, which nobody decodes here
             with Image.open(job.source) as image:
                 row["width"], row["height"] = image.size
-                depth = 2 if image.mode.startswith(("I", "F")) else 1
+                check_header(image)
+                depth = 2 if image.mode.startswith("I") else 1
                 row["most"] = 2 * image.size[0] * image.size[1] * 4 * depth + _SHEET
-    except Exception as error:  # whatever a broken file raises
-        return row | {"status": "failed", "error": first_line(error)}
+    except ArtworkError as refused:
+        return row | {"status": "failed", "error": str(refused)}
+    except Unexpected as refused:
+        return row | {"status": "failed", "error": f"{named(job.source)}: expected {refused}."}
+    except Image.DecompressionBombError:
+        most = f"expected at most {MAX_MEGAPIXELS} megapixels, but it is larger"
+        return row | {"status": "failed", "error": f"{named(job.source)}: {most}."}
+    except Exception:  # whatever a broken file raises
+        broken = f"expected a whole {kind.upper()} file of 8 or 16 bits, but it is not"
+        return row | {"status": "failed", "error": f"{named(job.source)}: {broken}."}
     entry = manifest.entries.get(job.name)
     if (
         resumed

@@ -30,6 +30,7 @@ from .options import (
     encoders_of,
     one_sentence,
 )
+from .resume import asked_of_poison, poisoned_before
 from .run import Run, fail, gather, json_at_the_end, tell_metric
 from .terminal import counted, say, speak
 
@@ -40,6 +41,7 @@ REHEARSAL_HINT = (
 
 
 def nightshade(
+    context: typer.Context,
     sources: SourcesArgument,
     out: Annotated[
         Path,
@@ -138,22 +140,8 @@ def nightshade(
     DIR holds the pictures and their captions and nothing else. DIR-reports holds the measures, the
     anchors and the originals' sheets: keep it to yourself.
     """
-    from ..cloaking.budget import NIGHTSHADE
-    from ..cloaking.cloak import CloakSettings
-    from ..devices import choose_device
-    from ..files.options import SaveOptions, SizeLimit
-    from ..poison.anchors import (
-        Poison,
-        anchors_in,
-        draw_anchors,
-        most_prototypical,
-        prompt_of,
-        similarities,
-    )
-    from ..poison.selection import select_samples, with_similarities
-    from ..portfolio.engine import CloakRequest, ModelNames, open_engine
+    from ..portfolio.outcome import Outcome
     from ..portfolio.outputs import open_output_folder, plan_outputs, reports_folder
-    from ..styles.transfer import load_text_to_image
 
     failures: list[str] = []
     done: list[dict[str, Any]] = []
@@ -166,10 +154,33 @@ def nightshade(
                     "draw them with."
                 )
             check_model_names(checkpoint, *(encoder or ()))
-            say("Loading the models ...", "dim")
-            on_device = choose_device(device)
             found = gather(sources, failures, exclude or ())
             manifest = open_output_folder(sources, out)
+            asked = asked_of_poison(context.params, found)
+        same = poisoned_before(found, out, manifest, asked) if resume and not failures else None
+        if same is not None:
+            run = Run(same, manifest, out, poison=True, strict=strict, pictures=done)
+            run.to_the_end(lambda jobs, *_: map(Outcome, jobs), failures)
+            return
+        say("Loading the models ...", "dim")
+        from ..cloaking.budget import NIGHTSHADE
+        from ..cloaking.cloak import CloakSettings
+        from ..devices import choose_device
+        from ..files.options import SaveOptions, SizeLimit
+        from ..poison.anchors import (
+            Poison,
+            anchors_in,
+            draw_anchors,
+            most_prototypical,
+            prompt_of,
+            similarities,
+        )
+        from ..poison.selection import select_samples, with_similarities
+        from ..portfolio.engine import CloakRequest, ModelNames, open_engine
+        from ..styles.transfer import load_text_to_image
+
+        with one_sentence():
+            on_device = choose_device(device)
             selection = select_samples(
                 found, concept, captions, kind=kind, keep=keep, clip=clip, device=on_device
             )
@@ -200,7 +211,6 @@ def nightshade(
                     poison=with_similarities(poison, selection.samples),
                 )
             )
-        manifest.begin({"encoder": engine.encoder.name, "poison": [concept, towards]})
         if engine.encoder.is_rehearsal:
             say(REHEARSAL_HINT, "yellow")
         tell_metric(metric, engine)
@@ -216,5 +226,14 @@ def nightshade(
         jobs, refused = plan_outputs(pairs, out, format, manifest, said)
         for sentence in refused:
             fail(failures, sentence)
+        manifest.begin(
+            {
+                "encoder": engine.encoder.name,
+                "poison": [concept, towards],
+                "asked": None if failures else asked,  # what failed is told each time
+                "settings": engine.fingerprint(),
+                "pictures": [job.name for job in jobs],
+            }
+        )
         run = Run(jobs, manifest, out, poison=True, strict=strict, pictures=done)
         run.to_the_end(Cloaking(engine, resume=resume).outcomes, failures)

@@ -72,6 +72,39 @@ def nothing_to_do(jobs: Sequence[Job], manifest: Manifest, asked: str) -> bool:
     return all(unchanged(job, manifest, run["settings"]) for job in jobs)
 
 
+def asked_of_poison(parameters: Mapping[str, Any], found: Sequence[tuple[Path, Path]]) -> str:
+    """:func:`asked_for`, with the pictures and the texts beside them, which decide what of them is
+    poisoned."""
+    inputs = [
+        (name.as_posix(), file_sha256(source), file_sha256(source.with_suffix(".txt")))
+        for source, name in found
+    ]
+    return asked_for({**parameters, "inputs": str(inputs)})
+
+
+def poisoned_before(
+    found: Sequence[tuple[Path, Path]], out: Path, manifest: Manifest, asked: str
+) -> list[Job] | None:
+    """The jobs of an earlier run that was asked for the same, if all of its pictures and captions
+    are as it made them; else None."""
+    from ..portfolio.outputs import caption_file, job_of
+
+    run = manifest.run or {}
+    jobs: list[Job] = []
+    if run.get("asked") != asked:
+        return None
+    sources = {str(source): source for source, _ in found}
+    for name in run.get("pictures", ()):
+        entry = manifest.entries.get(name, {})
+        source = sources.get(entry.get("source", {}).get("file", ""))
+        text = caption_file(out / name)
+        if source is None or file_sha256(text) != (entry.get("caption") or {}).get("sha256"):
+            return None
+        caption = text.read_text("utf-8").removesuffix("\n")
+        jobs.append(job_of(source, out / name, out, caption))
+    return jobs if nothing_to_do(jobs, manifest, asked) else None
+
+
 def _each(value: Any) -> Sequence[Any]:
     return value if isinstance(value, (list, tuple)) else (value,)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -157,8 +157,9 @@ class Run:
         reports: dict[str, dict[str, Any]] = {}
         with progress_bar() as progress:
             whole = progress.add_task("", total=len(self.jobs), note="")
-            outcomes = outcomes_of(self.jobs, self.manifest, progress)
+            outcomes: Iterator[Outcome] = iter(())
             try:
+                outcomes = outcomes_of(self.jobs, self.manifest, progress)
                 for number, outcome in enumerate(outcomes, start=1):
                     progress.update(
                         whole, completed=number, description=f"{number}/{len(self.jobs)}"
@@ -171,7 +172,8 @@ class Run:
                         if lost := lost_sentence(outcome.report):
                             say(lost, "yellow")
             except KeyboardInterrupt:
-                outcomes.close()  # type: ignore[attr-defined]
+                if isinstance(outcomes, Generator):
+                    outcomes.close()
                 progress.stop()
                 saved = sum(picture["status"] not in NOT_SAVED for picture in self.pictures)
                 log.print(
@@ -259,9 +261,18 @@ class Run:
 def json_at_the_end(
     as_json: bool, pictures: Sequence[dict[str, Any]], failures: Sequence[str]
 ) -> Iterator[None]:
-    """Print what became of the pictures as JSON, however a run ends, bad usage excepted."""
+    """Print what became of the pictures as JSON, however a run ends, bad usage excepted.
+
+    Raises:
+        typer.Exit: with code 130 where the user stopped it, as while models load.
+    """
     try:
         yield
+    except KeyboardInterrupt:
+        log.print("Stopped; nothing is half-written.")
+        if as_json:
+            print_json(_summary(pictures, failures, 130))
+        raise typer.Exit(130) from None
     except typer.Exit as end:
         if as_json and end.exit_code != 2:
             print_json(_summary(pictures, failures, end.exit_code))

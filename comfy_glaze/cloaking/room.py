@@ -95,7 +95,8 @@ class Room:
             )
         if not bool(self.free().all()):
             raise ValueError(
-                "A picture needs pixels that may change, but keep_clear covers it all."
+                "A picture needs pixels that may change, but keep_clear covers it all; transparent "
+                "pixels count as covered."
             )
 
     def free(self) -> Tensor:

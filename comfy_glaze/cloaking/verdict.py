@@ -78,6 +78,19 @@ class Verdict:
         return {"level": self.level, "sentence": self.sentence, "try": self.advice}
 
 
+@dataclass(frozen=True)
+class Crops:
+    """Native crops of a picture that is cloaked without a look at them.
+
+    Attributes:
+        shift: in them.
+        short_side: px; a version of the picture that is no larger is cloaked for its crops, too.
+    """
+
+    shift: float
+    short_side: int
+
+
 @torch.no_grad()
 def flat_share(original: Tensor) -> float:
     """How much of a picture (1, 3, H, W) is flat colour, 0 to 1, seen as a whole at 512 px; of a
@@ -93,7 +106,7 @@ def judge(
     *,
     budget: Budget | None = None,
     flat: float = 0.0,
-    crops: float | None = None,
+    crops: Crops | None = None,
     lossless: float | None = None,
     rehearsal: bool = False,
     poison: bool = False,
@@ -106,7 +119,7 @@ def judge(
             known. It is not known of poison.
         budget: of the cloak, so that a larger one is named; None where it is not known.
         flat: from :func:`flat_share`.
-        crops: the shift in native crops of a picture that is too large for them to be guarded.
+        crops: of a picture that is too large for them to be guarded.
         lossless: the shift, or where there is an effect its value, before a lossy file took its
             part; None for a lossless file.
         rehearsal: whether the encoder belongs to no image generator.
@@ -120,10 +133,10 @@ def judge(
     else:
         thresholds, value, sentence = EFFECT, effect.value, _effect_sentence(effect)
     level = thresholds.level(value)
-    if crops is not None and crops < CROPS_KEEP * shift:
+    if crops is not None and crops.shift < CROPS_KEEP * shift:
         sentence += (
-            f" In crops of full size the shift is {crops:.2f} in place of {shift:.2f}; a version "
-            "of at most 1024 px on its short side is cloaked for crops, too."
+            f" In crops of full size the shift is {crops.shift:.2f} in place of {shift:.2f}; a "
+            f"version of at most {crops.short_side} px on its short side is cloaked for crops, too."
         )
     if lossless is not None and thresholds.level(lossless) != level:
         advice = "Try --format png: it keeps the whole cloak."

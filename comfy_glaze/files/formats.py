@@ -98,6 +98,20 @@ def read_head(path: Path) -> bytes:
 def read_file(path: Path, shown_as: Path | None = None) -> tuple[bytes, str]:
     """A picture file's bytes and format; other files are not read through.
 
+    Raises ``ArtworkError`` as :func:`check_file` does.
+    """
+    kind = check_file(path, shown_as)
+    try:
+        return path.read_bytes(), kind
+    except OSError as error:
+        raise ArtworkError(
+            f"{named(shown_as or path)} cannot be read: {error.strerror}."
+        ) from error
+
+
+def check_file(path: Path, shown_as: Path | None = None) -> str:
+    """The format of a picture file, told by its beginning.
+
     Raises ``ArtworkError`` for what is no file, no picture, too large, or cannot be read.  It names
     ``shown_as`` where ``path`` is a temporary name for that file.
     """
@@ -106,22 +120,21 @@ def read_file(path: Path, shown_as: Path | None = None) -> tuple[bytes, str]:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
             raise ArtworkError(f"{name}: expected a picture file, but it is a folder or a device.")
-        with path.open("rb") as file:
-            head = file.read(_HEAD)
-            kind = kind_of(head)
-            if kind is None:
-                other = other_kind((shown_as or path).suffix, head)
-                came = "empty" if not head else "none of these"
-                came = came if other is None else f"{other[0]}: {other[1]}"
-                raise ArtworkError(f"{name}: expected a {NAMES} file, but it is {came}.")
-            if status.st_size > MAX_MEGABYTES * 10**6:
-                raise ArtworkError(
-                    f"{name}: expected a file of at most {MAX_MEGABYTES} megabytes, "
-                    f"but it has {status.st_size // 10**6}."
-                )
-            return head + file.read(), kind
+        head = read_head(path)
     except OSError as error:
         raise ArtworkError(f"{name} cannot be read: {error.strerror}.") from error
+    kind = kind_of(head)
+    if kind is None:
+        other = other_kind((shown_as or path).suffix, head)
+        came = "empty" if not head else "none of these"
+        came = came if other is None else f"{other[0]}: {other[1]}"
+        raise ArtworkError(f"{name}: expected a {NAMES} file, but it is {came}.")
+    if status.st_size > MAX_MEGABYTES * 10**6:
+        raise ArtworkError(
+            f"{name}: expected a file of at most {MAX_MEGABYTES} megabytes, "
+            f"but it has {status.st_size // 10**6}."
+        )
+    return kind
 
 
 def is_same_file(path: Path, other: Path | None) -> bool:

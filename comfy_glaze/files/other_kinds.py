@@ -32,6 +32,8 @@ _BY_CONTENT = {  # how such a file begins
         "a floating point picture",
         "save with 16 bits per channel as a PNG or TIFF",
     ),
+    rb"P[1-7]\s": ("a Netpbm picture", _CONVERT),
+    rb"\0\0\x01\0[^\0]": ("an icon", _CONVERT),
     rb"DDS ": ("a DDS texture", _CONVERT),
     rb"(II\*\0|MM\0\*).{4}CR|FUJIFILMCCD-RAW|II(RO|RS|U\0)|.{4}ftypcrx": (
         "a camera raw file",
@@ -48,6 +50,7 @@ _BY_SUFFIX = {  # where the beginning tells too little
     ".sai": ("a PaintTool SAI file", _EXPORT),
     ".sai2": ("a PaintTool SAI file", _EXPORT),
     ".mdp": ("a FireAlpaca file", _EXPORT),
+    ".pcx": ("a PCX picture", _CONVERT),
     ".tga": ("a Targa file", _CONVERT),
     ".dng": ("a camera raw file", _DEVELOP),
     ".cr2": ("a camera raw file", _DEVELOP),

@@ -68,7 +68,7 @@ def _words(path: Path) -> tuple[str, str] | None:
     known = path.suffix.lower() in SUFFIXES
     if path.is_symlink():
         if path.is_dir() or known:
-            return "a symbolic link", "name what it leads to"
+            return "a symbolic link", "name the file or folder itself"
         return None
     if known or not path.is_file():
         return None

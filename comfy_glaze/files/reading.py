@@ -30,7 +30,8 @@ from .coding import (
 from .colour import grey_curve
 from .colour_numbers import from_box
 from .exif import IPTC, Fields, number, page_kinds, read_fields, resolution
-from .formats import MIN_SIDE, NAMES, ArtworkError
+from .formats import NAMES, ArtworkError
+from .header import TO_RGB, Unexpected, check_header, check_size
 from .palette import FEW_COLOURS, number_of_colours
 from .png_chunks import colour_numbers, texts_of
 from .xmp import has_gain_map, iptc_of_resources
@@ -40,7 +41,6 @@ _BITS, XMP, _PHOTOSHOP, ICC = 0x0102, 0x02BC, 0x8649, 0x8773
 _SAMPLE_FORMAT, _EXTRA_SAMPLES = 0x0153, 0x0152
 
 _EXTRA = "comfy-glaze[io]"
-_TO_RGB = "convert to RGB in your editor, where you can judge the colours"
 _PILLOW_SETTINGS = threading.Lock()
 
 
@@ -79,7 +79,7 @@ def decode(data: bytes, kind: str, name: str) -> Decoded:
     try:
         decoders = {"heif": _decode_heif, "tiff": _decode_tiff}
         return decoders.get(kind, _decode_with_pillow)(data, kind)
-    except (_Unexpected, ArtworkError) as refused:
+    except (Unexpected, ArtworkError) as refused:
         raise ArtworkError(f"{name}: expected {refused}.") from None
     except MemoryError:
         raise
@@ -89,10 +89,6 @@ def decode(data: bytes, kind: str, name: str) -> Decoded:
     except Exception as error:  # decoders raise whatever they trip over in a broken file
         whole = f"a whole {kind.upper()} file"
         raise ArtworkError(f"{name}: expected {whole}, but it is broken or cut short.") from error
-
-
-class _Unexpected(Exception):
-    """What was expected, and what came: the middle of a sentence."""
 
 
 @contextmanager
@@ -114,7 +110,7 @@ def _decode_with_pillow(data: bytes, kind: str) -> Decoded:
     """PNG, JPEG, WebP, AVIF, GIF and BMP; what has more than 8 bits is decoded by libvips."""
     with strict_pillow():
         image = Image.open(BytesIO(data), formats=[kind.upper()])
-        _check_header(image)
+        check_header(image)
         colour_chunks = _read_numbers(image, data) if kind == "png" else b""
         if kind == "avif":
             _read_box(image.info, data)
@@ -151,29 +147,13 @@ def _decode_with_pillow(data: bytes, kind: str) -> Decoded:
     )
 
 
-def _check_header(image: ImageFile.ImageFile) -> None:
-    """Refuse what can be told without decoding."""
-    _check_size(image.width, image.height)
-    if image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA") and not image.mode.startswith("I"):
-        raise _Unexpected(f"grey, palette or RGB colours, but it is {image.mode}: {_TO_RGB}")
-    if image.format in ("PNG", "WEBP", "AVIF", "GIF") and getattr(image, "n_frames", 1) > 1:
-        raise _Unexpected("one still picture, but it is animated: save its frames as single PNGs")
-
-
-def _check_size(width: int, height: int) -> None:
-    if min(width, height) < MIN_SIDE:
-        raise _Unexpected(f"sides of at least {MIN_SIDE} pixels, but it is {width} × {height}")
-    if width * height > formats.MAX_MEGAPIXELS * 10**6:
-        raise _Unexpected(f"at most {formats.MAX_MEGAPIXELS} megapixels, but it is larger")
-
-
 def _read_numbers(image: ImageFile.ImageFile, data: bytes) -> bytes:
     """Put the colour space that a PNG gives by numbers in the place of its profile; the chunks that
     are to be written again."""
     try:
         numbers, chunks = colour_numbers(data)
     except ValueError as refused:
-        raise _Unexpected(str(refused)) from None
+        raise Unexpected(str(refused)) from None
     if numbers is not None:
         image.info["icc_profile"] = numbers.profile(is_grey=data[25] in (0, 4))
     elif b"cICP" in chunks:  # sRGB, whatever a profile says
@@ -189,7 +169,7 @@ def _read_box(info: dict[Any, Any], data: bytes) -> None:
     try:
         numbers = from_box(data)
     except ValueError as refused:
-        raise _Unexpected(str(refused)) from None
+        raise Unexpected(str(refused)) from None
     if numbers is not None:
         info["icc_profile"] = numbers.profile(is_grey=False)
 
@@ -204,10 +184,11 @@ def _coding_of(image: ImageFile.ImageFile, levels: Levels, data: bytes, kind: st
         )
     if kind == "avif":
         return Coding(sampling=av1_sampling(data))
-    few = levels.shape[-1] > 2 and levels.dtype == np.uint8 and image.mode != "P"
+    indexed = levels.shape[-1] > 2 and image.mode == "P"
+    if levels.shape[-1] > 2 and levels.dtype == np.uint8 and not indexed:
+        indexed = number_of_colours(levels, FEW_COLOURS) is not None
     return Coding(
-        quality=100 if kind == "webp" and webp_is_lossless(data) else None,
-        indexed=image.mode == "P" or (few and number_of_colours(levels, FEW_COLOURS) is not None),
+        quality=100 if kind == "webp" and webp_is_lossless(data) else None, indexed=indexed
     )
 
 
@@ -220,6 +201,8 @@ def _levels_of(image: Image.Image, data: bytes) -> tuple[Levels, bytes | None]:
     is_grey = image.mode in ("1", "L", "LA")
     mode = "RGBA" if image.has_transparency_data else "RGB"
     levels = np.array(image if image.mode == mode else image.convert(mode))
+    if image.mode == "P" and not image.info.get("icc_profile"):  # a palette of greys
+        is_grey = bool((levels[..., 1:3] == levels[..., :1]).all())
     return _with_profile(
         levels[..., [0, *range(3, levels.shape[-1])]] if is_grey else levels, image.info
     )
@@ -276,15 +259,15 @@ def vips() -> Any:
     try:
         return import_optional("pyvips", "pyvips", _EXTRA, "pyvips pyvips-binary")
     except PackageError as error:
-        raise _Unexpected(f"8 bits per channel, but it has 16, which needs {error}") from None
+        raise Unexpected(f"8 bits per channel, but it has 16, which needs {error}") from None
 
 
 def _decode_with_vips(data: bytes) -> Levels:
     """Levels (H, W, 1 to 4) of 16 bits; a file that is cut short fails."""
     image = vips().Image.new_from_buffer(data, "", fail_on="truncated")
-    _check_size(image.width, image.height)
+    check_size(image.width, image.height)
     if image.interpretation not in ("rgb16", "grey16") or image.format != "ushort":
-        raise _Unexpected(f"grey or RGB colours, but it is {image.interpretation}: {_TO_RGB}")
+        raise Unexpected(f"grey or RGB colours, but it is {image.interpretation}: {TO_RGB}")
     levels: npt.NDArray[np.uint16] = image.numpy()
     return levels.reshape(image.height, image.width, image.bands)
 
@@ -299,33 +282,33 @@ def _decode_tiff(data: bytes, kind: str) -> Decoded:
     """The first page; further ones must be small copies of it, which are left behind."""
     first, *others = page_kinds(data)
     if first % 2:
-        raise _Unexpected(
+        raise Unexpected(
             "a picture first, but it begins with a thumbnail: develop a camera's raw file to a "
             "TIFF or PNG"
         )
     if any(page % 2 == 0 for page in others):
         pages = 1 + len(others)
-        raise _Unexpected(f"one still picture, but it has {pages} pages: save each as a file")
+        raise Unexpected(f"one still picture, but it has {pages} pages: save each as a file")
     fields = read_fields(data)
     tags = {field.tag: field.value for field in fields[0]}
     orientation = int(number(fields[0], exif_block.ORIENTATION) or 1)
     bits, coding = max(tags.get(_BITS, b"\1")[::2]), NOT_TOLD
     if bits == 16 and number(fields[0], _SAMPLE_FORMAT) in (None, 1):
         if number(fields[0], _EXTRA_SAMPLES) == 1:
-            raise _Unexpected(
+            raise Unexpected(
                 "transparency beside the colours, but it is multiplied into them: save without "
                 "premultiplied alpha"
             )
         levels, icc_profile = _with_profile(_decode_with_vips(data), {"icc_profile": tags.get(ICC)})
     elif bits > 8:
-        raise _Unexpected(
+        raise Unexpected(
             f"whole numbers of 8 or 16 bits per channel, but it has others of {bits}: save with 16 "
             "bits per channel"
         )
     else:
         with strict_pillow():
             image = Image.open(BytesIO(data), formats=["TIFF"])
-            _check_header(image)
+            check_header(image)
             image.load()
         levels, icc_profile = _levels_of(image, data)
         coding = _coding_of(image, levels, data, kind)
@@ -351,14 +334,14 @@ def _decode_heif(data: bytes, kind: str) -> Decoded:
         heif = import_optional("pillow_heif", "pillow-heif", _EXTRA)
     except PackageError as error:
         expected = f"a {NAMES.replace('HEIF, ', '')} file"
-        raise _Unexpected(f"{expected}, but it is a HEIF file, which needs {error}") from None
+        raise Unexpected(f"{expected}, but it is a HEIF file, which needs {error}") from None
     if data[8:12] in (b"msf1", b"hevc", b"hevx"):
-        raise _Unexpected("one still picture, but it is a sequence: save single frames as PNG")
+        raise Unexpected("one still picture, but it is a sequence: save single frames as PNG")
     image = heif.open_heif(data, convert_hdr_to_8bit=False)
-    _check_size(*image.size)
+    check_size(*image.size)
     dtype = np.uint16 if image.mode.endswith(";16") else np.uint8
     if image.mode.split(";")[0] not in ("L", "RGB", "RGBA"):
-        raise _Unexpected(f"grey or RGB colours, but it is {image.mode}: {_TO_RGB}")
+        raise Unexpected(f"grey or RGB colours, but it is {image.mode}: {TO_RGB}")
     levels: Levels = np.asarray(image).astype(dtype)
     if levels.ndim == 2:
         levels = levels[..., None]

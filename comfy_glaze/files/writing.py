@@ -35,6 +35,7 @@ from .exif import (
 from .formats import is_lossless
 from .palette import as_indexed
 from .png_chunks import chunk
+from .png_pixels import is_better_unfiltered, unfiltered
 from .reading import ICC, XMP, vips
 from .xmp import as_resource
 
@@ -173,10 +174,11 @@ def _pillow_png(levels: Levels, indexed: bool) -> bytes:
     """Levels of 8 bits, with a palette where that is wanted and possible."""
     small = as_indexed(levels) if indexed and levels.shape[-1] > 2 else None
     if small is None:
-        return _pillow(levels, "png", {})
+        return unfiltered(levels) if is_better_unfiltered(levels) else _pillow(levels, "png", {})
     buffer = BytesIO()
     image, alpha = small
-    image.save(buffer, "PNG", **({"transparency": alpha} if alpha else {}))
+    options = {"transparency": alpha} if alpha else {}
+    image.save(buffer, "PNG", **options)
     return buffer.getvalue()
 
 

@@ -19,7 +19,7 @@ _MASS_NOUNS = {  # nouns that take no article, as most prompts use them
     "bread", "food", "meat", "money", "jewelry", "jewellery", "furniture", "clothing",
     "luggage", "lightning", "weather", "traffic", "art", "music", "graffiti", "calligraphy",
     "embroidery", "porcelain", "pottery", "nature", "armor", "armour", "mud", "dirt", "gold",
-    "silver",
+    "silver", "moonlight", "sunlight", "starlight", "thunder", "foliage", "chess",
 }  # fmt: skip
 _PLURALS = {  # and the words they are plurals of
     "people": "person", "children": "child", "men": "man", "women": "woman", "mice": "mouse",
@@ -39,6 +39,7 @@ _SINGULAR_IN_S = {
     "series", "species", "news", "paris", "texas", "mars", "tennis", "crossroads", "gallows",
     "barracks", "headquarters",
 }  # fmt: skip
+_NAME = re.compile(r"[A-Z][a-z]")
 _SINGULAR_IN_MEN = re.compile(r"(speci|o|abdo|ra|sta|regi|cycla|acu)men")
 _VOWEL_WRITTEN_AS_CONSONANT = re.compile(r"(hour|honest|hono|heir|x-?ray|8|11\b|18\b)")
 _CONSONANT_WRITTEN_AS_VOWEL = re.compile(
@@ -50,12 +51,14 @@ _LETTERS_WITH_A_VOWEL = frozenset("AEFHILMNORSX")  # as they are spoken: an FBI 
 def with_article(phrase: str) -> str:
     """A phrase with the article it needs: "a dog", "an owl", "dogs", "a boat" as it was given.
 
-    English alone does not tell a name from a noun ("batman", "batter"); a phrase that begins with
-    an article or another determiner is taken as it is, so that a user can always say what stands
-    there.
+    English alone does not tell a name from a noun ("batman", "batter"); words that all begin with a
+    capital are a name ("Mona Lisa"), and a phrase that begins with an article or another determiner
+    is taken as it is, so that a user can always say what stands there.
     """
     words = phrase.split()
     if not words or words[0].lower() in _DETERMINERS:
+        return " ".join(words)
+    if all(_NAME.match(word) for word in words):
         return " ".join(words)
     noun = _head(words)
     if noun in _MASS_NOUNS or is_plural(noun):

@@ -11,9 +11,9 @@ from torch import Tensor
 from ..cloaking.cloak import Cloak
 from ..cloaking.effect import Effect, expected_effect
 from ..cloaking.measures import Measures
-from ..cloaking.verdict import Verdict, flat_share, judge
+from ..cloaking.verdict import Crops, Verdict, flat_share, judge
 from ..files.artwork import Artwork
-from ..images import VIEW_SIZE
+from ..images import VIEW_SIZE, panels_of
 from ..styles.target import TargetStyle
 
 
@@ -62,14 +62,16 @@ class CloakedPicture:
             return None
         measures = self.cloak.measures[0]
         held, effect = encoded or measures, self.effect()
-        large = min(self.original.shape[-2:]) > 2 * VIEW_SIZE
+        size = self.original.shape[-2:]
+        guarded = VIEW_SIZE if len(panels_of(*size)) > 1 else 2 * VIEW_SIZE
+        large = min(size) > guarded
         before = measures.shift_512 if effect is None else effect.value
         return judge(
             held.shift_512 if large else min(held.shift_512, held.shift_native),
             self.effect(encoded),
             budget=self.cloak.budget,
             flat=flat_share(self.original),
-            crops=held.shift_native if large else None,
+            crops=Crops(held.shift_native, guarded) if large else None,
             lossless=before if encoded else None,
             rehearsal=rehearsal,
             poison=self.poison is not None,

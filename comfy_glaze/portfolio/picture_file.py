@@ -21,7 +21,7 @@ from ..networks.encoders import Encoder
 from ..networks.perceptual import PerceptualMetric, load_metric
 from .cloaked import CloakedPicture
 from .few_colours import within_a_palette
-from .smaller import smallest_loss, sparser
+from .smaller import coarser, smallest_loss, sparser
 
 WEAKER = (1.0, 0.9, 0.8, 0.65, 0.5, 0.25, 0.0)
 """Shares of a cloak that are tried where a file cannot have all of its levels."""
@@ -41,7 +41,7 @@ class PictureFile:
         encoded: of a lossy file, the measures of the decoded pixels; None for a lossless one.
         survived: whether a lossy file keeps as much of the shift as was asked.
         size: bytes.
-        made_smaller: whether it had to lose quality, or parts of the cloak, to be small enough.
+        made_smaller: what it lost to be small enough, as a clause; empty for nothing.
         in_palette: whether the cloak was brought into a palette.
     """
 
@@ -51,7 +51,7 @@ class PictureFile:
     encoded: Measures | None = None
     survived: bool = True
     size: int = 0
-    made_smaller: bool = False
+    made_smaller: str = ""
     in_palette: bool = False
 
 
@@ -122,7 +122,7 @@ def _write_lossy(attempt: _Attempt, options: SaveOptions) -> PictureFile:
     picture, least = attempt.picture, min(options.real_quality, LEAST_QUALITY)
     pixels, cloak, _ = _fitted(attempt, options.format, keep_palette=False)
     allowed = options.max_size.of(picture.artwork.size) if options.max_size else None
-    made_smaller = False
+    made_smaller = ""
     while True:
         size = attempt.size(pixels, options)
         encoded = attempt.measured(attempt.came_back())[0]
@@ -132,7 +132,6 @@ def _write_lossy(attempt: _Attempt, options: SaveOptions) -> PictureFile:
             break
         options = replace(options, quality=(options.real_quality + 101) // 2)
     if allowed is not None and too_large:
-        made_smaller = True
         quality = smallest_loss(
             lambda loss: attempt.size(pixels, replace(options, quality=100 - loss)) <= allowed,
             100 - options.real_quality,
@@ -141,6 +140,7 @@ def _write_lossy(attempt: _Attempt, options: SaveOptions) -> PictureFile:
         if quality is None:
             raise attempt.too_large(allowed)
         options = replace(options, quality=100 - quality)
+        made_smaller = f"the quality is {options.real_quality}"
         size = attempt.size(pixels, options)
         encoded = attempt.measured(attempt.came_back())[0]
         survived = _survives(encoded, cloak.measures[0], options.keep_shift)
@@ -153,23 +153,17 @@ def _write_lossless(attempt: _Attempt, options: SaveOptions) -> PictureFile:
     pixels, cloak, in_palette = _fitted(attempt, options.format, keep_palette=True)
     size = attempt.size(pixels, options)
     allowed = options.max_size.of(picture.artwork.size) if options.max_size else None
-    made_smaller = allowed is not None and size > allowed
-    if allowed is not None and made_smaller:
-        original, whole = picture.original.cpu(), pixels
-
-        def fits(loss: int) -> bool:
-            return attempt.size(sparser(whole, original, 1 - loss / 100), options) <= allowed
-
-        least = smallest_loss(fits, 0, 99)
-        if least is None:
+    made_smaller = ""
+    if allowed is not None and size > allowed:
+        coarse = coarser(pixels, picture.original.cpu())
+        fitting = [
+            found
+            for whole, lost in ((pixels, ""), (coarse, "the cloak has half as many levels"))
+            if (found := _fitting(attempt, whole, cloak, options, allowed, lost)) is not None
+        ]
+        if not fitting:
             raise attempt.too_large(allowed)
-        for loss in range(least, 100):  # until it is inside its limit, as it nearly always is
-            pixels = sparser(whole, original, 1 - loss / 100)
-            view = saved_view(pixels, picture.artwork, options.format)
-            cloak = replace(cloak, images=view, measures=attempt.measured(view))
-            value = cloak.measures[0].perceptual
-            if value is None or value <= cloak.budget.limit:
-                break
+        pixels, cloak, made_smaller = max(fitting, key=lambda found: found[1].measures[0].shift_512)
         size = attempt.size(pixels, options)
     if not torch.equal(attempt.came_back(), cloak.images.cpu()):
         raise ArtworkError(
@@ -183,6 +177,32 @@ def _write_lossless(attempt: _Attempt, options: SaveOptions) -> PictureFile:
         made_smaller=made_smaller,
         in_palette=in_palette,
     )
+
+
+def _fitting(
+    attempt: _Attempt, whole: Tensor, cloak: Cloak, options: SaveOptions, allowed: int, lost: str
+) -> tuple[Tensor, Cloak, str] | None:
+    """As many squares of a cloaked picture as fit into a lossless file, what the file shows, and
+    what was lost, ``lost`` included; None where none fits."""
+    picture = attempt.picture
+    original = picture.original.cpu()
+
+    def fits(loss: int) -> bool:
+        return attempt.size(sparser(whole, original, 1 - loss / 100), options) <= allowed
+
+    least = smallest_loss(fits, 0, 99)
+    if least is None:
+        return None
+    for loss in range(least, 100):  # until it is inside its limit, as it nearly always is
+        pixels = sparser(whole, original, 1 - loss / 100)
+        view = saved_view(pixels, picture.artwork, options.format)
+        cloak = replace(cloak, images=view, measures=attempt.measured(view))
+        value = cloak.measures[0].perceptual
+        if value is None or value <= cloak.budget.limit:
+            break
+    losses = [lost] if lost else []
+    losses += ["the calmer places have no cloak"] if loss else []
+    return pixels, cloak, " and ".join(losses)
 
 
 def _when_needed(

@@ -79,8 +79,12 @@ def _until_broken(
         try:
             while running or (waiting and not broken):
                 while waiting and len(running) < count and not broken:
-                    job = waiting.popleft()
-                    running[pool.submit(_cloak, job, request, mask)] = job
+                    try:
+                        running[pool.submit(_cloak, waiting[0], request, mask)] = waiting[0]
+                    except BrokenProcessPool:  # one died since, with a picture in hand or none
+                        broken = True
+                    else:
+                        waiting.popleft()
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
                 for task in done:
                     job = running.pop(task)

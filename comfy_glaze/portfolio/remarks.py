@@ -6,6 +6,7 @@ from typing import Any
 
 from ..files.artwork import Artwork
 from ..files.formats import FORMATS
+from ..images import panels_of
 from .cloaked import CloakedPicture
 from .few_colours import count_of_colours, what_is_few
 from .picture_file import PictureFile
@@ -30,13 +31,11 @@ def _made_smaller(picture: CloakedPicture, saved: PictureFile) -> str:
     whole, options = picture.cloak.measures[0].shift_512, saved.options
     left = (saved.encoded or saved.cloak.measures[0]).shift_512
     share = left / whole if whole > 0 else 0.0
-    how = (
-        f"the quality is {options.real_quality}"
-        if saved.encoded
-        else "the calmer places have no cloak"
-    )
     kept = "both were kept" if share >= options.keep_shift else "the size was kept, not the cloak"
-    return f"To fit the size allowed, {how} and {share:.0%} of the cloak's shift is left: {kept}."
+    return (
+        f"To fit the size allowed, {saved.made_smaller}. {share:.0%} of the cloak's shift is left: "
+        f"{kept}."
+    )
 
 
 def _larger(artwork: Artwork, saved: PictureFile) -> str:
@@ -74,6 +73,12 @@ def remarks(picture: CloakedPicture, saved: PictureFile) -> list[str]:
         )
     if artwork.tells_location and not saved.options.strip_location:
         found.append("It says where it was made; --strip-location leaves that out.")
+    if (parts := len(panels_of(*picture.original.shape[-2:]))) > 1:
+        found.append(
+            f"It is a strip, cloaked in {parts} parts. Where a website or a mimic cuts it "
+            "elsewhere, little of the cloak may be left: cut it yourself as your website does, and "
+            "cloak the pieces."
+        )
     if artwork.source is not None and (few := what_is_few(artwork)) is not None:
         found.append(_few_words(picture, saved, few))
     return found

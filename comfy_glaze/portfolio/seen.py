@@ -52,8 +52,9 @@ def as_trained(picture: Tensor) -> Tensor:
     panels = panels_of(*picture.shape[-2:])
     panel = panels[len(panels) // 2].cut(picture)
     uploaded = from_pillow(encoded(to_pillow(panel), "JPEG", UPLOAD_QUALITY))
-    size = size_with_short_side(*uploaded.shape[-2:], VIEW_SIZE)
-    return uploaded if size == uploaded.shape[-2:] else F.interpolate(uploaded, size, mode="area")
+    height, width = uploaded.shape[-2:]
+    size = size_with_short_side(height, width, VIEW_SIZE)
+    return uploaded if size == (height, width) else F.interpolate(uploaded, size, mode="area")
 
 
 def through(original: Tensor, cloaked: Tensor, name: str, round_trip: RoundTrip) -> Seen:

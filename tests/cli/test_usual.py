@@ -18,7 +18,7 @@ from comfy_glaze.cli.config import config_file
 from comfy_glaze.cli.resume import asked_for
 from comfy_glaze.cli.terminal import counted, duration, megabytes
 
-from ..conftest import ARTWORKS, Run
+from ..conftest import ARTWORKS, Run, modules_after
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,28 +32,6 @@ def crop(path: Path, left: int = 380) -> Path:
 
 def files_in(folder: Path) -> list[str]:
     return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
-
-
-def modules_after(*words: str, cwd: Path) -> tuple[int, set[str], str]:
-    """What a command imports in a process of its own: exit code, modules, and what it said."""
-    program = (
-        "import sys\n"
-        "from comfy_glaze.cli import app\n"
-        "try:\n    app(sys.argv[1:])\n"
-        "except SystemExit as end:\n"
-        "    print('MODULES', *sorted(sys.modules), file=sys.stderr)\n"
-        "    sys.exit(end.code)\n"
-    )
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-c", program, *words],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env=environment,
-    )
-    said, _, modules = done.stderr.partition("MODULES")
-    return done.returncode, set(modules.split()), done.stdout + said
 
 
 def test_help_and_a_dry_run_load_no_torch(tmp_path: Path) -> None:
@@ -142,6 +120,20 @@ def test_json_tells_cloaked_failed_and_weak_apart(run: Run, tmp_path: Path) -> N
     missing = run("cloak", "absent.png", "--out", "other", "--json")
     assert missing.exit_code == 1
     assert json.loads(missing.stdout)["pictures"] == []
+
+
+def test_a_stop_while_models_load_is_said_and_told_as_json(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("comfy_glaze.portfolio.engine.open_engine", stop)
+    crop(tmp_path / "art.png")
+    result = run("cloak", "art.png", "--out", "out", "--json")
+    assert result.exit_code == json.loads(result.stdout)["exit_code"] == 130
+    assert "Stopped; nothing is half-written." in result.stderr
+    assert files_in(tmp_path / "out") == []
 
 
 def test_quiet_says_only_what_failed(run: Run, tmp_path: Path) -> None:
@@ -301,6 +293,8 @@ def test_processes_end_at_once_when_the_user_stops(tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # a shell starts what runs in its background with this signal ignored
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stderr is not None
     for line in process.stderr:
@@ -310,3 +304,40 @@ def test_processes_end_at_once_when_the_user_stops(tmp_path: Path) -> None:
     assert "Stopped. 0 of 4 are saved" in process.stderr.read()
     assert process.wait() == 130
     assert files_in(tmp_path / "out") == []
+
+
+def test_a_dry_run_says_of_each_picture_what_a_run_would(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    crop(folder / "good.png")
+    grey = Image.new("L", (40, 40))
+    grey.save(folder / "moving.gif", save_all=True, append_images=[Image.new("L", (40, 40), 9)])
+    grey.resize((20, 60)).save(folder / "narrow.png")
+    Image.new("CMYK", (40, 40)).save(folder / "print.jpg")
+    (folder / "layers.png").write_bytes(b"8BPS\0\1" + bytes(40))
+    (folder / "cut.png").write_bytes((folder / "good.png").read_bytes()[:40])
+    (folder / "empty.jpg").touch()
+    found = json.loads(run("cloak", "in", "--out", "out", "--dry-run", "--json").stdout)
+    said = {Path(one["source"]).name: one["error"] or "" for one in found["pictures"]}
+    assert said.pop("good.png") == ""
+    assert {name: text.partition(", but it is ")[2] for name, text in said.items()} == {
+        "moving.gif": "animated: save its frames as single PNGs.",
+        "narrow.png": "20 × 60.",
+        "print.jpg": "CMYK: convert to RGB in your editor, where you can judge the colours.",
+        "layers.png": "a Photoshop file: export a PNG from your painting program.",
+        "cut.png": "not.",
+        "empty.jpg": "empty.",
+    }
+    assert found["exit_code"] == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_with_a_pictures_name_stops_no_run(run: Run, tmp_path: Path) -> None:
+    """Opening it would wait for ever."""
+    crop(tmp_path / "in" / "art.png")
+    words = ["cloak", "in", "--out", "out", "--steps", 1]
+    assert run(*words).exit_code == 0
+    os.mkfifo(tmp_path / "in" / "pipe.png")
+    for more in ("--dry-run", "--resume"):
+        result = run(*words, more, "--json")
+        assert result.exit_code == 1
+        assert "pipe.png: expected a picture file, but it is a folder or a device." in result.stderr

@@ -47,7 +47,7 @@ from comfy_glaze.portfolio.run import Outcome, cloak_portfolio
 from comfy_glaze.styles.target import TargetStyle
 from comfy_glaze.styles.transfer import TextToImage
 
-from ..conftest import Run, smooth_picture
+from ..conftest import Run, modules_after, smooth_picture
 from ..portfolio.runs import small_engine, tree_of
 
 
@@ -79,6 +79,12 @@ def test_a_phrase_gets_its_article_and_keeps_the_one_it_has(phrase: str) -> None
 def test_many_get_no_article(many: str) -> None:
     assert prompt_of(f" {many}") == f"a photo of {many}"
     assert prompt_of("water") == "a photo of water"
+
+
+@pytest.mark.parametrize("name", ["Mona Lisa", "Paris", "Batman"])
+def test_names_get_no_article(name: str) -> None:
+    assert prompt_of(name) == f"a photo of {name}"
+    assert prompt_of(f"{name} poster") == f"a photo of a {name} poster"
 
 
 @pytest.mark.parametrize(
@@ -447,6 +453,36 @@ def test_the_command(run: Run, photos: Path, cats: tuple[Path, ...], tmp_path: P
     again = run(*words, "--resume")
     assert again.exit_code == 0
     assert "Unchanged since an earlier run: 3." in again.output
+    assert "Loading the models" not in again.output
+
+
+def test_a_resumed_command_with_nothing_to_do_loads_no_network(
+    run: Run, photos: Path, cats: tuple[Path, ...], tmp_path: Path
+) -> None:
+    words = ["nightshade", photos, "--out", "out", "--concept", "dog", "--towards", "cat"]
+    words += ["--anchors", cats[0].parent, "--steps", 1, "--device", "cpu"]
+    assert run(*words).exit_code == 0
+    again = [*words, "--resume"]
+    code, modules, said = modules_after(*map(str, again), cwd=tmp_path)
+    assert code == 0, said
+    assert "torch" not in modules
+    assert "Unchanged since an earlier run: 3." in said
+
+    def loads(*more: object) -> bool:
+        done = run(*again, *more)
+        assert done.exit_code == 0, done.output
+        return "Loading the models" in done.output
+
+    assert loads("--seed", 5)
+    assert not loads("--seed", 5)
+    (tmp_path / "out" / "0.txt").unlink()
+    assert loads("--seed", 5)
+    assert (tmp_path / "out" / "0.txt").read_text("utf-8") == "a dog on a lawn\n"
+    sidecar = photos / "1.txt"
+    sidecar.write_text("Two dogs on a beach")
+    assert loads("--seed", 5)
+    assert (tmp_path / "out" / "1.txt").read_text("utf-8") == "Two dogs on a beach\n"
+    assert not loads("--seed", 5)
 
 
 def test_a_checkpoint_draws_the_anchors(

@@ -37,6 +37,20 @@ def test_grey_stays_grey(top: Path, suffix: str, mode: str) -> None:
     assert report["shift"]["512"] > 0.005
 
 
+@pytest.mark.parametrize("suffix", ["png", "gif", "bmp", "tif"])
+@pytest.mark.parametrize("levels", [4, 200])
+def test_a_palette_of_greys_is_grey(top: Path, suffix: str, levels: int) -> None:
+    picture = Image.fromarray(soft()).convert("L").quantize(levels)
+    picture.save(top / f"art.{suffix}")
+    report = report_of(cloak(top)[f"art.{'tif' if suffix == 'tif' else 'png'}"])
+    with Image.open(top.parent / "out" / report["output"]["file"]) as saved:
+        assert saved.mode == "L"
+        change = np.asarray(saved).astype(int) - np.asarray(picture.convert("L"))
+    assert 0 < np.abs(change).max() <= 6
+    few = [remark for remark in report["remarks"] if f"a picture in {levels} greys" in remark]
+    assert bool(few) == (levels == 4)
+
+
 def test_grey_of_sixteen_bits_stays_grey(top: Path) -> None:
     vips = pytest.importorskip("pyvips", reason="needs pyvips (extra io)")
     values = np.random.default_rng(1).integers(0, 65536, (48, 64), dtype=np.uint16)

@@ -173,7 +173,7 @@ def test_what_is_passed_over_is_counted_and_named(top: Path) -> None:
         "painting program.",
         "Passed over: 2 pictures without a usual ending (old.jpe, scan): let the name end in .png, "
         ".jpg or the like.",
-        "Passed over: 2 symbolic links (elsewhere, link.png): name what it leads to.",
+        "Passed over: 2 symbolic links (elsewhere, link.png): name the file or folder itself.",
     ]
 
 
@@ -193,6 +193,8 @@ OTHERS: dict[str, tuple[bytes, str]] = {
     "a.xcf": (b"gimp xcf v011\0" + bytes(90), "a GIMP file: export a PNG"),
     "a.exr": (b"\x76\x2f\x31\x01" + bytes(90), "a floating point picture: save with 16 bits"),
     "a.svg": (b'<?xml version="1.0"?>\n<svg xmlns="x"/>', "an SVG drawing: export a PNG"),
+    "a.ppm": (b"P6\n2 2\n255\n" + bytes(12), "a Netpbm picture: convert to PNG"),
+    "a.ico": (b"\0\0\1\0\1\0" + bytes(90), "an icon: convert to PNG"),
     "a.tga": (bytes(90), "a Targa file: convert to PNG"),
 }
 
