@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..cloaking.effect import UPLOAD_QUALITY
 from ..countermeasures.codecs import encoded
 from ..countermeasures.tools import from_pillow, to_pillow
 from ..errors import first_line
@@ -20,9 +21,6 @@ from ..images import VIEW_SIZE, panels_of, size_with_short_side
 from ..networks.encoders import Encoder
 
 _log = logging.getLogger(__name__)
-
-UPLOAD_QUALITY = 85
-"""Of the JPEG that a picture goes through on its way to a trainer."""
 
 
 @dataclass(frozen=True, eq=False)
