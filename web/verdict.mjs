@@ -25,7 +25,7 @@ export const inWords = (advice) =>
 /**
  * The verdict of a report.
  *
- * @param {{verdict?: {level, sentence, try}}} report
+ * @param {{verdict?: {level, sentence, try}, how_to_break?: string}} report
  * @param {((options: object) => (() => void) | null) | null} setterFor what sets the options in the
  *   graph, or null where the graph has no place for them
  */
@@ -55,5 +55,6 @@ export function createVerdict(report, setterFor = null) {
     el("p", {}, el("b", {}, `${say(LEVELS[verdict.level])} `), verdict.sentence),
     verdict.try ? el("p", { class: "glaze-faint" }, inWords(verdict.try)) : null,
     set ? el("div", { class: "glaze-row" }, button, done) : null,
+    report.how_to_break ? el("p", { class: "glaze-faint" }, report.how_to_break) : null,
   );
 }

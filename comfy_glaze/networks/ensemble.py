@@ -99,6 +99,7 @@ def combine_encoders(encoders: Sequence[Encoder], weights: Sequence[float]) -> E
         device=encoders[0].device,
         is_rehearsal=all(encoder.is_rehearsal for encoder in encoders),
         members=tuple(zip(encoders, shares, strict=True)) if len(encoders) > 1 else (),
+        family=" and ".join(dict.fromkeys(one.family for one in encoders if one.family)),
     )
 
 
