@@ -9,6 +9,8 @@ import pytest
 import torch
 import transformers
 
+from ..styles.tiny_pipelines import saved
+
 
 @pytest.fixture
 def tiny_sdxl(tiny_pipeline: str, tmp_path: Path) -> str:
@@ -54,3 +56,9 @@ def tiny_sd2(tiny_pipeline: str, tmp_path: Path) -> str:
     )
     pipeline.save_pretrained(tmp_path / "tiny-sd2")
     return str(tmp_path / "tiny-sd2")
+
+
+@pytest.fixture
+def tiny_flux(tmp_path: Path) -> str:
+    """A FLUX.1 with random weights, on disk."""
+    return saved("FLUX.1", tmp_path)
