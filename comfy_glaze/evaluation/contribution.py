@@ -206,5 +206,5 @@ def table_of(contributions: Sequence[Mapping[str, Any]]) -> str:
 
 def _cell(text: object) -> str:
     """A stranger's text as one cell of a table: no markup, no line break, not long."""
-    plain = "".join(sign for sign in str(text) if sign.isprintable() and sign not in "|<>[]`")
-    return plain[:60]
+    plain = (sign if sign.isprintable() else " " for sign in str(text))
+    return "".join(sign for sign in plain if sign not in "|<>[]`")[:60]

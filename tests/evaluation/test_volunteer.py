@@ -1,4 +1,4 @@
-"""``comfy-glaze benchmark volunteer`` from end to end, killed in the middle; what is sent; merging."""
+"""``comfy-glaze benchmark volunteer``: killed in the middle, what is sent back, and merging."""
 
 from __future__ import annotations
 

@@ -126,7 +126,7 @@ def test_the_template_browser_lists_and_serves_them_all(workflow_server: Server)
     listed = workflow_server.get("/api/workflow_templates")[PACK_FOLDER]
     assert sorted(listed) == sorted(path.stem for path in WORKFLOWS)
     for workflow in WORKFLOWS:
-        at = f"/api/workflow_templates/{PACK_FOLDER}/{quote(workflow.stem)}"
+        at = f"/api/workflow_templates/{quote(PACK_FOLDER)}/{quote(workflow.stem)}"
         assert workflow_server.get(f"{at}.json") == json.loads(workflow.read_text("utf-8"))
         assert workflow_server.read(f"{at}.jpg") == workflow.with_suffix(".jpg").read_bytes()
 
