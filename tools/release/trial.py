@@ -7,14 +7,15 @@ import os
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from .building import ReleaseError, built, run
 
 FOLDER = "été à la mer"
-NOBODY = 65534
+POWERLESS = ["setpriv", "--inh-caps=-all", "--bounding-set=-all"]
+"""Before a command of root's: then a file's permissions hold for root, too."""
 PICTURE = "samples/harbour.png"
 
 
@@ -26,7 +27,6 @@ def place(kept: Path | None) -> Iterator[Path]:
         yield kept
         return
     with tempfile.TemporaryDirectory() as top:
-        Path(top).chmod(0o755)
         (Path(top) / FOLDER).mkdir()
         yield Path(top) / FOLDER
 
@@ -62,7 +62,7 @@ def try_wheel(python: str, folder: Path) -> list[str]:
         assert found is not None
         (work / PICTURE).write_bytes(found.read())
     command = inside.with_name("comfy-glaze")
-    with read_only(environment, work):
+    with read_only(environment):
         as_user([command, "cloak", PICTURE, "--out", "cloaked"], work)
         said = as_user([command, "doctor", "--json"], work)
     report = json.loads((work / "cloaked-reports/harbour.png.glaze.json").read_text("utf-8"))
@@ -94,15 +94,12 @@ def try_pack(host: Path, python: str, tests: list[str]) -> list[str]:
 
 
 @contextmanager
-def read_only(program: Path, work: Path) -> Iterator[None]:
-    """Nobody may write into the program's folder; the work belongs to the one who runs it."""
+def read_only(program: Path) -> Iterator[None]:
+    """Nobody may write into the program's folder."""
     files = [path for path in (program, *program.rglob("*")) if not path.is_symlink()]
     before = {path: path.stat().st_mode for path in files}
     for path, mode in before.items():
         path.chmod(mode & ~0o222)
-    if _is_root():
-        for path in [work, *work.rglob("*")]:
-            os.chown(path, NOBODY, NOBODY)
     try:
         yield
     finally:
@@ -110,29 +107,20 @@ def read_only(program: Path, work: Path) -> Iterator[None]:
             path.chmod(mode)
 
 
-def _is_root() -> bool:
-    return os.name == "posix" and os.geteuid() == 0
-
-
 def as_user(words: list[Path | str], work: Path) -> str:
-    """Run a command in a folder as somebody who may not write elsewhere."""
+    """Run a command in a folder, with a home of its own, and no right to write elsewhere.
+
+    Raises:
+        ReleaseError: it fails.
+    """
     home = work / "home"
     caches = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "TORCH_HOME", "HF_HOME")
-    environment: Mapping[str, str] = os.environ | {
-        "HOME": str(home),
-        **{name: str(home / name.lower()) for name in caches},
-    }
+    places = {"HOME": str(home)} | {name: str(home / name.lower()) for name in caches}
     home.mkdir(exist_ok=True)
-    who = {"user": NOBODY, "group": NOBODY} if _is_root() else {}
-    if who:
-        os.chown(home, NOBODY, NOBODY)
+    before = POWERLESS if os.name == "posix" and os.geteuid() == 0 else []
+    command = [*before, *(str(word) for word in words)]
     done = subprocess.run(
-        [str(word) for word in words],
-        cwd=work,
-        env=environment,
-        capture_output=True,
-        text=True,
-        **who,
+        command, cwd=work, env=os.environ | places, capture_output=True, text=True
     )
     if done.returncode:
         raise ReleaseError(f"{words[0]} {words[1]} failed:\n{done.stdout}{done.stderr}")
