@@ -163,4 +163,4 @@ def _predict_flow(pipeline: Any, noisy: Tensor, sigmas: Tensor, prompts: Prompts
         img_ids=places.to(noisy.device, torch.float32),
         return_dict=False,
     )[0]
-    return F.pixel_shuffle(said.transpose(1, 2).unflatten(2, (height, width)), 2)
+    return F.pixel_shuffle(said.transpose(1, 2).reshape(len(said), -1, height, width), 2)

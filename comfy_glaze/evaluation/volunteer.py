@@ -49,7 +49,7 @@ GRID = (
 """The rows of a contribution."""
 
 FEWEST, MOST = 8, 24
-"""Works of one artist: fewer are refused, and of more the mimic learns from this many."""
+"""Works of one artist: with fewer one is left out, and of more the mimic learns from this many."""
 
 _FOR_THE_MIMIC = 2 / 3  # of an artist's works; the judge learns from the rest
 
@@ -115,19 +115,22 @@ def usual_settings(family: str) -> tuple[FineTuning, Generation]:
 def works_by_artist(folder: Path) -> dict[str, list[Path]]:
     """The works in each folder of a folder, by its name; its own works where it has no folders.
 
+    Artists with too few are left out.
+
     Raises:
-        ValueError: an artist has too few, or there are none.
+        ValueError: none has enough.
     """
     found: dict[str, list[Path]] = {}
     for path, name in find_artworks([folder]):
         found.setdefault(name.parts[0] if len(name.parts) > 1 else folder.name, []).append(path)
-    for artist, paths in found.items():
-        if len(paths) < FEWEST:
-            raise ValueError(
-                f"Expected {FEWEST} works or more in each artist's folder, but {artist} has "
-                f"{len(paths)}."
-            )
-    return found
+    enough = {artist: paths for artist, paths in found.items() if len(paths) >= FEWEST}
+    if not enough:
+        most = max(map(len, found.values()))
+        raise ValueError(
+            f"Expected artists with {FEWEST} works or more, a folder for each, but the most that "
+            f"one has are {most}."
+        )
+    return enough
 
 
 def open_experiment(request: VolunteerRequest) -> Experiment:

@@ -49,7 +49,7 @@ def _is_rehearsal(report: Report) -> bool:
 
 def _made_towards(report: Report) -> bool:
     """Reports without an objective are older than the second one."""
-    return report["settings"].get("objective", "towards") == "towards"
+    return bool(report["settings"].get("objective", "towards") == "towards")
 
 
 def _spares_what_is_seen(report: Report) -> bool:

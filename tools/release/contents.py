@@ -19,6 +19,8 @@ NEEDED_IN_PACK = ("__init__.py", "requirements.txt", "pyproject.toml", "LICENSE"
 FOLDERS_IN_PACK = ("comfy_glaze/", "nodes/", "web/", "web/docs/", "workflows/", "locales/")
 WEIGHTS = "comfy_glaze/networks/embedded/"
 TO_BE_DECIDED = "OWNER"
+BY_NAME = re.compile(r"pip install [^\n`&|;]*(?<![\w/.-])comfy[-_]glaze")
+"""The program installed by its name from an index, where the name is not ours yet."""
 
 
 def names_in(archive: Path) -> list[str]:
@@ -78,6 +80,6 @@ def undecided() -> list[str]:
     open_ones = [name for name, url in project["urls"].items() if TO_BE_DECIDED in url]
     notes = [f"The owner must fill in: project.urls.{name}." for name in open_ones]
     text = (ROOT / "README.md").read_text("utf-8")
-    if re.search(r"pip install (\S+ )*[\"']?comfy-glaze", text):
+    if BY_NAME.search(text):
         raise ReleaseError("README.md installs comfy-glaze by a name that is not ours yet.")
     return notes
