@@ -6,7 +6,6 @@ Neither holds a path, a file's or an artist's name, a caption, a user's or a mac
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -20,8 +19,10 @@ from PIL import Image
 from .. import __version__
 from ..files.atomic import write_json
 from ..files.html import write_html
+from ..networks.captions import works_as_json
 from .experiment import pictures_of
 from .tables import fall, references, summarise
+from .training_works import digest
 from .volunteer import GRID, UPLOAD, Experiment
 
 KIND = "comfy_glaze contribution"
@@ -48,11 +49,12 @@ def contribution_of(
         for row in rows
         if (figure := fall(cells, plain, row)) is not None
     }
-    done = sorted({str(cell["folder"]) for cell in cells})
+    about = [lab.encoder.fingerprint, asdict(lab.tuning), asdict(lab.generation)]
+    about += [works_as_json(artist.works) for artist in experiment.artists]
     return {
         "kind": KIND,
         "schema": SCHEMA,
-        "id": hashlib.sha256("\n".join(done).encode()).hexdigest()[:16],
+        "id": digest(about),
         "version": __version__,
         "contributor": name,
         "complete": len(cells) == len(GRID) * len(experiment.artists) * seeds,

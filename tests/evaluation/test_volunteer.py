@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -38,9 +39,9 @@ def art(tmp_path: Path) -> Path:
         folder = tmp_path / SECRET / f"painter {artist}"
         folder.mkdir(parents=True)
         for number in range(8):
-            picture = smooth_picture(48, 48, seed=number + 100 * artist)
+            picture = smooth_picture(64, 64, seed=number + 100 * artist)
             picture[:, artist] = picture[:, artist] / 4
-            save_artwork(picture, Artwork(picture), folder / f"an oak {number}.png")
+            save_artwork(picture, Artwork(picture), folder / f"a zebra {number}.png")
     return tmp_path / SECRET
 
 
@@ -61,12 +62,10 @@ def check_contribution(out: Path) -> dict[str, Any]:
         for key in ("mimicked", "style_distance"):
             assert row[key]["low"] <= row[key]["value"] <= row[key]["high"], key
     for name in ("contribution.json", "contribution.html"):
-        text = (out / name).read_text("utf-8")
+        text = re.sub("base64,[A-Za-z0-9+/=]+", "", (out / name).read_text("utf-8"))
         assert "Somebody" in text
-        unwanted = {SECRET, "painter", "oak", str(out), out.name, socket.gethostname()}
-        unwanted |= {str(ROOT), "tiny", "/tmp"}
-        if len(getpass.getuser()) > 4:
-            unwanted.add(getpass.getuser())
+        unwanted = {SECRET, "painter", "zebra", str(out), out.name, str(ROOT), "tiny", "/tmp"}
+        unwanted |= {word for word in (getpass.getuser(), socket.gethostname()) if len(word) > 4}
         assert [word for word in unwanted if word in text] == []
     page = (out / "contribution.html").read_text("utf-8")
     assert page.count("data:image/webp") >= len(ROWS)
@@ -87,7 +86,9 @@ def test_a_killed_experiment_goes_on_to_its_end(
     out = tmp_path / "o-u-t"
     words = command(art, request.getfixturevalue(generator), out, steps=60)
     words = [sys.executable, "-m", "comfy_glaze", "--no-config", *words]
-    running = subprocess.Popen(words, cwd=ROOT, env=os.environ, stderr=subprocess.PIPE, text=True)
+    running = subprocess.Popen(
+        words, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
     deadline = time.monotonic() + 300
     while len(list((out / "cells").glob("*.json"))) < 2 and running.poll() is None:
         assert time.monotonic() < deadline
@@ -96,7 +97,7 @@ def test_a_killed_experiment_goes_on_to_its_end(
     assert running.wait() == -signal.SIGKILL
     kept = {path: path.stat().st_mtime_ns for path in (out / "cells").glob("*.json")}
     assert 2 <= len(kept) < len(ROWS)
-    again = subprocess.run(words, cwd=ROOT, env=os.environ, capture_output=True, text=True)
+    again = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
     assert "6 models on cpu: about" in running.stderr.read()  # type: ignore[union-attr]
     assert "a few steps" not in again.stderr  # the forecast is made once
