@@ -49,7 +49,7 @@ def contribution_of(
         for row in rows
         if (figure := fall(cells, plain, row)) is not None
     }
-    about = [lab.encoder.fingerprint, asdict(lab.tuning), asdict(lab.generation)]
+    about: list[Any] = [lab.encoder.fingerprint, asdict(lab.tuning), asdict(lab.generation)]
     about += [works_as_json(artist.works) for artist in experiment.artists]
     return {
         "kind": KIND,
