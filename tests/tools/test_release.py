@@ -131,11 +131,14 @@ def test_a_licence_is_read_as_the_package_states_it() -> None:
     stated = [
         ([{"expression": "Apache-2.0 OR MIT"}], "Apache-2.0 OR MIT"),
         ([{"license": {"id": "MIT"}}, {"license": {"name": "MIT"}}], "MIT"),
+        ([{"license": {"name": "License :: OSI Approved :: BSD License"}}], "BSD License"),
+        ([{"license": {"name": "License :: A"}}, {"license": {"id": "MIT"}}], "MIT"),
         ([{"license": {"name": "Permission is hereby granted " * 9}}], bill.UNKNOWN),
         ([], bill.UNKNOWN),
     ]
     for licenses, expected in stated:
         assert bill.licence_of({"licenses": licenses}) == expected
+    assert bill.licence_of({}, "3-Clause BSD License") == "3-Clause BSD License"
 
 
 def test_nobody_is_told_to_install_a_name_that_is_not_ours() -> None:

@@ -27,8 +27,9 @@ def write_bill(python: Path) -> list[str]:
     words += ["--pyproject", ROOT / "pyproject.toml", "--mc-type", "application"]
     run(sys.executable, "-m", "cyclonedx_py", "environment", *words, python)
     components = json.loads(BILL.read_text("utf-8"))["components"]
+    stated = json.loads(run(python, "-c", _STATED))
     rows = sorted(
-        (one["name"].lower(), one.get("version", ""), licence_of(one))
+        (one["name"].lower(), one.get("version", ""), licence_of(one, stated.get(one["name"], "")))
         for one in components
         if one["name"] not in ("comfy-glaze", "pip")
     )
@@ -46,14 +47,30 @@ def write_bill(python: Path) -> list[str]:
 
 
 UNKNOWN = "not said"
+_CLASSIFIER = "License :: "
+_STATED = """
+import json
+from importlib.metadata import distributions
+fields = {one.metadata["Name"]: one.metadata["License"] for one in distributions()}
+print(json.dumps({name: text for name, text in fields.items() if text}))
+"""
 
 
-def licence_of(component: dict[str, Any]) -> str:
-    """The licence that a package states, in SPDX where it does."""
+def licence_of(component: dict[str, Any], stated: str = "") -> str:
+    """The licence that a package states: in SPDX where it does, else by its classifier.
+
+    Args:
+        component: of the bill of materials.
+        stated: the package's own words, for one whose words the bill leaves out.
+    """
     found = []
     for one in component.get("licenses", []):
         licence = one.get("license", {})
         found.append(one.get("expression") or licence.get("id") or licence.get("name") or "")
-    lines = (text.strip().splitlines()[0] for text in found if text.strip())
-    short = [line.replace("|", "/") for line in lines if len(line) < 80]
-    return ", ".join(dict.fromkeys(short)) or UNKNOWN
+    found.sort(key=lambda text: text.startswith(_CLASSIFIER))
+    for text in [*found, stated]:
+        line = next(iter(text.strip().splitlines()), "")
+        line = line.rpartition(" :: ")[2] if line.startswith(_CLASSIFIER) else line
+        if line and len(line) < 120:
+            return line.replace("|", "/")
+    return UNKNOWN
