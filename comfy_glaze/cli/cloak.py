@@ -301,9 +301,8 @@ def cloak(
             if keep_clear is not None:
                 load_artwork(keep_clear)  # a bad mask is found now and not once per picture
             earlier = None
-            if (
-                (resume or outdated) and style == "auto" and not artist
-            ):  # an artist's own choice is remembered
+            goes_on = resume or outdated
+            if goes_on and style == "auto" and not artist:  # an artist's own is remembered
                 earlier = remembered_style(manifest, phi, style_seed)
             shares = part if style == "auto" and style_seed == 0 else None
             if shares:

@@ -86,7 +86,10 @@ def _counts(reports: Sequence[dict[str, Any]]) -> list[tuple[str, int]]:
 
 
 def _outdated(reports: Path, manifest: Manifest) -> list[dict[str, Any]]:
-    """The pictures that were cloaked before something changed, the worst first."""
+    """The pictures that were cloaked before something changed, the worst first.
+
+    Rehearsals by themselves are left out: the page's banner tells of them.
+    """
     return [
         {
             "name": _printable(picture.name),
@@ -96,7 +99,7 @@ def _outdated(reports: Path, manifest: Manifest) -> list[dict[str, Any]]:
             "changes": [change.says for change in picture.changes],
         }
         for picture in published_pictures(reports, manifest)
-        if picture.is_outdated
+        if any(change.since for change in picture.changes)
     ]
 
 
