@@ -80,8 +80,8 @@ def volunteer(
 
     It takes the works without a cloak, with the preset default, and with strong, each as published
     and as an upload would save it. It trains a LoRA on each of these sets, draws, and has a judge
-    look. DIR gets contribution.json and contribution.html, which hold no names and no paths. Stop it
-    whenever you like: the same command goes on.
+    look. DIR gets contribution.json and contribution.html, which hold no names and no paths. Stop
+    it whenever you like: the same command goes on.
     """
     from ..evaluation.generators import family_of
     from ..evaluation.volunteer import VolunteerRequest, usual_settings
