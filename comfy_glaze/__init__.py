@@ -5,3 +5,6 @@ float32, sRGB, in [0, 1], everywhere.
 """
 
 __version__ = "0.1.0"
+
+HOW_TO_BREAK = "docs/how-to-break-this.md"
+"""What undoes cloaks; every verdict points there. A published repository gives it its address."""

@@ -38,7 +38,7 @@ function nameOf({ preset, linf, limit, uniform }) {
  * The verdict of a report. The library's sentences are English; in another language, what they mean
  * stands before them.
  *
- * @param {{verdict?: {level, sentence, try}, poison?: object}} report
+ * @param {{verdict?: {level, sentence, try}, poison?: object, how_to_break?: string}} report
  * @param {((options: object) => (() => void) | null) | null} setterFor what sets the options in the
  *   graph, or null where the graph has no place for them
  */
@@ -70,5 +70,6 @@ export function createVerdict(report, setterFor = null) {
     el("p", {}, el("b", {}, `${say(LEVELS[verdict.level])} `), meaning, verdict.sentence),
     verdict.try ? el("p", { class: "glaze-faint" }, larger, inWords(verdict.try)) : null,
     set ? el("div", { class: "glaze-row" }, button, done) : null,
+    report.how_to_break ? el("p", { class: "glaze-faint" }, report.how_to_break) : null,
   );
 }

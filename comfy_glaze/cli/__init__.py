@@ -22,12 +22,14 @@ from .doctor import doctor
 from .measure import measure
 from .nightshade import nightshade
 from .options import one_sentence
+from .outdated import outdated
 from .styles import styles_app
 from .terminal import say, speak
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 app.command()(cloak)
 app.command()(nightshade)
+app.command()(outdated)
 app.add_typer(styles_app, name="styles")
 app.add_typer(bank_app, name="bank")
 app.command()(measure)

@@ -154,7 +154,7 @@ def _command(usual_grid: str, what: str) -> Callable[..., None]:
                     chosen,
                     seeds,
                     about | {"world": world_of(lab, artists, seeds)},
-                    lambda at: progress.update(task, **_shown(at)),
+                    lambda at: progress.update(task, **shown(at)),
                     minutes=minutes,
                 )
             _conclude(lab, cells, left, board=entry is not None or chosen is GRIDS["systems"])
@@ -200,7 +200,7 @@ def _open(request: LabRequest, smoke: bool) -> tuple[Lab, list[Artist], dict[str
     return open_lab(request)
 
 
-def _shown(at: CellProgress) -> dict[str, Any]:
+def shown(at: CellProgress) -> dict[str, Any]:
     """A cell's progress as the progress bar takes it."""
     stage = at.progress
     return {

@@ -35,6 +35,7 @@ from .options import (
     one_sentence,
     shard_of,
 )
+from .outdated import outdated_jobs
 from .resume import asked_for, nothing_to_do
 from .run import Run, fail, gather, json_at_the_end, open_telling, tell_metric
 from .style_tables import warn_of_few_works
@@ -172,6 +173,14 @@ def cloak(
             "towards the same style.",
         ),
     ] = False,
+    outdated: Annotated[
+        bool,
+        typer.Option(
+            "--outdated",
+            help="Cloak again only what `comfy-glaze outdated` lists with an option that answers "
+            "it, towards the same style.",
+        ),
+    ] = False,
     exclude: ExcludeOption = None,
     dry_run: Annotated[
         bool,
@@ -254,6 +263,12 @@ def cloak(
         for sentence in refused:
             fail(failures, sentence)
         planned = part.jobs(planned) if part else planned
+        if outdated:
+            resume = False  # what is as an earlier run made it is what is outdated
+            planned = outdated_jobs(planned, manifest)
+            if not planned:
+                say("None of these pictures is outdated.", "dim")
+                raise typer.Exit(1 if failures else 0)
         if dry_run:
             pictures += tell_dry_run(planned, manifest, out, resume, failures)
             broken = any(picture["status"] == "failed" for picture in pictures)
@@ -303,7 +318,8 @@ def cloak(
             if keep_clear is not None:
                 load_artwork(keep_clear)  # a bad mask is found now and not once per picture
             earlier = None
-            if resume and style == "auto" and not artist:  # an artist's own choice is remembered
+            goes_on = resume or outdated
+            if goes_on and style == "auto" and not artist:  # an artist's own is remembered
                 earlier = remembered_style(manifest, phi, style_seed)
             shares = part if style == "auto" and style_seed == 0 else None
             if shares:

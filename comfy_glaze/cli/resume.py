@@ -28,6 +28,7 @@ _DECIDE_NO_BYTES = frozenset(
         "out",
         "exclude",
         "resume",
+        "outdated",
         "shard",
         "batch",
         "jobs",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from .. import __version__
+from .. import HOW_TO_BREAK, __version__
 from ..files.formats import named
 from .terminal import (
     TOO_WEAK,
@@ -224,6 +224,8 @@ class Run:
         verdicts = {picture["file"]: picture["verdict"] for picture in self.pictures}
         for sentence in verdict_sentences(verdicts):
             say(sentence, "yellow")
+        if any(verdicts.values()):
+            say(f"What undoes cloaks: {HOW_TO_BREAK}", "dim")
 
     def _conclude(self, failures: Sequence[str]) -> None:
         if failures:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..files.artwork import Artwork, save_artwork
 from ..images import to_grid
+from .generators import is_flow
 
 
 def _pndm(config: Any) -> Any:
@@ -41,7 +42,7 @@ class Generation:
     """How pictures are drawn.
 
     Attributes:
-        sampler: a key of :data:`SAMPLERS`.
+        sampler: a key of :data:`SAMPLERS`; FLUX.1 is drawn by its own in any case.
         steps: of the sampler.
         guidance: scale of classifier-free guidance.
         images_per_caption: with a seed of its own each.
@@ -96,7 +97,8 @@ def generate(
     seeds = [_seed(settings, i) for i in range(len(drawn))]
     missing = [(*one, s) for one, s in zip(drawn, seeds, strict=True) if not one[0].is_file()]
     usual = pipeline.scheduler
-    pipeline.scheduler = SAMPLERS[settings.sampler](usual.config)
+    if not is_flow(pipeline):
+        pipeline.scheduler = SAMPLERS[settings.sampler](usual.config)
     try:
         for first in range(0, len(missing), settings.at_once):
             part = missing[first : first + settings.at_once]

@@ -23,7 +23,8 @@ from ..networks.captions import Work, works_as_json
 from ..networks.encoders import fingerprint_of
 from ..optional import PackageError, import_optional
 from .generation import Generation, generate
-from .generators import predict
+from .generators import denoiser_of, is_flow, predict
+from .noising import noising_of
 from .training_data import Shelf, seed_of
 
 
@@ -35,7 +36,7 @@ class FineTuning:
         method: a key of :data:`METHODS`.
         steps: optimiser steps; 0 for a mimic that only prompts with the artist's name.
         batch: pictures per step.
-        at_once: pictures per pass through the U-Net, which bounds the memory and changes nothing.
+        at_once: pictures per pass through the denoiser; it bounds the memory and changes nothing.
         learning_rate: of AdamW, after ``warm_up`` steps of linear rise.
         resolution: pixels; pictures are scaled to this short side and cut to the middle square.
         seed: decides everything random.
@@ -74,12 +75,15 @@ PRIOR_PROMPT = "a painting"
 """What DreamBooth's pictures of no artist show; with "by" and the name, what its works show."""
 
 _EVERY_SECONDS = 180.0  # between checkpoints
+_LARGE = 512  # px, above which layers are computed twice in place of being kept in memory
 
 
 # --- the methods ---------------------------------------------------------------------------------
 
 
 def _all_of(pipeline: Any, settings: FineTuning) -> None:
+    if is_flow(pipeline):
+        raise ValueError(f"FLUX.1 is fine-tuned with the method lora, but got {settings.method}.")
     pipeline.unet.requires_grad_(True)
 
 
@@ -88,7 +92,8 @@ def _add_lora(pipeline: Any, settings: FineTuning) -> None:
         peft = import_optional("peft", "peft", '"comfy-glaze[lab]"')
     except PackageError as error:
         raise ValueError(f"LoRA needs {error}.") from error
-    pipeline.unet.add_adapter(
+    denoiser = denoiser_of(pipeline)
+    denoiser.add_adapter(
         peft.LoraConfig(
             r=settings.rank,
             lora_alpha=settings.rank,
@@ -96,6 +101,9 @@ def _add_lora(pipeline: Any, settings: FineTuning) -> None:
             target_modules=["to_q", "to_k", "to_v", "to_out.0"],
         )
     )
+    for weight in denoiser.parameters():
+        if weight.requires_grad:  # half precision is too coarse for small steps
+            weight.data = weight.data.float()
 
 
 def _save_unet(pipeline: Any, folder: Path) -> None:
@@ -106,8 +114,12 @@ def _save_lora(pipeline: Any, folder: Path) -> None:
     from diffusers.utils import convert_state_dict_to_diffusers
     from peft.utils import get_peft_model_state_dict
 
-    layers = convert_state_dict_to_diffusers(get_peft_model_state_dict(pipeline.unet))
-    pipeline.save_lora_weights(folder, unet_lora_layers=layers)
+    layers = get_peft_model_state_dict(denoiser_of(pipeline))
+    if is_flow(pipeline):
+        pipeline.save_lora_weights(folder, transformer_lora_layers=layers)
+    else:
+        layers = convert_state_dict_to_diffusers(layers)
+        pipeline.save_lora_weights(folder, unet_lora_layers=layers)
 
 
 def _load_unet(pipeline: Any, folder: Path) -> None:
@@ -175,7 +187,8 @@ def fine_tune(
     """Teach a pipeline an artist's works; the text encoders and the VAE stay as they are.
 
     Args:
-        pipeline: from :func:`comfy_glaze.evaluation.generators.load_generator`; its U-Net changes.
+        pipeline: from :func:`comfy_glaze.evaluation.generators.load_generator`; its denoiser
+            changes.
         works: pictures and captions.
         settings: method, steps, seed.
         folder: gets the weights, ``mimic.json`` (settings, hashes) and ``log.jsonl``.  If a run
@@ -214,7 +227,7 @@ def fine_tune(
     record["weights"] = fingerprint_of(learned)
     write_json(record, folder / "mimic.json")
     run.checkpoint.unlink(missing_ok=True)
-    pipeline.unet.requires_grad_(False)
+    denoiser_of(pipeline).requires_grad_(False)
     return True
 
 
@@ -246,14 +259,14 @@ class _Run:
     """The state of one training: weights, optimiser, running mean, and where they are kept."""
 
     def __init__(self, pipeline: Any, settings: FineTuning, folder: Path) -> None:
-        import diffusers
-
         self.pipeline, self.settings = pipeline, settings
         self.checkpoint, self.log = folder / "checkpoint.pt", folder / "log.jsonl"
-        self.learned = [p for p in pipeline.unet.parameters() if p.requires_grad]
+        self.learned = [p for p in denoiser_of(pipeline).parameters() if p.requires_grad]
         self.adam = torch.optim.AdamW(self.learned, lr=settings.learning_rate, weight_decay=1e-2)
         self.mean = [p.detach().clone() for p in self.learned] if settings.average else []
-        self.noise = diffusers.DDPMScheduler.from_config(pipeline.scheduler.config)
+        self.noising = noising_of(pipeline)
+        if is_flow(pipeline) or settings.resolution > _LARGE:
+            denoiser_of(pipeline).enable_gradient_checkpointing()
         self.step = 0
         if self.checkpoint.is_file():
             self._take_up()
@@ -295,7 +308,7 @@ class _Run:
     ) -> bool:
         """Step until the last one, or until the time is over."""
         settings, kept, started = self.settings, time.monotonic(), time.monotonic()
-        self.pipeline.unet.train()
+        denoiser_of(self.pipeline).train()
         while self.step < settings.steps:
             self.step += 1
             loss = self._take_step(shelves)
@@ -312,7 +325,8 @@ class _Run:
                 kept = time.monotonic()
             if over and self.step < settings.steps:
                 return False
-        self.pipeline.unet.eval()
+        denoiser_of(self.pipeline).eval()
+        denoiser_of(self.pipeline).disable_gradient_checkpointing()
         with torch.no_grad():
             for target, source in zip(self.learned, self.mean, strict=bool(self.mean)):
                 target.copy_(source)
@@ -344,20 +358,19 @@ class _Run:
         latents, prompts = shelf.draw(
             self.step, settings.batch, settings.seed, settings.caption_dropout, generator
         )
-        noise = torch.randn(latents.shape, generator=generator).to(device)
-        last = self.noise.config.num_train_timesteps
-        times = torch.randint(0, last, (len(latents),), generator=generator).to(device)
-        noisy = self.noise.add_noise(latents, noise, times)
-        kind = self.noise.config.prediction_type
+        asked = self.noising(latents, generator)
         # float16 would need its loss scaled, so a device without bfloat16 computes in float32
         dtype = torch.bfloat16 if fast_dtype(device) is torch.bfloat16 else None
-        target = noise if kind == "epsilon" else self.noise.get_velocity(latents, noise, times)
         for first in range(0, len(latents), settings.at_once):
             part = slice(first, first + settings.at_once)
             index = torch.arange(len(latents), device=device)[part]
             with computing_in(device, dtype):
                 said = predict(
-                    self.pipeline, noisy[part], times[part], prompts[index], settings.resolution
+                    self.pipeline,
+                    asked.noisy[part],
+                    asked.times[part],
+                    prompts[index],
+                    settings.resolution,
                 )
-            error = F.mse_loss(said.float(), target[part], reduction="sum")
-            yield error / target.numel()
+            error = F.mse_loss(said.float(), asked.target[part], reduction="sum")
+            yield error / asked.target.numel()

@@ -136,7 +136,7 @@ def open_lab(request: LabRequest) -> tuple[Lab, list[Artist], dict[str, Any]]:
     )
     target = engine.target.style
     about["target style"] = target.name
-    stranger = request.stranger or _bundled_picture(request.folder)
+    stranger = request.stranger or bundled_stranger(request.folder)
     return lab, [Artist(request.artist, tuple(works), genre, target, stranger)], about
 
 
@@ -168,7 +168,8 @@ def _is_around_the_embedded_one(checkpoint: str) -> bool:
     return load_encoder(checkpoint).fingerprint == load_encoder("embedded").fingerprint
 
 
-def _bundled_picture(folder: Path) -> Path:
+def bundled_stranger(folder: Path) -> Path:
+    """A picture of the package, which Fawkes leads towards where no other was named."""
     path = folder / "stranger.png"
     if not path.is_file():
         pixels = content_pictures()[0]

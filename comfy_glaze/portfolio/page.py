@@ -13,9 +13,11 @@ from urllib.parse import quote
 
 from PIL import Image
 
+from .. import HOW_TO_BREAK
 from ..files.html import write_html
 from ..images import LEVELS
 from .manifest import Manifest
+from .outdated import published_pictures
 from .outputs import with_ending
 
 _WIDTH = 1600  # px, of a row's picture: panels of a sheet stay large enough to judge
@@ -43,8 +45,10 @@ def write_page(reports: Path, manifest: Manifest, failures: Sequence[str]) -> Pa
         **(_POISON if poison else _CLOAKS),
         "count": len(found),
         "counts": _counts([report for _, report in found]),
+        "how_to_break": HOW_TO_BREAK,
         "rehearsal": any(report.get("rehearsal") for _, report in found),
         "failures": [_printable(sentence) for sentence in failures],
+        "outdated": _outdated(reports, manifest),
         "rows": (_row(reports, name, report, embedded) for name, report in found),
     }
     write_html(Path(__file__).with_name("page.html.jinja"), values, page)
@@ -79,6 +83,24 @@ def _counts(reports: Sequence[dict[str, Any]]) -> list[tuple[str, int]]:
     """How many pictures have each verdict, those that any has, the best first."""
     levels = [report["verdict"]["level"] for report in reports if report.get("verdict")]
     return [(level, levels.count(level)) for level in reversed(_LEVELS) if level in levels]
+
+
+def _outdated(reports: Path, manifest: Manifest) -> list[dict[str, Any]]:
+    """The pictures that were cloaked before something changed, the worst first.
+
+    Rehearsals by themselves are left out: the page's banner tells of them.
+    """
+    return [
+        {
+            "name": _printable(picture.name),
+            "made": f"{picture.made:%d %B %Y}",
+            "version": picture.version,
+            "led": picture.led,
+            "changes": [change.says for change in picture.changes],
+        }
+        for picture in published_pictures(reports, manifest)
+        if any(change.since for change in picture.changes)
+    ]
 
 
 def _row(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from datetime import datetime, timezone
 from typing import Any
 
-from .. import __version__
+from .. import HOW_TO_BREAK, __version__
 from ..cloaking.measures import Measures, MemberShift
 from ..cloaking.quality import measure_quality
 from ..networks.encoders import Encoder
@@ -71,6 +72,7 @@ def build_report(
     report = {
         "schema": SCHEMA,
         "version": __version__,
+        "made": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "rehearsal": encoder.is_rehearsal,
         "source": {
             "file": source.name if source else None,
@@ -111,6 +113,7 @@ def build_report(
         **measures_as_json(cloak.measures[0], budget.metric, limit),
         "effect": effect.as_json() if effect else None,
         "verdict": verdict.as_json() if verdict else None,
+        "how_to_break": HOW_TO_BREAK,
         "gradients": cloak.gradients,
         "seconds": {"optimize": cloak.seconds, "total": seconds},
         "device": str(encoder.device),

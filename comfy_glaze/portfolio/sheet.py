@@ -11,6 +11,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from .. import HOW_TO_BREAK
 from ..countermeasures.retention import Retention
 from ..files.atomic import atomic_write
 from ..images import LEVELS, VIEW_SIZE, View, floats, panels_of, shrink, to_levels
@@ -215,7 +216,7 @@ def _verdict_words(verdict: dict[str, str] | None) -> list[str]:
     if verdict is None:
         return []
     told = f"Verdict: {verdict['level']}. {verdict['sentence']}"
-    return [told, *textwrap.wrap(verdict["try"], _LINE)]
+    return [told, *textwrap.wrap(verdict["try"], _LINE), f"What undoes cloaks: {HOW_TO_BREAK}"]
 
 
 def _effect_words(effect: dict[str, Any] | None) -> list[str]:

@@ -82,7 +82,7 @@ def load_pipeline(
     try:
         if path.is_file():
             dtype = dtype or _usual_dtype(device, transformer=False)
-            pipeline = _single_file_class(path, task).from_single_file(str(path), dtype=dtype)
+            pipeline = single_file_class(path, task).from_single_file(str(path), dtype=dtype)
         else:
             place = str(path) if path.is_dir() else source
             config = import_part("diffusers", "DiffusionPipeline").load_config(place)
@@ -174,7 +174,7 @@ def settings_of(pipeline: Any, source: str, height: int, width: int) -> dict[str
     }
 
 
-def _single_file_class(path: Path, task: str) -> Any:
+def single_file_class(path: Path, task: str) -> Any:
     """SDXL checkpoints carry a second text encoder, those of SD 1 and 2 one."""
     import diffusers
     from safetensors import SafetensorError, safe_open

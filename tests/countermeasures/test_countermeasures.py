@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
+from comfy_glaze import HOW_TO_BREAK
 from comfy_glaze.countermeasures import (
     COUNTERMEASURES,
     Case,
@@ -158,3 +159,10 @@ def test_an_encoder_alone_makes_no_round_trip(tmp_path: Path) -> None:
               tmp_path / "half.safetensors")  # fmt: skip
     with pytest.raises(EncoderError):
         load_round_trip(str(tmp_path / "half.safetensors"))
+
+
+def test_the_page_that_says_how_to_break_cloaks_has_every_countermeasure() -> None:
+    page = (Path(__file__).parents[2] / HOW_TO_BREAK).read_text("utf-8")
+    rows = [line.split("|")[2] for line in page.splitlines() if line.startswith("|")]
+    missing = [name for name in COUNTERMEASURES if not any(f"`{name}" in row for row in rows)]
+    assert missing == []

@@ -10,6 +10,7 @@ import torch
 import transformers
 
 from ..conftest import tiny_sdxl_unet
+from ..styles.tiny_pipelines import saved
 
 
 @pytest.fixture
@@ -41,3 +42,9 @@ def tiny_sd2(tiny_pipeline: str, tmp_path: Path) -> str:
     )
     pipeline.save_pretrained(tmp_path / "tiny-sd2")
     return str(tmp_path / "tiny-sd2")
+
+
+@pytest.fixture
+def tiny_flux(tmp_path: Path) -> str:
+    """A FLUX.1 with random weights, on disk."""
+    return saved("FLUX.1", tmp_path)

@@ -50,6 +50,7 @@ def works(tmp_path: Path) -> list[Work]:
         ("tiny_sd2", "full"),
         ("tiny_sdxl", "full"),
         ("tiny_sdxl", "lora"),
+        ("tiny_flux", "lora"),
     ],
 )
 def test_fine_tuning_changes_what_is_drawn_and_survives_the_disk(

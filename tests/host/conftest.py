@@ -19,7 +19,11 @@ from .checkpoint import write_checkpoint, write_style_bank
 from .server import Server, start_server
 
 ROOT = Path(__file__).parent.parent.parent
+REGISTRY_PACK = os.environ.get("COMFY_GLAZE_PACK")
+"""A zip as the registry delivers it, to be tried in place of the checkout's files."""
 PACK_FOLDER = "ComfyUI-Glaze-test"  # unlike any name in the code, with a hyphen
+if REGISTRY_PACK:
+    PACK_FOLDER = "Glaze d'été"
 CHECKPOINT, STYLE_BANK = "small.safetensors", "small-bank.safetensors"
 
 
@@ -40,7 +44,13 @@ def host_path() -> Path:
 
 
 def copy_pack(target: Path) -> None:
-    """The pack's tracked files, and nothing that lies about beside them."""
+    """The pack's tracked files, and nothing that lies about beside them; or the registry's pack,
+    in a folder that can only be read."""
+    if REGISTRY_PACK:
+        shutil.unpack_archive(REGISTRY_PACK, target)
+        for path in (target, *target.rglob("*")):
+            path.chmod(path.stat().st_mode & ~0o222)
+        return
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,

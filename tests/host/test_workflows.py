@@ -28,6 +28,7 @@ pytest.importorskip(
 
 WORKFLOWS = sorted((ROOT / "workflows").glob("*.json"))
 REHEARSAL = ROOT / "workflows/Glaze 04 Try it with no download.json"
+FIRST = ROOT / "tests/nodes/saved/first.json"
 CHECKPOINT = "v1-5-pruned-emaonly-fp16.safetensors"  # what the workflows name
 OPTIMISER = {  # by the workflow's number, where it is not the Cloak node
     "01": None,  # Glaze has no widget for its steps
@@ -126,7 +127,7 @@ def test_the_template_browser_lists_and_serves_them_all(workflow_server: Server)
     listed = workflow_server.get("/api/workflow_templates")[PACK_FOLDER]
     assert sorted(listed) == sorted(path.stem for path in WORKFLOWS)
     for workflow in WORKFLOWS:
-        at = f"/api/workflow_templates/{PACK_FOLDER}/{quote(workflow.stem)}"
+        at = f"/api/workflow_templates/{quote(PACK_FOLDER)}/{quote(workflow.stem)}"
         assert workflow_server.get(f"{at}.json") == json.loads(workflow.read_text("utf-8"))
         assert workflow_server.read(f"{at}.jpg") == workflow.with_suffix(".jpg").read_bytes()
 
@@ -177,6 +178,19 @@ def test_a_dropped_workflow_runs_and_saves(
     host.show_at()  # it opens at its beginning
     assert host.page.get_by_role("slider").first.is_visible()
     assert host.page.locator(".glaze-chart[data-state=done]").count() > 0
+    assert host.complaints == []
+
+
+def test_a_workflow_that_the_first_version_saved_runs(
+    host: HostPage, workflow_server: Server
+) -> None:
+    host.drop(FIRST)
+    host.set_widget("GlazeLoadArtwork", "source", "poster.png")  # theirs is not here
+    host.set_widget("GlazeCloakOptimize", "steps", 3)
+    host.run()
+    (row,) = saved_rows(host)
+    check_file(row, workflow_server.base)
+    assert host.faults() == []
     assert host.complaints == []
 
 

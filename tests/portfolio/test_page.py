@@ -13,6 +13,7 @@ from urllib.parse import quote
 import pytest
 from PIL import Image
 
+from comfy_glaze import HOW_TO_BREAK
 from comfy_glaze.files.atomic import write_json
 from comfy_glaze.portfolio import page as page_module
 from comfy_glaze.portfolio.manifest import Manifest
@@ -108,6 +109,7 @@ def test_weak_pictures_come_first_and_say_what_to_try(tmp_path: Path) -> None:
     assert places == sorted(places)
     assert "It is weak. Try weak." in text
     assert "1 good, 2 weak, 1 none." in text
+    assert f"What undoes cloaks: {HOW_TO_BREAK}." in text
     marked = [given["class"] for tag, given in page.elements if tag == "span"]
     assert marked == ["level none", "level weak", "level weak", "level good"]
     assert "Rehearsal" not in text

@@ -29,6 +29,7 @@ TARGET = TargetStyle(Style("Dusk", "Fauvism", "Nobody", "dusk", 3), 1.5, 62.5, s
 KEYS = {
     "schema": int,
     "version": str,
+    "made": str,
     "rehearsal": bool,
     "source": {"file": str, "sha256": str, "quality": type(None)},
     "output": {"file": str, "sha256": str, "format": str, "bits": int, "quality": int},
@@ -72,6 +73,7 @@ KEYS = {
         "assumes": str,
     },
     "verdict": {"level": str, "sentence": str, "try": str},
+    "how_to_break": str,
     "gradients": float,
     "seconds": {"optimize": float, "total": float},
     "device": str,
