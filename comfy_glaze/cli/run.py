@@ -307,5 +307,5 @@ def is_too_weak(verdict: dict[str, str] | None) -> bool:
 
 def _for_the_table(report: dict[str, Any]) -> dict[str, Any]:
     """The part of a report that the table shows; a long run keeps no more of it."""
-    shown = ("verdict", "encoded", "shift", "perceptual", "linf", "psnr", "seconds")
+    shown = ("effect", "verdict", "encoded", "shift", "perceptual", "linf", "psnr", "seconds")
     return {key: report[key] for key in shown if key in report}

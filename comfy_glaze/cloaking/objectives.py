@@ -59,7 +59,7 @@ def _nothing(own: Tensor, styled: Tensor) -> Tensor:
 
 OBJECTIVES: dict[str, Objective] = {
     "towards": Objective(_styled, _styled, lambda ratio: ratio),
-    "beyond": Objective(_behind, _styled, lambda ratio: 1 + BEHIND**2 - ratio),
+    "beyond": Objective(_behind, _behind, lambda ratio: 1 + BEHIND**2 * (1 - ratio)),
     "away": Objective(_own, _nothing, lambda ratio: 1 - ratio, styled=False, flat=True),
     "to-zero": Objective(_nothing, _nothing, lambda ratio: ratio, styled=False),
 }

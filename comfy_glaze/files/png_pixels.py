@@ -21,11 +21,14 @@ from .png_chunks import chunk
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # by channels: grey, with alpha, RGB, with alpha
 _ROWS, _SAMPLES = 32, 8  # of a picture that is tried both ways: rows in a stripe, and stripes
+_WHOLE = 2**20  # values of a picture that is small enough to be tried as a whole
 
 
 def is_better_unfiltered(levels: Levels) -> bool:
-    """Whether levels (H, W, 1 to 4) of 8 bits make a smaller file as they stand, told by stripes
-    that are spread over the picture."""
+    """Whether levels (H, W, 1 to 4) of 8 bits make a smaller file as they stand; of a large picture
+    told by stripes that are spread over it."""
+    if levels.size <= _WHOLE:
+        return len(unfiltered(levels)) < _filtered_size(levels)
     tops = np.linspace(0, max(0, len(levels) - _ROWS), _SAMPLES).astype(int)
     stripes = [levels[top : top + _ROWS] for top in sorted(set(tops.tolist()))]
     plain = sum(len(unfiltered(stripe)) for stripe in stripes)

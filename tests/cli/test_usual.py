@@ -194,7 +194,7 @@ def test_usual_options_come_from_a_file_and_the_command_line_counts_more(
     assert result.exit_code == 0, result.output
     assert f"Usual options from {file}: out = chosen, steps = 1" in result.stderr
     report = json.loads((tmp_path / "chosen-reports/art.png.glaze.json").read_text())
-    assert report["settings"]["limit"] == 0.03
+    assert report["settings"]["limit"] == 0.05
     assert report["settings"]["linf"] == pytest.approx(9 / 255)
     assert "Baroque" in run("styles", "list").stdout
     assert "Fauvism" not in run("styles", "list").stdout

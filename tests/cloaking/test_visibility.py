@@ -103,8 +103,12 @@ def test_casts_and_colour_on_even_ground_are_left_out() -> None:
     assert float(one) == pytest.approx(float((grain * less_visible(other, some)).sum()), abs=25)
 
 
-@pytest.mark.parametrize("preset", ["gallery", "default"])
-def test_presets_keep_even_ground_clean(preset: str, block_encoder: Encoder) -> None:
+@pytest.mark.parametrize(
+    ("preset", "delta_e"), [("gallery", 1.0), ("default", 1.4), ("strong", 1.4)]
+)
+def test_presets_keep_even_ground_clean(
+    preset: str, delta_e: float, block_encoder: Encoder
+) -> None:
     color = pytest.importorskip("skimage.color", reason="needs scikit-image (extra quality)")
     picture = half_flat()
     picture[:, 0] *= 0.9
@@ -116,7 +120,7 @@ def test_presets_keep_even_ground_clean(preset: str, block_encoder: Encoder) -> 
     difference = color.deltaE_ciede2000(before, after)
     flat = flat_regions(picture)[0, 0].numpy()
     assert flat.mean() > 0.3
-    assert np.percentile(difference[flat], 95) <= 1.0
+    assert np.percentile(difference[flat], 95) <= delta_e
     assert difference[~flat].mean() > 2 * difference[flat].mean()
     assert cloak.measures[0].linf > 2.5 / LEVELS
     assert cloak.measures[0].linf <= PRESETS[preset].linf + 1e-6
