@@ -1,6 +1,5 @@
 """Make the pictures of the README, the robustness page and the presets from what cloaking has left.
 
-    comfy-glaze cloak samples/harbour.png --out cloaked --style-seed 2
     for preset in gallery default strong; do
         comfy-glaze cloak samples/*.png --preset $preset --out presets/$preset --style-seed 2; done
     python docs/figures.py
@@ -20,8 +19,8 @@ from PIL import Image, ImageDraw, ImageFont
 ROOT = Path(__file__).parent.parent
 PICTURES = (
     ("original", ROOT / "samples/harbour.png"),
-    ("cloaked", ROOT / "cloaked/harbour.png"),
-    ("what the encoder is led towards", ROOT / "cloaked-reports/harbour.png.styled.png"),
+    ("cloaked", ROOT / "presets/default/harbour.png"),
+    ("what the encoder is led towards", ROOT / "presets/default-reports/harbour.png.styled.png"),
 )
 DETAIL = (330, 190, 630, 415)  # px: the sail
 PRESETS = ("original", "gallery", "default", "strong")

@@ -12,12 +12,13 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from .. import HOW_TO_BREAK
+from ..cloaking.effect import UPLOAD_QUALITY
 from ..countermeasures.retention import Retention
 from ..files.atomic import atomic_write
 from ..images import LEVELS, VIEW_SIZE, View, floats, panels_of, shrink, to_levels
 from ..optional import extra_name
 from ..styles.works import evenly
-from .seen import UPLOAD_QUALITY, Seen
+from .seen import Seen
 
 REHEARSAL = (
     "Rehearsal: the embedded encoder belongs to no image generator, so this cloak guards nothing "

@@ -176,9 +176,11 @@ def test_a_killed_run_goes_on_and_loses_the_picture_in_hand(
     begun = host.cloaked
     whole = tree(pack, "whole")
     assert tree(pack).items() <= whole.items()
+    saved = len(tree(pack))
     again = host.to_the_end()
-    assert len(begun) + len(again) == 5
-    assert begun[-1] in again, "the picture in hand is done again"
+    lost = len(begun) + len(again) - 4
+    assert lost == 1 or (lost == 0 and saved == len(begun)), "at most the picture in hand is lost"
+    assert lost == 0 or begun[-1] in again, "the picture in hand is done again"
     assert tree(pack) == whole
 
 
