@@ -109,7 +109,7 @@ def test_weak_pictures_come_first_and_say_what_to_try(tmp_path: Path) -> None:
     assert places == sorted(places)
     assert "It is weak. Try weak." in text
     assert "1 good, 2 weak, 1 none." in text
-    assert f"What undoes cloaks: {HOW_TO_BREAK}." in text
+    assert f"What undoes it: {HOW_TO_BREAK}." in text
     marked = [given["class"] for tag, given in page.elements if tag == "span"]
     assert marked == ["level none", "level weak", "level weak", "level good"]
     assert "Rehearsal" not in text
