@@ -281,7 +281,7 @@ def test_several_encoders_of_a_short_memory_are_there_one_at_a_time(cuda: Preten
 
     def look(_: object) -> None:
         seen.append(
-            [all(weight.device == CUDA for weight in phi.net.parameters()) for phi in members]  # type: ignore[union-attr]
+            [all(w.is_cuda for w in phi.net.parameters()) for phi in members]  # type: ignore[union-attr]
         )
 
     together = combine_encoders(there, [1, 1, 1])
