@@ -120,12 +120,14 @@ class Calibration:
 
     Attributes:
         start, slope: over all artists.
+        largest: the largest change that was tried; more than that is not extrapolated.
         artists: of each artist alone.
         commit: of the world.
     """
 
     start: float
     slope: float
+    largest: float
     artists: dict[str, tuple[float, float]]
     commit: str
 
@@ -138,8 +140,10 @@ def calibration() -> Calibration:
 
 
 def expected_effect(change: float) -> Effect:
-    """The fall for a change of structure, as :func:`structure_changed` gives it."""
+    """The fall for a change of structure, as :func:`structure_changed` gives it; for one that is
+    larger than any that was tried, that of the largest."""
     known = calibration()
+    change = min(change, known.largest)
     by_artist = [_fall(change, *own) for own in known.artists.values()]
     value = _fall(change, known.start, known.slope)
     return Effect(

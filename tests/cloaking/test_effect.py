@@ -77,6 +77,9 @@ def test_more_change_makes_a_larger_fall_between_the_artists_who_fell_least_and_
     falls = [expected_effect(change) for change in (0.05, 0.2, 0.5, 1.0, 5.0)]
     assert [fall.value for fall in falls] == sorted(fall.value for fall in falls)
     assert all(0 <= fall.low <= fall.value <= fall.high <= 1 for fall in falls)
+    most = calibration().largest
+    assert expected_effect(most - 0.01).value < expected_effect(most).value
+    assert expected_effect(most).value == expected_effect(10 * most).value
     assert str(len(calibration().artists)) in falls[0].calibration
     assert set(falls[0].as_json()) == {"value", "low", "high", "calibration", "assumes"}
 

@@ -354,3 +354,4 @@ def test_a_calibration_finds_how_fast_artists_fall() -> None:
     assert found["slope"] == pytest.approx(2.5, abs=0.4)
     known = Calibration(**found)
     assert known.start == pytest.approx(2.5, abs=0.4)
+    assert known.largest == 1.0

@@ -79,6 +79,7 @@ def calibrated(lines: Sequence[dict[str, Any]], commit: str) -> dict[str, Any]:
     return {
         "start": round(float(logit(expit(starts).mean())), 3),
         "slope": round(float(slopes.mean()), 3),
+        "largest": round(float(changes.max()), 3),
         "artists": {name: [round(start, 3), round(slope, 3)] for name, start, slope in both},
         "commit": commit,
     }
