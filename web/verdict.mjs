@@ -70,6 +70,8 @@ export function createVerdict(report, setterFor = null) {
     el("p", {}, el("b", {}, `${say(LEVELS[verdict.level])} `), meaning, verdict.sentence),
     verdict.try ? el("p", { class: "glaze-faint" }, larger, inWords(verdict.try)) : null,
     set ? el("div", { class: "glaze-row" }, button, done) : null,
-    report.how_to_break ? el("p", { class: "glaze-faint" }, report.how_to_break) : null,
+    report.how_to_break
+      ? el("p", { class: "glaze-faint" }, say("verdict.undoes", { page: report.how_to_break }))
+      : null,
   );
 }

@@ -140,6 +140,7 @@ export const ENGLISH = {
   "verdict.fair.means": "In this project's tests, models began to lose the style, but kept much of it.",
   "verdict.good.means": "In this project's tests, models drew mostly in other styles. That is no promise.",
   "verdict.advice": "Try {options}: it leads further and shows more.",
+  "verdict.undoes": "What undoes it: {page}",
   "verdict.try": "Set this",
   "verdict.try.tip": "Sets what is proposed; press Run to cloak again with it.",
   "verdict.set": "Set. Press Run to cloak again.",
