@@ -166,17 +166,11 @@ class CloakOptimize(io.ComfyNode):
                         "edge is cloaked as going on at the opposite one, so that no seam shows.",
                     )
                 ),
-                advanced(
-                    io.Combo.Input(
-                        "objective",
-                        options=[AUTO, *OBJECTIVES],
-                        default=AUTO,
-                        optional=True,
-                        tooltip="Where a model is led: beyond goes to the target style's side of "
-                        "the picture, as far as the budget allows; towards is the published one; "
-                        "away and to-zero look at no target style. auto takes beyond, and towards "
-                        "for the method 'paper'.",
-                    )
+                objective_widget(
+                    "Where a model is led: beyond goes to the target style's side of the picture, "
+                    "as far as the budget allows; towards is the published one; away and to-zero "
+                    "look at no target style. auto takes beyond, and towards for the method "
+                    "'paper'."
                 ),
             ],
             outputs=made_outputs("cloaked"),
@@ -188,6 +182,19 @@ class CloakOptimize(io.ComfyNode):
     def execute(cls, **lists: list[Any]) -> Any:
         """Takes the host's lists as a whole, since only so can the page tell 3 of 12."""
         return run_lists(cls.hidden, {"objective": [AUTO]} | lists, _cloak_batch)
+
+
+def objective_widget(tooltip: str) -> Any:
+    """By what a cloak is led, or was."""
+    return advanced(
+        io.Combo.Input(
+            "objective",
+            options=[AUTO, *OBJECTIVES],
+            default=AUTO,
+            optional=True,
+            tooltip=tooltip,
+        )
+    )
 
 
 def how_widgets(made: str) -> list[Any]:

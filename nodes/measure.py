@@ -13,7 +13,7 @@ from comfy_api.latest import io
 from PIL import Image
 from torch import Tensor
 
-from ..comfy_glaze.cloaking.objectives import AUTO, OBJECTIVES, objective_for
+from ..comfy_glaze.cloaking.objectives import AUTO, objective_for
 from ..comfy_glaze.cloaking.quality import measure_quality
 from ..comfy_glaze.countermeasures import (
     COUNTERMEASURES,
@@ -29,6 +29,7 @@ from ..comfy_glaze.networks.encoders import Encoder
 from ..comfy_glaze.networks.perceptual import PERCEPTUAL_METRICS, PerceptualMetric
 from ..comfy_glaze.portfolio.measuring import measure_pictures
 from ..comfy_glaze.portfolio.sheet import draw_measured
+from .cloak import objective_widget
 from .host.encoders import borrowed_encoder, seen_through, tools_of, with_encoder
 from .host.running import progress
 from .sockets import CATEGORY, advanced, each, encoder_input, from_images, to_images
@@ -164,14 +165,8 @@ class MeasureCloak(io.ComfyNode):
                         "Budget.",
                     )
                 ),
-                advanced(
-                    io.Combo.Input(
-                        "objective",
-                        options=[AUTO, *OBJECTIVES],
-                        default=AUTO,
-                        optional=True,
-                        tooltip="What the cloak was led by, as in Cloak; the shift is measured so.",
-                    )
+                objective_widget(
+                    "What the cloak was led by, as in Cloak; the shift is measured so."
                 ),
             ],
             outputs=[
