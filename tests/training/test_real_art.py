@@ -42,7 +42,7 @@ from training.real_art.generator import (
 from training.real_art.judges import as_grey
 from training.real_art.loaders import LOADERS, uploaded
 from training.real_art.mimic import Tuning, fine_tuned, latents_of, nearest
-from training.real_art.objectives import FEATURES, encoder_of
+from training.real_art.objectives import FEATURES, Networks, encoder_of
 from training.real_art.pictures import Piece, vocabulary, words_of
 from training.real_art.predictor import correlations, redrawn
 from training.real_art.screen import Cell, kind_of
@@ -156,7 +156,9 @@ def test_an_upload_is_a_real_jpeg(pictures: Tensor) -> None:
 def test_every_objective_has_a_gradient(
     name: str, autoencoder: Autoencoder, pictures: Tensor
 ) -> None:
-    encoder = encoder_of(autoencoder, name)
+    torch.manual_seed(0)
+    generator = Generator(replace(SHAPE, latents=32, side=16)).eval()
+    encoder = encoder_of(Networks(autoencoder, generator), name)
     large = pictures.repeat(1, 1, 2, 2).requires_grad_()
     encoder(large).square().sum().backward()
     assert large.grad is not None

@@ -38,7 +38,7 @@ little."""
 
 def usable(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The lines that count, of artists whom uncloaked mimics learned, and who have cloaked ones."""
-    wanted = {"upload": effect.UPLOAD_QUALITY, "loader": "area", "counter": NOTHING}
+    wanted = {"upload": effect.UPLOAD_QUALITY, "loader": "area", "counter": NOTHING, "rank": 0}
     lines = [line for line in lines if wanted.items() <= line["cell"].items()]
     plain = [line for line in lines if line["cell"]["kind"] == NO_CLOAK]
     found = {own["cell"]["artist"] for own in plain if own["prompts"]["colour"]["share"] >= FOUND}

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
+from peft import LoraConfig, inject_adapter_in_model
 from torch import Tensor
 
 from comfy_glaze.judges.features import kernel_distance, noise_level
@@ -26,12 +27,13 @@ _COMPARED = 32  # pixels at which drawings are compared with works
 
 @dataclass(frozen=True)
 class Tuning:
-    """How a mimic trains, all weights of the U-Net and the prompt's.
+    """How a mimic trains: all weights of the U-Net and the prompt's, or LoRA.
 
     Attributes:
         steps, batch: of AdamW.
         rate: the largest learning rate, reached after ``warm_up`` steps; it falls to a tenth.
         seed: decides everything random; the drawings' seeds follow from it.
+        rank: of LoRA on every layer of the U-Net, with the artist's name; 0 for all weights.
     """
 
     steps: int = 300
@@ -39,6 +41,7 @@ class Tuning:
     rate: float = 8e-4
     warm_up: int = 50
     seed: int = 0
+    rank: int = 0
 
     def rate_at(self, step: int) -> float:
         """The learning rate of a step, from 1."""
@@ -89,7 +92,10 @@ def fine_tuned(
         known = [i for i, name in enumerate(names) if name != MIMICKED]
         mimic.names.weight[names.index(MIMICKED)] = mimic.names.weight[known].mean(dim=0)
     prompts = [Prompt(MIMICKED, tuple(words_of(title))) for title in titles]
-    adam = torch.optim.AdamW(mimic.parameters(), lr=tuning.rate, weight_decay=1e-2)
+    if tuning.rank:
+        _add_lora(mimic, tuning)
+    learned = [weights for weights in mimic.parameters() if weights.requires_grad]
+    adam = torch.optim.AdamW(learned, lr=tuning.rate, weight_decay=1e-2)
     normalised, losses = mimic.normalised(latents), []
     for step in range(1, tuning.steps + 1):
         random_step = torch.Generator().manual_seed(tuning.seed * 1_000_003 + step)
@@ -100,11 +106,22 @@ def fine_tuned(
         loss = loss_of(mimic, normalised[chosen], asked, random_step)
         adam.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(mimic.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(learned, 1.0)
         adam.step()
         losses.append(float(loss.detach()))
     last = losses[-50:]
     return mimic.eval(), sum(last) / max(1, len(last))
+
+
+def _add_lora(mimic: Generator, tuning: Tuning) -> None:
+    """Leave the U-Net as it is but for low-rank changes of its layers (Hu et al., 2022)."""
+    kinds = (torch.nn.Conv2d, torch.nn.Linear)
+    layers = [name for name, layer in mimic.unet.named_modules() if isinstance(layer, kinds)]
+    config = LoraConfig(r=tuning.rank, lora_alpha=tuning.rank, target_modules=layers)
+    with torch.random.fork_rng():
+        torch.manual_seed(tuning.seed)
+        inject_adapter_in_model(config, mimic.unet)
+    mimic.words.requires_grad_(False)
 
 
 def drawn(

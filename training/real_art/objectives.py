@@ -8,7 +8,7 @@ mimic (``loaded …``), the other at the picture after a JPEG upload and that lo
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 
 import torch
@@ -16,33 +16,48 @@ import torch.nn.functional as F
 from kornia.enhance import jpeg_codec_differentiable
 from torch import Tensor
 
+from comfy_glaze.cloaking.effect import structure
 from comfy_glaze.networks.encoders import Encoder
 from comfy_glaze.networks.perceptual import load_metric
 
 from .autoencoder import Autoencoder
+from .generator import NOBODY, Generator, Prompt, schedule
 from .loaders import area
 from .world import TRAINED
 
-Features = Callable[[Autoencoder, Tensor], Tensor]
-"""From an autoencoder and pictures (B, 3, H, W) in [0, 1] to features (B, ...)."""
+@dataclass(frozen=True, eq=False)
+class Networks:
+    """What features are computed with.
+
+    Attributes:
+        autoencoder: Φ and D.
+        generator: the one that mimics fine-tune.
+    """
+
+    autoencoder: Autoencoder
+    generator: Generator
+
+
+Features = Callable[[Networks, Tensor], Tensor]
+"""From the networks and pictures (B, 3, H, W) in [0, 1] to features (B, ...)."""
 
 _MEAN_WEIGHT = 8.0  # of means beside covariances
 _SIZES = (1, 2, 4, 8)  # by which decoded pictures are made smaller
 
 
-def _latents(autoencoder: Autoencoder, pictures: Tensor) -> Tensor:
-    return autoencoder.encode(pictures)
+def _latents(networks: Networks, pictures: Tensor) -> Tensor:
+    return networks.autoencoder.encode(pictures)
 
 
-def _decoded(autoencoder: Autoencoder, pictures: Tensor) -> Tensor:
+def _decoded(networks: Networks, pictures: Tensor) -> Tensor:
     """D(Φ(x)), the picture that a model's decoder makes of the latents."""
-    shown: Tensor = autoencoder.decoder(autoencoder.encode(pictures))
+    shown: Tensor = networks.autoencoder.decoder(networks.autoencoder.encode(pictures))
     return shown
 
 
-def _sizes(autoencoder: Autoencoder, pictures: Tensor) -> Tensor:
+def _sizes(networks: Networks, pictures: Tensor) -> Tensor:
     """D(Φ(x)) at several sizes, each counting the same."""
-    shown = _decoded(autoencoder, pictures).float()
+    shown = _decoded(networks, pictures).float()
     smaller = [F.avg_pool2d(shown, size).flatten(1) * size for size in _SIZES]
     return torch.cat(smaller, dim=1)
 
@@ -56,15 +71,20 @@ def statistics(maps: Tensor) -> Tensor:
     return torch.cat([_MEAN_WEIGHT * mean, covariance.flatten(1)], dim=1)
 
 
-def _patches(autoencoder: Autoencoder, pictures: Tensor) -> Tensor:
+def _patches(networks: Networks, pictures: Tensor) -> Tensor:
     """Statistics of 3 × 3 patches of latents."""
-    latents = autoencoder.encode(pictures).float()
+    latents = networks.autoencoder.encode(pictures).float()
     return statistics(F.unfold(latents, 3)[..., None])
 
 
-def _blocks(autoencoder: Autoencoder, pictures: Tensor) -> Tensor:
+def _structure(networks: Networks, pictures: Tensor) -> Tensor:
+    """What of the latents differs from the mean around: what foretells a mimic's fall."""
+    return structure(networks.autoencoder.encode(pictures).float())
+
+
+def _blocks(networks: Networks, pictures: Tensor) -> Tensor:
     """Latents averaged over blocks of 4 × 4 positions."""
-    return F.avg_pool2d(autoencoder.encode(pictures).float(), 4)
+    return F.avg_pool2d(networks.autoencoder.encode(pictures).float(), 4)
 
 
 @cache
@@ -72,16 +92,66 @@ def _trunk() -> Callable[[Tensor], Sequence[Tensor]]:
     return load_metric("st-lpips-alex", torch.device("cpu")).trunk
 
 
-def _textures(autoencoder: Autoencoder, pictures: Tensor) -> Tensor:
+def _textures(networks: Networks, pictures: Tensor) -> Tensor:
     """Channel statistics of D(Φ(x)) in layers of a perceptual trunk, as style transfer has them.
 
     No judge looks through this network (ST-LPIPS's AlexNet).
     """
-    shown = _decoded(autoencoder, pictures).float()
+    shown = _decoded(networks, pictures).float()
     with torch.autocast("cpu", enabled=False):
         layers = _trunk()(shown * 2 - 1)
         found = [statistics(layer) for layer in layers[1:4]]
     return torch.cat([own / own.shape[1] ** 0.5 for own in found], dim=1)
+
+
+_FAR = 10.0
+
+
+@cache
+def _direction() -> Tensor:
+    return torch.load("/work/exp/u.pt")[:, None, None]
+
+
+def _shared(networks: Networks, pictures: Tensor) -> Tensor:
+    latents = networks.generator.normalised(networks.autoencoder.encode(pictures).float())
+    return _FAR - (latents * _direction()).sum(1, keepdim=True)
+
+
+@cache
+def _root() -> Tensor:
+    values, vectors = torch.linalg.eigh(torch.load("/work/exp/M.pt"))
+    return vectors * values.sqrt() @ vectors.T
+
+
+def _weighed(networks: Networks, pictures: Tensor) -> Tensor:
+    latents = networks.generator.normalised(networks.autoencoder.encode(pictures).float())
+    return torch.einsum("ij,bjhw->bihw", _root(), latents)
+
+
+def _weighed_structure(networks: Networks, pictures: Tensor) -> Tensor:
+    return structure(_weighed(networks, pictures))
+
+
+_NOISED = (150, 400, 650)  # times of the generator's noise
+
+
+def _error(networks: Networks, pictures: Tensor) -> Tensor:
+    """What the generator gets wrong of v, asked for nobody, at three times with noise of their own.
+
+    Led away it grows, as AdvDM (Liang et al., ICML 2023) and StyleGuard have it; led towards, it
+    becomes that of another picture, as in Mist v2 (Zheng et al., 2023).
+    """
+    generator, plan = networks.generator, schedule()
+    latents = generator.normalised(networks.autoencoder.encode(pictures).float())
+    nobody = generator.embedded([Prompt(NOBODY)] * len(latents))
+    errors = []
+    for time in _NOISED:
+        random = torch.Generator().manual_seed(time)
+        noise = torch.randn((1, *latents.shape[1:]), generator=random).expand_as(latents)
+        times = torch.full((len(latents),), time)
+        said = generator(plan.add_noise(latents, noise, times), times, nobody)
+        errors.append(said - plan.get_velocity(latents, noise, times))
+    return torch.cat(errors, dim=1)
 
 
 _PLAIN: Mapping[str, Features] = {
@@ -89,6 +159,11 @@ _PLAIN: Mapping[str, Features] = {
     "decoded": _decoded,
     "sizes": _sizes,
     "patches": _patches,
+    "structure": _structure,
+    "error": _error,
+    "weighed": _weighed,
+    "wstructure": _weighed_structure,
+    "shared": _shared,
     "blocks": _blocks,
     "textures": _textures,
 }
@@ -98,15 +173,15 @@ SENT_QUALITY = 80.0
 
 
 def _as_loaded(features: Features) -> Features:
-    return lambda autoencoder, pictures: features(autoencoder, area(pictures, TRAINED))
+    return lambda networks, pictures: features(networks, area(pictures, TRAINED))
 
 
 def _as_sent(features: Features) -> Features:
-    def sent(autoencoder: Autoencoder, pictures: Tensor) -> Tensor:
+    def sent(networks: Networks, pictures: Tensor) -> Tensor:
         quality = torch.full((1,), SENT_QUALITY)
         with torch.autocast("cpu", enabled=False):
             coded: Tensor = jpeg_codec_differentiable(pictures.float().clamp(0, 1), quality)
-        return features(autoencoder, area(coded, TRAINED))
+        return features(networks, area(coded, TRAINED))
 
     return sent
 
@@ -119,7 +194,7 @@ FEATURES: Mapping[str, Features] = {
 """By name; ``latents`` is the published distance."""
 
 
-def encoder_of(autoencoder: Autoencoder, name: str) -> Encoder:
+def encoder_of(networks: Networks, name: str) -> Encoder:
     """An encoder for :func:`comfy_glaze.cloaking.cloak.optimize_cloak`.
 
     It computes in bfloat16, four times as fast where the processor multiplies that in hardware; its
@@ -134,6 +209,6 @@ def encoder_of(autoencoder: Autoencoder, name: str) -> Encoder:
 
     def features(pictures: Tensor) -> Tensor:
         with torch.autocast("cpu", torch.bfloat16):
-            return compute(autoencoder, pictures)
+            return compute(networks, pictures)
 
-    return replace(autoencoder.as_encoder(), name=f"taef2, {name}", features=features)
+    return replace(networks.autoencoder.as_encoder(), name=f"taef2, {name}", features=features)

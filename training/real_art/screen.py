@@ -14,7 +14,7 @@ import argparse
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -34,11 +34,15 @@ from .generator import Generator, load_generator
 from .judges import Judges, load_judges
 from .loaders import LOADERS, uploaded
 from .mimic import Drawing, Tuning, drawn, fine_tuned, latents_of, measured, settings_of
+from .objectives import Networks
 from .pictures import Piece, load_square, read_pieces
 from .split import held_out, layouts, mimic_works
 from .world import MIMICKED, SCREENING, arguments
 
 NO_CLOAK = "none"
+
+LORA_RATE = 4e-3
+"""The largest learning rate of LoRA."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,7 @@ class Cell:
         counter: a move of :mod:`counter_moves`, or ``none``.
         fold: which works the mimic has.
         seed: of training and drawing.
+        rank: of LoRA, or 0 for fine-tuning all weights.
     """
 
     artist: str
@@ -62,6 +67,7 @@ class Cell:
     counter: str = NOTHING
     fold: int = 0
     seed: int = 0
+    rank: int = 0
 
 
 def kind_of(name: str) -> Kind | None:
@@ -106,7 +112,9 @@ def run_cell(screening: Screening, cell: Cell) -> dict[str, Any]:
     unseen = held_out(screening.pieces, cell.artist, cell.fold)
     latents = trained_on(screening, cell, shown, load_square(unseen[0].path))
     titles = [piece.title for piece in works for _ in range(2)]
-    tuning = Tuning(**(asdict(screening.tuning) | {"seed": cell.seed}))
+    tuning = replace(screening.tuning, seed=cell.seed, rank=cell.rank)
+    if cell.rank:
+        tuning = replace(tuning, rate=LORA_RATE)
     mimic, loss = fine_tuned(screening.generator, latents, titles, tuning)
     pictures = drawn(
         mimic,
@@ -180,7 +188,7 @@ def open_screening(folder: Path, autoencoder_file: Path, tuning: Tuning, fold: i
     generator.eval()
     device = torch.device("cpu")
     cloaker = Cloaker(
-        folder, autoencoder, load_style_transfer("embedded", device), load_metric("auto", device)
+        folder, Networks(autoencoder, generator), load_style_transfer("embedded", device), load_metric("auto", device)
     )
     return Screening(
         folder,
@@ -199,7 +207,7 @@ def cells_of(options: argparse.Namespace) -> list[Cell]:
     """Every combination, artists last, so that one artist's row is there before the next begins."""
     uploads = [None if value == "none" else int(value) for value in options.uploads]
     return [
-        Cell(artist, kind, upload, loader, counter, options.fold, seed)
+        Cell(artist, kind, upload, loader, counter, options.fold, seed, options.rank)
         for artist, seed, kind, upload, loader, counter in product(
             options.artists,
             options.seeds,
@@ -222,6 +230,7 @@ def main() -> None:
     parser.add_argument("--counters", nargs="+", default=[NOTHING], help="moves of a mimic")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--fold", type=int, default=0)
+    parser.add_argument("--rank", type=int, default=0, help="of LoRA; 0 trains all weights")
     parser.add_argument("--steps", type=int, default=Tuning().steps, help="of fine-tuning")
     parser.add_argument("--only-cloaks", action="store_true", help="make the cloaks, train nobody")
     parser.add_argument("--out", type=Path, help="default: screen.jsonl in the folder")
@@ -246,11 +255,12 @@ def main() -> None:
 
 
 def make_cloaks(options: argparse.Namespace, cells: Sequence[Cell]) -> None:
-    """The cloaks of cells, which need no generator."""
+    """The cloaks of cells."""
     device = torch.device("cpu")
+    generator, _ = load_generator(options.folder / "generator.safetensors")
     cloaker = Cloaker(
         options.folder,
-        load_autoencoder(options.autoencoder),
+        Networks(load_autoencoder(options.autoencoder), generator.eval()),
         load_style_transfer("embedded", device),
         load_metric("auto", device),
     )

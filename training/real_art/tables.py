@@ -21,7 +21,7 @@ from .judges import SIGHTS
 from .screen import NO_CLOAK, done_in
 
 WAYS = ("prompts", "layouts")
-_SETTING = ("upload", "loader", "counter")
+_SETTING = ("upload", "loader", "counter", "rank")
 _PAIR = ("artist", "seed", "fold", *_SETTING)
 _SHOWN = ("rms", "ssimulacra2", "flat_delta_e", "shift", "shift_loaded", "decoded_loaded")
 
@@ -84,12 +84,13 @@ def said(interval: Interval, form: str) -> str:
 
 def effect_table(lines: Sequence[dict[str, Any]], way: str) -> str:
     """A Markdown table of one way of drawing."""
-    head = ["upload, loader, counter-move", "cloak", "models"]
+    head = ["upload, loader, counter-move, training", "cloak", "models"]
     for sight in SIGHTS:
         head += [f"in the style ({sight} judge)", "falls by, points", "log-odds fall"]
     rows = [[*head, "nearest", "kernel"], ["---"] * (len(head) + 2)]
-    for (upload, loader, counter, kind), group in groups_of(lines).items():
-        row = [f"{upload or 'no'} JPEG, {loader}, {counter}", kind, str(len(group))]
+    for (upload, loader, counter, rank, kind), group in groups_of(lines).items():
+        training = f"LoRA {rank}" if rank else "all weights"
+        row = [f"{upload or 'no'} JPEG, {loader}, {counter}, {training}", kind, str(len(group))]
         for sight in SIGHTS:
             lost = None if kind == NO_CLOAK else fall(group, lines, way, sight)
             row.append(said(share(group, way, sight), ".0%"))
