@@ -71,6 +71,14 @@ def as_held(images: Tensor, held: Tensor) -> Tensor:
     return (images * LEVELS).round_().clamp_(0, LEVELS).to(torch.uint8)
 
 
+@lru_cache(maxsize=16)
+@torch.inference_mode(False)  # what is cached must serve later calls that need gradients
+def per_channel(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """A number for each channel, (1, C, 1, 1), copied to a device once, for with each copy the CPU
+    waits until the device has done what it was given."""
+    return torch.tensor(values).view(1, -1, 1, 1).to(device)
+
+
 def to_grid(images: Tensor) -> Tensor:
     """Round to the 8-bit grid k/255 that a file holds, shape (B, 3, H, W) in [0, 1]."""
     return (images * LEVELS).round_().clamp_(0, LEVELS).div_(LEVELS)

@@ -17,8 +17,11 @@ from torch import Tensor
 from comfy_glaze.cloaking.budget import PRESETS
 from comfy_glaze.cloaking.cloak import CloakSettings, optimize_cloak
 from comfy_glaze.cloaking.measures import Comparison, worst_perceptual
-from comfy_glaze.cloaking.methods import METHODS
+from comfy_glaze.cloaking.methods import METHODS, CloakStep, Progress, _descend
+from comfy_glaze.cloaking.problem import Problem
+from comfy_glaze.cloaking.room import Room
 from comfy_glaze.cloaking.systems import SYSTEMS, cloak_as
+from comfy_glaze.cloaking.ties import Ties
 from comfy_glaze.countermeasures import (
     COUNTERMEASURES,
     Case,
@@ -110,6 +113,42 @@ def test_cloaks_of_every_size(cuda: PretendedDevice, method: str, size: tuple[in
         metric=metric,
     )
     assert {tensor.device.type for tensor in (cloak.images, *steps)} == {"cuda"}
+
+
+def test_pretence_notes_what_waits(cuda: PretendedDevice) -> None:
+    there = pictures().to(CUDA)
+    for waits in (
+        lambda: there.cpu(),
+        lambda: float(there.mean()),
+        lambda: there.new_tensor([1.0, 2.0]),
+        lambda: there.copy_(pictures()),
+    ):
+        cuda.waits.clear()
+        waits()
+        assert cuda.waits
+    cuda.waits.clear()
+    there.clone().add_(there.new_zeros(1)).mul_(0.5)
+    assert not cuda.waits
+
+
+@pytest.mark.parametrize("wraps", [False, True])
+@pytest.mark.parametrize("size", [(64, 64), (520, 560), (1030, 1040)])
+def test_nothing_waits_in_the_loop(
+    cuda: PretendedDevice, size: tuple[int, int], wraps: bool
+) -> None:
+    """From the second picture on, when what a size needs has been copied to the device."""
+    encoder, metric = load_encoder("embedded", CUDA), load_metric("st-lpips-alex", CUDA)
+    budget, images, styled = PRESETS["default"], pictures(*size).to(CUDA), pictures(*size).to(CUDA)
+    for _ in range(2):
+        comparison = Comparison.of(images, styled, encoder, metric, "beyond", wraps)
+        room = Room.of(images, budget, None, wraps, Ties(grey=True))
+        problem = Problem.of(comparison, room, budget, METHODS["fast"].views)
+        told: list[CloakStep] = []
+        progress, start = Progress(problem, 4, told.append), problem.random_start(0)
+        cuda.waits.clear()
+        _descend(problem, progress, start, 0, None, torch.bfloat16)
+    assert len(told) == 4
+    assert not cuda.waits
 
 
 @pytest.mark.parametrize("robustness", ["web", "strong"])

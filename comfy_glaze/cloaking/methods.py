@@ -139,6 +139,9 @@ def _paper(
 STEP, MOMENTUM = 0.4, 0.7  # the first step is a share of the cap
 
 
+LEAST_WAY = 2.4  # how far the turns of the whole picture go together, in caps, at least
+
+
 METRIC_EVERY, AIM = 2, 0.9  # turns of a view; share of the limit
 
 
@@ -170,22 +173,25 @@ def _fast(problem: Problem, progress: Progress, seed: int, robustness: Robustnes
     a whole grey level to rounding.
     """
     dtype = fast_dtype(problem.images.device)
-    delta, finite = _descend(problem, progress, seed, robustness, dtype)
+    start = problem.random_start(seed)
+    delta, finite = _descend(problem, progress, start, seed, robustness, dtype)
     if not bool(finite):  # half precision has overflowed somewhere
-        delta, _ = _descend(problem, progress, seed, robustness, None)
+        delta, _ = _descend(problem, progress, start, seed, robustness, None)
     return delta
 
 
 def _descend(
     problem: Problem,
     progress: Progress,
+    start: Tensor,
     seed: int,
     robustness: Robustness | None,
     dtype: torch.dtype | None,
 ) -> tuple[Tensor, Tensor]:
-    """The loop of :func:`_fast`: δ, and whether all gradients were finite.
+    """The loop of :func:`_fast` from a first δ: δ, and whether all gradients were finite.
 
-    Nothing in it waits for the device.
+    Nothing in it waits for the device, and without a robustness nothing comes from the CPU, so that
+    a device may be given all of it at once, as a graph.
     """
     images, limit = problem.images, problem.budget.limit
     wraps, ties = problem.comparison.wraps, problem.ties
@@ -193,7 +199,7 @@ def _descend(
     # grey pictures have only lightness; and colour is what uploads take first
     lightness = 1.0 if robustness or ties.grey else LIGHTNESS
     scale = FLOAT16_SCALE if dtype is torch.float16 else 1.0
-    delta = problem.random_start(seed)
+    delta = start.detach().clone().requires_grad_()
     encoders, views = len(problem.targets), len(problem.targets[0])
     momentum = torch.zeros_like(images)
     finite = torch.ones((), dtype=torch.bool, device=images.device)
@@ -201,9 +207,10 @@ def _descend(
     pulls: dict[int, Tensor] = {}  # the metric's unit gradient in each view, and when it is stale
     slopes: dict[int, Tensor] = {}  # of the encoders' first gradients
     turns = [0] * views
-    first, metric_every = STEP, METRIC_EVERY
+    first, keep = _pace(progress.steps if views == 1 else math.ceil(progress.steps / 2))
+    metric_every = METRIC_EVERY
     if problem.panels > 1:
-        first = max(STEP, 2 * PANEL_WAY / (progress.steps + 1))
+        first, keep = max(STEP, 2 * PANEL_WAY / (progress.steps + 1)), MOMENTUM
         metric_every = PANEL_METRIC_EVERY
     for step in range(1, progress.steps + 1):
         view = _turn(step, views)
@@ -230,7 +237,7 @@ def _descend(
             direction = direction + multipliers[view] * pulls[view]
         turns[view] += 1
         gradient = torch.autograd.grad(seen, delta, direction)[0]
-        momentum = MOMENTUM * momentum + ties.mean(gradient)
+        momentum = keep * momentum + ties.mean(gradient)
         remaining = 1 - (step - 1) / progress.steps
         with torch.no_grad():
             wanted = momentum if colour is None else less_visible(momentum, colour, lightness)
@@ -249,6 +256,14 @@ def _unit_gradient(values: Tensor, point: Tensor) -> tuple[Tensor, Tensor]:
     (gradient,) = torch.autograd.grad(values.sum(), point)
     unit = gradient / gradient.abs().mean(dim=(1, 2, 3), keepdim=True).clamp_min(1e-30)
     return unit, gradient.abs().sum(dim=(1, 2, 3))
+
+
+def _pace(turns: int) -> tuple[float, float]:
+    """The first step, in caps, and the momentum, for so many turns of the whole picture: few steps
+    are larger, and soon forget the directions of those before, for each has changed the features by
+    far more."""
+    first = max(STEP, 2 * LEAST_WAY / (turns + 1))
+    return first, MOMENTUM * (STEP / first) ** 2
 
 
 def _turn(step: int, views: int) -> int:
@@ -296,8 +311,17 @@ def _weight(encoder: int, progress: Progress, slopes: dict[int, Tensor]) -> Tens
 def _fast_steps(problem: Problem) -> int:
     """Four turns for every native tile, and as many for the whole; fewer for a strip's panels.  For
     two encoders nearly half as many again, for four twice as many."""
+    return _steps(problem, 16, 8)
+
+
+def _brief_steps(problem: Problem) -> int:
+    """The same of one turn for every native tile."""
+    return _steps(problem, 3, 2)
+
+
+def _steps(problem: Problem, least: int, each_tile: int) -> int:
     tiles = len(problem.targets[0]) - 1
-    steps = PANEL_STEPS if problem.panels > 1 else max(16, 8 * tiles)
+    steps = PANEL_STEPS if problem.panels > 1 else max(least, each_tile * tiles)
     return round(steps * math.pow(len(problem.targets), 0.52))
 
 
@@ -318,5 +342,6 @@ class Method:
 
 METHODS: dict[str, Method] = {
     "fast": Method(_fast, _fast_steps, views=2),
+    "brief": Method(_fast, _brief_steps, views=2),
     "paper": Method(_paper, lambda problem: 500, views=None),
 }
