@@ -17,6 +17,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
+from torch.utils._pytree import tree_leaves
 
 from comfy_glaze import images
 from comfy_glaze.countermeasures import diffusion, networks
@@ -51,11 +52,18 @@ class PretendedDevice(FakeTensorMode):
         self.seen: set[str] = set()  # names of all operations
         self.arrays = 0  # how many tensors were read as arrays
         self.waits: list[str] = []  # operations for which the CPU waits until the device is done
+        self.doubles: set[str] = set()  # operations on a device that has float64
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         self.seen.add(func.name())
         if _waits(func, args, kwargs or {}):
             self.waits.append(func.name())
+        if any(
+            one.dtype is torch.float64 and one.device.type != "cpu"
+            for one in tree_leaves((args, kwargs))
+            if isinstance(one, Tensor)
+        ):
+            self.doubles.add(func.name())
         if func is aten._local_scalar_dense.default and args[0].constant is None:
             return _value(args[0].dtype)
         if func is aten.equal.default:

@@ -3,10 +3,11 @@
     python training/distil_draft.py --encoder embedded --works art/*/*.webp --out drafts/embedded
 
 The student is the encoder half of an ``AutoencoderTiny``, a tenth of the teacher's size, and learns
-nothing but the teacher's features of crops of the works: no cloak, no noise and no gradient of the
-teacher.  So it agrees with its teacher as the small encoders on people's disks agree with theirs, or
-less, for it trains minutes where those trained days.  It prints the share of the features' variance
-that it leaves unexplained on the works that it does not train on, each tenth one.
+nothing but the teacher's features of the works, whose sides must be at least 256 px: no cloak, no
+noise and no gradient of the teacher.  So it agrees with its teacher as the small encoders on
+people's disks agree with theirs, or less, for it trains minutes where those trained days.  It prints
+the share of the features' variance that it leaves unexplained on works that it does not train on,
+each tenth one.
 """
 
 from __future__ import annotations
@@ -28,34 +29,40 @@ from comfy_glaze.networks.encoder_files import load_encoder
 from comfy_glaze.networks.encoders import Encoder
 
 SIDE = 8  # pixels that become one feature position of the student
-CROP, BATCH = 128, 8
+WINDOW, CROP, BATCH = 256, 96, 8
+"""Pixels: what of a work is shown to the teacher, once; what of it to the student at a time."""
+
+EDGE = 2
+"""Positions along a crop's sides that do not count, for the teacher saw what lies beyond."""
 
 
-def features_of(teacher: Encoder, crops: Tensor) -> Tensor:
-    """The teacher's features on the student's grid, (B, C, h, w)."""
+def looked_at(teacher: Encoder, path: Path) -> tuple[Tensor, Tensor]:
+    """The middle of a work (1, 3, W, W), and the teacher's features of it on the student's grid."""
+    pixels = load_artwork(path).pixels
+    top, left = ((side - WINDOW) // 2 for side in pixels.shape[-2:])
+    window = pixels[..., top : top + WINDOW, left : left + WINDOW]
     with torch.no_grad():
-        return F.pixel_shuffle(teacher(crops), teacher.multiple // SIDE)
+        features = F.pixel_shuffle(teacher(window), teacher.multiple // SIDE)
+    return window, features
 
 
-def crops_of(works: list[Tensor], generator: torch.Generator) -> Tensor:
-    """A batch of crops (B, 3, S, S), each flipped or not."""
-    crops = []
-    while len(crops) < BATCH:
-        picture = works[int(torch.randint(len(works), (), generator=generator))]
-        top, left = (
-            int(torch.randint(side - CROP + 1, (), generator=generator))
-            for side in picture.shape[-2:]
-        )
-        crop = picture[..., top : top + CROP, left : left + CROP]
-        flipped = bool(torch.rand((), generator=generator) < 0.5)
-        crops.append(crop.flip(-1) if flipped else crop)
-    return torch.cat(crops).float() / 255
+def crops_of(works: list[tuple[Tensor, Tensor]], random: torch.Generator) -> tuple[Tensor, Tensor]:
+    """A batch of crops (B, 3, S, S) and their features."""
+    crops, features = [], []
+    for _ in range(BATCH):
+        window, wanted = works[int(torch.randint(len(works), (), generator=random))]
+        positions, side = WINDOW // SIDE, CROP // SIDE
+        top, left = torch.randint(positions - side + 1, (2,), generator=random).tolist()
+        features.append(wanted[..., top : top + side, left : left + side])
+        rows = slice(top * SIDE, (top + side) * SIDE)
+        crops.append(window[..., rows, left * SIDE : (left + side) * SIDE])
+    return torch.cat(crops), torch.cat(features)
 
 
-def unexplained(teacher: Encoder, student: TrainingLayout, crops: Tensor, spread: Tensor) -> Tensor:
+def unexplained(student: TrainingLayout, crops: Tensor, wanted: Tensor, spread: Tensor) -> Tensor:
     """The mean squared error of the features, in units of each channel's variance."""
-    error = student.encode(crops) - features_of(teacher, crops)
-    return (error / spread).square().mean()
+    error = (student.encode(crops) - wanted) / spread
+    return error[..., EDGE:-EDGE, EDGE:-EDGE].square().mean()
 
 
 def save(student: TrainingLayout, folder: Path) -> None:
@@ -79,13 +86,11 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=3e-3)
     options = parser.parse_args()
     torch.manual_seed(0)
-    generator = torch.Generator().manual_seed(0)
+    random = torch.Generator().manual_seed(0)
     teacher = load_encoder(options.encoder)
-    pictures = [(load_artwork(path).pixels * 255).round().byte() for path in sorted(options.works)]
-    pictures = [one for one in pictures if min(one.shape[-2:]) >= CROP]
-    held, works = pictures[::10], [one for i, one in enumerate(pictures) if i % 10]
-    looked_at = [crops_of(held, torch.Generator().manual_seed(seed)) for seed in range(8)]
-    first = torch.cat([features_of(teacher, crops) for crops in looked_at])
+    shown = [looked_at(teacher, path) for path in sorted(options.works)]
+    held, works = shown[::10], [one for i, one in enumerate(shown) if i % 10]
+    first = torch.cat([wanted for _, wanted in held])
     spread = first.std(dim=(0, 2, 3), keepdim=True)
     student = TrainingLayout(
         {
@@ -105,7 +110,7 @@ def main() -> None:
         rate = min(1, (step + 1) / 100) * (0.5 + 0.5 * math.cos(math.pi * spent))
         for group in [group for each in optimisers for group in each.param_groups]:
             group["lr"] = options.lr * rate
-        loss = unexplained(teacher, student, crops_of(works, generator), spread)
+        loss = unexplained(student, *crops_of(works, random), spread)
         loss.backward()
         for each in optimisers:
             each.step()
@@ -114,7 +119,7 @@ def main() -> None:
         if step % 200 == 0:
             print(f"{step} steps, {spent:.0%} of the time: {float(loss.detach()):.4f}", flush=True)
     with torch.no_grad():
-        left = [float(unexplained(teacher, student, crops, spread)) for crops in looked_at]
+        left = [float(unexplained(student, *one, spread)) for one in held]
     told = {"steps": step, "unexplained on held-out works": sum(left) / len(left)}
     print(json.dumps(told))
     save(student, options.out)

@@ -54,13 +54,14 @@ def precision(name: str) -> Iterator[torch.dtype | None]:
     Gives the type for autocast; the library's own choice is set to it.
     """
     dtype = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(name)
-    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = name == "TF32"
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if name == "TF32" else "highest")
+    chosen = mock.patch("comfy_glaze.cloaking.methods.fast_dtype", lambda device: dtype)
     try:
-        with mock.patch("comfy_glaze.cloaking.methods.fast_dtype", lambda device: dtype):
+        with torch.backends.cudnn.flags(allow_tf32=name == "TF32"), chosen:
             yield dtype
     finally:
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+        torch.set_float32_matmul_precision(before)
 
 
 def formats(device: torch.device) -> tuple[str, ...]:
