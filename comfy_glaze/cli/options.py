@@ -65,8 +65,12 @@ LimitOption = Annotated[
     ),
 ]
 MethodOption = Annotated[
-    Literal["fast", "paper"],
-    typer.Option("--method", help="fast, or the paper's 500 steps of Adam."),
+    Literal["fast", "brief", "paper"],
+    typer.Option(
+        "--method",
+        help="fast; brief, with a few larger steps, for a real checkpoint without a GPU; or the "
+        "paper's 500 steps of Adam.",
+    ),
 ]
 StepsOption = Annotated[
     int, typer.Option("--steps", help="Optimisation steps; 0 for the method's own.")

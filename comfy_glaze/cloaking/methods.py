@@ -1,7 +1,8 @@
-"""The two ways to the optimum of Eq. 2: the published one, and a faster one.
+"""The ways to the optimum of Eq. 2: the published one, and faster ones.
 
 ``paper`` is Adam on the soft hinge, kept as the reference.  ``fast`` treats the perceptual limit as
-a constraint and takes signed steps.
+a constraint and takes signed steps.  ``brief`` takes fewer and larger ones, for an encoder of full
+size on a computer without a GPU.
 """
 
 from __future__ import annotations
@@ -139,7 +140,7 @@ def _paper(
 STEP, MOMENTUM = 0.4, 0.7  # the first step is a share of the cap
 
 
-LEAST_WAY = 2.4  # how far the turns of the whole picture go together, in caps, at least
+USUAL_TURNS = 16  # of the whole picture
 
 
 METRIC_EVERY, AIM = 2, 0.9  # turns of a view; share of the limit
@@ -207,7 +208,8 @@ def _descend(
     pulls: dict[int, Tensor] = {}  # the metric's unit gradient in each view, and when it is stale
     slopes: dict[int, Tensor] = {}  # of the encoders' first gradients
     turns = [0] * views
-    first, keep = _pace(progress.steps if views == 1 else math.ceil(progress.steps / 2))
+    # of two views without native tiles, each shows the whole picture
+    first, keep = _pace(progress.steps if views < 3 else math.ceil(progress.steps / 2))
     metric_every = METRIC_EVERY
     if problem.panels > 1:
         first, keep = max(STEP, 2 * PANEL_WAY / (progress.steps + 1)), MOMENTUM
@@ -259,11 +261,13 @@ def _unit_gradient(values: Tensor, point: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _pace(turns: int) -> tuple[float, float]:
-    """The first step, in caps, and the momentum, for so many turns of the whole picture: few steps
-    are larger, and soon forget the directions of those before, for each has changed the features by
-    far more."""
-    first = max(STEP, 2 * LEAST_WAY / (turns + 1))
-    return first, MOMENTUM * (STEP / first) ** 2
+    """The first step, in caps, and the momentum, for so many turns of the whole picture.
+
+    Fewer steps than usual are larger, so that together they go as far, and soon forget the
+    directions of those before, since each has changed the features by more.
+    """
+    larger = max(1.0, (USUAL_TURNS + 1) / (turns + 1))
+    return STEP * larger, MOMENTUM / larger
 
 
 def _turn(step: int, views: int) -> int:
@@ -311,11 +315,11 @@ def _weight(encoder: int, progress: Progress, slopes: dict[int, Tensor]) -> Tens
 def _fast_steps(problem: Problem) -> int:
     """Four turns for every native tile, and as many for the whole; fewer for a strip's panels.  For
     two encoders nearly half as many again, for four twice as many."""
-    return _steps(problem, 16, 8)
+    return _steps(problem, USUAL_TURNS, 8)
 
 
 def _brief_steps(problem: Problem) -> int:
-    """The same of one turn for every native tile."""
+    """The same with one turn for every native tile, and as many for the whole."""
     return _steps(problem, 3, 2)
 
 
