@@ -16,6 +16,7 @@ import pytest
 import torch
 import torchgen
 import yaml
+from diffusers import AutoencoderTiny
 from torch import Tensor
 
 from comfy_glaze.cloaking.budget import PRESETS
@@ -35,17 +36,21 @@ from comfy_glaze.countermeasures import (
 from comfy_glaze.countermeasures.retention import measure_retention
 from comfy_glaze.countermeasures.tools import Tools
 from comfy_glaze.files.artwork import Artwork, save_artwork
+from comfy_glaze.images import panels_of
 from comfy_glaze.judges.features import grams, load_features, noise_level
 from comfy_glaze.judges.genres import Classifier, from_towers
 from comfy_glaze.judges.probe import StyleProbe
 from comfy_glaze.networks.encoder_files import load_encoder, load_round_trip
+from comfy_glaze.networks.encoders import encoder_from_module
 from comfy_glaze.networks.ensemble import combine_encoders
 from comfy_glaze.networks.perceptual import load_metric
 from comfy_glaze.networks.turns import one_at_a_time
 from comfy_glaze.portfolio.measuring import measure_pictures
+from comfy_glaze.portfolio.seen import seen_by
 
 from .conftest import Run, needs_matplotlib, smooth_picture
 from .fake_devices import PretendedDevice, pretended_device
+from .networks.tiny_models import TINY
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:User provided device_type of 'cuda'",  # torch then leaves autocast out
@@ -207,6 +212,24 @@ def test_robust_cloaks(cuda: PretendedDevice, robustness: str) -> None:
     cloak = optimize_cloak(pictures(), pictures(), first, PRESETS["strong"], settings)
     assert cloak.images.device.type == "cuda"
     assert {"aten::_upsample_bilinear2d_aa", "aten::_upsample_bicubic2d_aa"} & cuda.seen
+
+
+def test_strips(cuda: PretendedDevice, small_views: None) -> None:
+    encoder, size = load_encoder("embedded", CUDA), (64, 420)
+    seen: list[CloakStep] = []
+    settings = CloakSettings(steps=2, objective="beyond")
+    budget = PRESETS["strong"]
+    cloak = optimize_cloak(pictures(*size), pictures(*size), encoder, budget, settings, seen.append)
+    assert len(seen) == 2 * len(panels_of(*size)) > 2
+    assert cloak.images.device.type == "cuda"
+
+
+def test_what_a_model_sees(cuda: PretendedDevice) -> None:
+    tiny = encoder_from_module(AutoencoderTiny(**TINY["AutoencoderTiny"]), "tiny", CUDA)
+    original, cloaked = pictures(), pictures().to(CUDA)
+    assert tiny.decoded(original).device.type == "cpu"
+    assert tiny.decoded(cloaked).device.type == "cuda"
+    assert len(seen_by(tiny, original, cloaked)) == 1
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
