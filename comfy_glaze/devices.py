@@ -42,9 +42,7 @@ def free_memory(device: torch.device) -> int | None:
     return torch.cuda.mem_get_info(device)[0] + kept
 
 
-def kept_for_backward(
-    work: Callable[[], Tensor], weights: Iterable[Tensor]
-) -> tuple[Tensor, int]:
+def kept_for_backward(work: Callable[[], Tensor], weights: Iterable[Tensor]) -> tuple[Tensor, int]:
     """What some work gives, and how many bytes are kept for its backward pass, beside weights."""
     own = {weight.untyped_storage().data_ptr() for weight in weights}
     kept: dict[int, int] = {}

@@ -167,7 +167,9 @@ def on_mps(operation: str) -> bool:
     if entry is None:
         return False
     entry = known[entry["structured_delegate"]] if "structured_delegate" in entry else entry
-    keys = {key.strip() for keys in entry.get("dispatch", {"Composite": ""}) for key in keys.split(",")}
+    keys = {
+        key.strip() for keys in entry.get("dispatch", {"Composite": ""}) for key in keys.split(",")
+    }
     return "MPS" in keys or any(key.startswith("Composite") for key in keys)
 
 

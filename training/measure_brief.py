@@ -42,7 +42,8 @@ def tell(rows: dict[str, list[tuple[float, ...]]]) -> None:
         print(f"| {name} | {' | '.join(f'{value:.3g}' for value in seen.mean(axis=0))} |")
     picked = np.random.default_rng(0).integers(len(fast), size=(DRAWS, len(fast)))
     drawn = brief[picked].sum(axis=1) / fast[picked].sum(axis=1)
-    ratio, low, high = brief.sum(axis=0) / fast.sum(axis=0), *np.quantile(drawn, (0.025, 0.975), 0)
+    ratio = brief.sum(axis=0) / fast.sum(axis=0)
+    low, high = np.quantile(drawn, (0.025, 0.975), axis=0)
     cells = [f"{r:.2f} [{a:.2f}, {b:.2f}]" for r, a, b in zip(ratio, low, high, strict=True)]
     print(f"| brief, of fast | {' | '.join(cells[:3])} | |", flush=True)
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -23,6 +23,8 @@ from ..cloaking.methods import CloakStep, OnStep
 from ..devices import computing_in, fast_dtype, give_back_memory
 from ..networks.encoders import Encoder, encoder_from_module
 from ..networks.perceptual import PerceptualMetric
+
+T = TypeVar("T")
 
 MIB = 2**20
 
@@ -105,9 +107,9 @@ def peak_memory(device: torch.device) -> float | None:
     return None
 
 
-def peak_of(work: Callable[[], object], device: torch.device) -> float:
-    """How many MiB more are held at most while some work runs than before: on CUDA by torch, on
-    Linux's CPUs by the process.
+def peak_of(work: Callable[[], T], device: torch.device) -> tuple[T, float]:
+    """What some work gives, and how many MiB more than before are held at most while it runs: on
+    CUDA by torch, on Linux's CPUs by the process.
 
     Raises:
         OSError: this system does not tell.
@@ -121,8 +123,8 @@ def peak_of(work: Callable[[], object], device: torch.device) -> float:
         with open("/proc/self/clear_refs", "w", encoding="ascii") as peak:
             peak.write("5")  # what was held most so far is what is held now
         before = peak_memory(device) or 0.0
-    work()
-    return (peak_memory(device) or 0.0) - before
+    result = work()
+    return result, (peak_memory(device) or 0.0) - before
 
 
 def compare_methods(

@@ -38,7 +38,7 @@ def machine(device: torch.device) -> dict[str, Any]:
             "capability": f"{properties.major}.{properties.minor}",
             "memory GB": properties.total_memory / 1e9,
             "CUDA": torch.version.cuda,
-            "cuDNN": torch.backends.cudnn.version(),
+            "cuDNN": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
         }
     else:
         found["threads"] = torch.get_num_threads()
@@ -78,7 +78,8 @@ def main() -> None:
     until = started + 60 * options.minutes
     report: dict[str, Any] = {"machine": machine(device), "checks": {}}
     for name in options.only or CHECKS:
-        began, check = time.monotonic(), {"s": 0.0, "rows": []}
+        began = time.monotonic()
+        check: dict[str, Any] = {"s": 0.0, "rows": []}
         report["checks"][name] = check
         try:
             for row in CHECKS[name](device, TOY if options.toy else FULL):

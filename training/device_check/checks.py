@@ -56,7 +56,7 @@ def precision(name: str) -> Iterator[torch.dtype | None]:
     dtype = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(name)
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("high" if name == "TF32" else "highest")
-    chosen = mock.patch("comfy_glaze.cloaking.methods.fast_dtype", lambda device: dtype)
+    chosen = mock.patch("comfy_glaze.cloaking.methods.fast_dtype", return_value=dtype)
     try:
         with torch.backends.cudnn.flags(allow_tf32=name == "TF32"), chosen:
             yield dtype
@@ -92,7 +92,11 @@ def tests(device: torch.device, scale: Scale) -> Iterator[Row]:
 def agreement(device: torch.device, scale: Scale) -> Iterator[Row]:
     """The whole of a cloak here against the CPU's, which computes in float32."""
     size = scale.sizes[0]
-    for make in (lambda where: load_encoder("embedded", where), partial(tiny_encoder, scale=scale)):
+    makers: tuple[Callable[[torch.device], Encoder], ...] = (
+        partial(load_encoder, "embedded"),
+        partial(tiny_encoder, scale=scale),
+    )
+    for make in makers:
         with precision("float32"):
             wanted = cloak(make(CPU), size, scale)
         for kind in formats(device):
@@ -123,20 +127,27 @@ def steps(device: torch.device, scale: Scale) -> Iterator[Row]:
             torch.autograd.grad(metric.distance(reference, point).sum(), point)
 
         took = 1e3 * seconds_of(of_metric, device, scale.repeats)
-        yield {"network": metric.name, "size": f"{width} x {height}", "format": "float32", "ms": took}
+        yield {
+            "network": metric.name,
+            "size": f"{width} x {height}",
+            "format": "float32",
+            "ms": took,
+        }
         for family in FULL_SIZE:
-            for layout in (torch.contiguous_format, torch.channels_last):
-                phi = encoder(family, device, scale)
-                nn.Module.to(phi.net, memory_format=layout)  # type: ignore[call-overload,arg-type]
-                at = point.detach().contiguous(memory_format=layout).requires_grad_()
-                how = "channels last" if layout is torch.channels_last else ""
-                for kind in formats(device):
-                    yield _step(phi, at, kind, how, scale)
+            phi = encoder(family, device, scale)
+            for kind in formats(device):
+                yield _step(phi, point, kind, "", scale)
+            assert phi.net is not None
+            nn.Module.to(phi.net, memory_format=torch.channels_last)
+            at = point.detach().contiguous(memory_format=torch.channels_last).requires_grad_()
+            for kind in formats(device):
+                yield _step(phi, at, kind, "channels last", scale)
+            half = "bfloat16" if device.type == "cuda" else "float32"
             if device.type == "cuda":
                 yield _graphed(phi, at, scale)
             if scale.compiles and (height, width) == scale.sizes[0]:
-                phi.net.encoder.compile()  # type: ignore[union-attr,operator]
-                yield _step(phi, at, formats(device)[-2:][0], how + ", compiled", scale)
+                phi.net.encoder.compile()  # type: ignore[union-attr]
+                yield _step(phi, at, half, "channels last, compiled", scale)
 
 
 def _gradient(phi: Encoder, point: Tensor, dtype: torch.dtype | None) -> Tensor:
@@ -173,19 +184,17 @@ def cloaks(device: torch.device, scale: Scale) -> Iterator[Row]:
         for height, width in scale.sizes:
             effect = {}
             for kind in ("bfloat16", "float32") if device.type == "cuda" else ("float32",):
-                made: list[Cloak] = []
+                work = partial(cloak, phi, (height, width), scale)
                 with precision(kind):
-                    cloak(phi, (height, width), scale)  # the first one does not count
-                    peak = peak_of(
-                        lambda where=(height, width): made.append(cloak(phi, where, scale)), device
-                    )
-                effect[kind] = made[0].measures[0].changed
+                    work()  # the first one does not count
+                    made, peak = peak_of(work, device)
+                effect[kind] = made.measures[0].changed
                 yield {
                     "encoder": phi.name,
                     "size": f"{width} x {height}",
                     "format": kind,
-                    "passes": made[0].passes,
-                    "s": made[0].seconds,
+                    "passes": made.passes,
+                    "s": made.seconds,
                     "peak MiB": peak,
                     "effect, of the first format's": effect[kind] / next(iter(effect.values())),
                 }
@@ -199,13 +208,13 @@ def memory(device: torch.device, scale: Scale) -> Iterator[Row]:
         for twice in (False, True):
             if twice:
                 compute_twice(phi)
-            for height, width in scale.sizes[:2]:
+            for height, width in scale.views:
                 point = torch.rand(1, 3, height, width, device=device, requires_grad=True)
-                peak = peak_of(partial(_gradient, phi, point, None), device)
+                _, peak = peak_of(partial(_gradient, phi, point, None), device)
                 estimate = per_pixel * height * width / MIB / (2 if twice else 1)
                 yield {
                     "encoder": phi.name,
-                    "one view of": f"{width} x {height}",
+                    "view": f"{width} x {height}",
                     "blocks computed twice": "yes" if twice else "no",
                     "peak MiB": peak,
                     "estimate MiB": estimate,
@@ -227,7 +236,7 @@ def compute_twice(phi: Encoder) -> None:
     assert phi.net is not None
     for block in phi.net.modules():
         if type(block).__name__ == "ResnetBlock2D":
-            block.forward = partial(  # type: ignore[method-assign]
+            block.forward = partial(
                 checkpoint, block.forward, use_reentrant=False, preserve_rng_state=False
             )
 
@@ -271,15 +280,13 @@ def ensemble(device: torch.device, scale: Scale) -> Iterator[Row]:
         *(encoder(family, device, scale) for family in FULL_SIZE),
     ]
     together = combine_encoders(members, [1] * len(members))
-    made: list[Cloak] = []
-    peak = peak_of(lambda: made.append(cloak(together, scale.sizes[0], scale)), device)
-    least = made[0].measures[0]
+    made, peak = peak_of(partial(cloak, together, scale.sizes[0], scale), device)
     yield {
         "encoders": len(members),
-        "passes": made[0].passes,
-        "s": made[0].seconds,
+        "passes": made.passes,
+        "s": made.seconds,
         "peak MiB": peak,
-        "least shift": least.shift_512,
+        "least shift": made.measures[0].shift_512,
     }
 
 
@@ -297,7 +304,7 @@ def img2img(device: torch.device, scale: Scale) -> Iterator[Row]:
             **told,
         )
 
-    peak = peak_of(redraw, device)
+    _, peak = peak_of(redraw, device)
     took = seconds_of(redraw, device, 1)
     size = f"{scale.drawing} x {scale.drawing}"
     yield {"network": "SDXL's shape", "size": size, "s": took, "peak MiB": peak}
@@ -308,7 +315,8 @@ def style_world(device: torch.device, scale: Scale) -> Iterator[Row]:
     batch, seconds = scale.training
     made = generator(device, scale)
     adam = torch.optim.AdamW(made.parameters(), lr=1e-4)
-    latents = torch.randn(batch, made.shape.latents, made.shape.side, made.shape.side, device=device)
+    shape = made.shape
+    latents = torch.randn(batch, shape.latents, shape.side, shape.side, device=device)
     times = torch.randint(0, 1000, (batch,), device=device)
     said = torch.randn(batch, made.names.embedding_dim, device=device)
     count, started = 0, time.perf_counter()
@@ -316,7 +324,7 @@ def style_world(device: torch.device, scale: Scale) -> Iterator[Row]:
         with computing_in(device, fast_dtype(device)):
             loss = made(latents, times, said).float().square().mean()
         adam.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         adam.step()
         count += 1
         if device.type == "cuda" and count % 50 == 0:

@@ -21,6 +21,7 @@ class Scale:
     Attributes:
         width: channels of the KL encoders' first level; real ones have 128.
         sizes: height and width of the pictures that are cloaked.
+        views: of the largest views that pictures of 1024 px have.
         steps: of a cloak; 0 for the method's own number.
         repeats: of each timing, beside one that does not count.
         drawing: side of the pictures that are redrawn.
@@ -30,6 +31,7 @@ class Scale:
 
     width: int = 128
     sizes: tuple[tuple[int, int], ...] = ((512, 512), (1024, 1024), (3000, 4000))
+    views: tuple[tuple[int, int], ...] = ((512, 512), (512, 768))
     steps: int = 0
     repeats: int = 5
     drawing: int = 768
@@ -38,7 +40,7 @@ class Scale:
 
 
 FULL = Scale()
-TOY = Scale(32, ((32, 32), (40, 48)), 2, 1, 64, (2, 0.1), False)
+TOY = Scale(32, ((32, 32), (40, 48)), ((32, 32), (40, 48)), 2, 1, 64, (2, 0.1), False)
 
 
 def encoder(family: str, device: torch.device, scale: Scale) -> Encoder:
