@@ -26,6 +26,7 @@ def check(monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
     main()
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell their peaks")
 def test_all_checks_fill_a_table(there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     check(monkeypatch, *(word for name in QUICK for word in ("--only", name)))
