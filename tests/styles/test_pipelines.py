@@ -81,6 +81,24 @@ def test_the_type_can_be_chosen_and_is_in_the_fingerprint(tiny_pipeline: str) ->
     assert not torch.equal(half(images, MONET), usual(images, MONET))
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_computes_in_half_precision_and_in_turns(
+    family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a card that is too small for all networks, or for one; here the CPU is the card."""
+    monkeypatch.setattr(style_transfer, "IMG2IMG_STEPS", 2)
+    source, images = saved(family, tmp_path), smooth_picture(51, 70)
+    whole = load_style_transfer(source)(images, MONET, 1)
+    half = load_style_transfer(source, dtype="bfloat16")(images, MONET, 1)
+    assert not torch.equal(half, whole)
+    assert (half - whole).abs().max() < 0.1
+    for where in ("networks", "layers"):
+        monkeypatch.setattr(pipelines, "placement", lambda sizes, free, where=where: where)
+        redraw = load_style_transfer(source)
+        assert torch.equal(redraw(images, MONET, 1), whole)
+        assert torch.equal(redraw(images, MONET, 1), whole), "and once more"
+
+
 def test_half_precision_suits_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
     gpu = torch.device("cuda")
     monkeypatch.setattr(pipelines, "fast_dtype", lambda device: torch.bfloat16)
