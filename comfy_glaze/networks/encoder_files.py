@@ -187,8 +187,10 @@ def _from_file(path: Path) -> nn.Module:
 
 
 def _is_of_diffusers(path: Path) -> bool:
-    """Whether a file lies in its folder as diffusers puts it there, beside what describes it: all of
-    the weights, a part of them, or the list of the parts."""
+    """Whether a file lies in its folder as diffusers puts it there, beside what describes it.
+
+    It may have all of the weights, a part of them, or the list of the parts.
+    """
     return (
         path.name.startswith("diffusion_pytorch_model")
         and path.suffix in (".safetensors", ".json")

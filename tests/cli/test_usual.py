@@ -255,6 +255,17 @@ def test_version_and_completion(run: Run) -> None:
     assert "--install-completion" in run("--help").stdout
 
 
+def test_the_shell_completes_the_command_however_it_was_started() -> None:
+    script = subprocess.run(
+        [sys.executable, "-m", "comfy_glaze", "--show-completion", "bash"],
+        env={**os.environ, "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert script.splitlines()[-1].endswith(" comfy-glaze")
+
+
 def test_words_for_numbers() -> None:
     assert [counted(1, "picture"), counted(2, "picture")] == ["1 picture", "2 pictures"]
     times = [duration(seconds) for seconds in (0.2, 40, 100, 3600, 7200)]
