@@ -25,6 +25,7 @@ aten = torch.ops.aten
 
 CACHES = (
     images._taps,
+    images._blocks,
     images._enlarged_and_back,
     networks._ffdnet,
     networks._doubler,
