@@ -168,7 +168,8 @@ def _blocks(
     """
     places, weights = _taps(size_in, size_out, device, soft, False)
     blocks = []
-    for where, weight in zip(places.split(_BLOCK), weights.split(_BLOCK), strict=True):
+    for start in range(0, size_out, _BLOCK):
+        where, weight = (taps[start : start + _BLOCK] for taps in (places, weights))
         low, high = int(where[0, 0]), int(where[-1, -1]) + 1
         matrix = weight.new_zeros(len(where), high - low).scatter_add_(1, where - low, weight)
         blocks.append((low, high, matrix))

@@ -111,7 +111,7 @@ def load_pipeline(
 
 
 def _from_folder(kind: Any, place: str, dtype: torch.dtype) -> Any:
-    """With the usual files of its weights or, where these are not there, those in half precision."""
+    """With the usual files of its weights; where these are not there, those in half precision."""
     try:
         return kind.from_pretrained(place, use_safetensors=True, dtype=dtype)
     except OSError as missing:
