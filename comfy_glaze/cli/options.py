@@ -83,10 +83,24 @@ QualityOption = Annotated[
         "original where it is known, else 95.",
     ),
 ]
+
+
+def _size(text: str | None) -> str | None:
+    from ..files.options import SizeLimit
+
+    try:
+        if text is not None:
+            SizeLimit.parse(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    return text
+
+
 MaxSizeOption = Annotated[
     str | None,
     typer.Option(
         "--max-size",
+        callback=_size,
         metavar="SIZE",
         help="How large a file may be: 900kB, 2MB, or 1.5x for one and a half times the original. "
         "What does not fit loses quality, or parts of the cloak, and the report says how much.",

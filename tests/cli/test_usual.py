@@ -230,6 +230,7 @@ def test_a_config_with_mistakes_is_bad_usage(
             ["--limit", "5"],
             "expected at most 1, since 1 stands for unlike pictures and the presets",
         ),
+        (["--max-size", "much"], "Expected a size such as 900kB, 2MB or 1.5x, but got 'much'."),
         (["--checkpoint", "models/sd15.safetensors"], "no models/sd15.safetensors (nor a folder"),
         (["--checkpoint", "sd-turbo"], "there is no sd-turbo; in . there is sd_turbo"),
         (["--encoder", "nobody/nothing"], "the Hugging Face hub cannot be asked for it"),
