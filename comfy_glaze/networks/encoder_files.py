@@ -202,10 +202,9 @@ def _from_diffusers(source: str, local: bool) -> nn.Module:
     """A VAE in diffusers' layout, from a folder or the hub: alone, or a pipeline's ``vae``."""
     problems: list[str] = []
     layout = _autoencoder("AutoencoderKL")  # reads the config of any
-    subfolders = ("vae", "")
-    if local and not os.path.isdir(os.path.join(source, "vae")):
-        subfolders = ("",)  # diffusers would find the folder's own configuration, but not its parts
-    for subfolder in subfolders:
+    # of a folder without "vae" diffusers would find the configuration, but not weights in parts
+    alone = local and not os.path.isdir(os.path.join(source, "vae"))
+    for subfolder in ("",) if alone else ("vae", ""):
         place = {"subfolder": subfolder, "local_files_only": local}
         try:
             config = layout.load_config(source, **place)
