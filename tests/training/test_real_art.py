@@ -39,6 +39,7 @@ from training.real_art.generator import (
     loss_of,
     save_generator,
 )
+from training.real_art.jod import lost
 from training.real_art.judges import as_grey
 from training.real_art.loaders import LOADERS, uploaded
 from training.real_art.mimic import Tuning, fine_tuned, latents_of, nearest
@@ -207,7 +208,8 @@ def test_a_generator_is_kept_in_half_precision(tmp_path: Path) -> None:
         load_generator(tmp_path / "other.safetensors")
 
 
-def test_a_mimic_learns_and_the_generator_stays(autoencoder: Autoencoder) -> None:
+@pytest.mark.parametrize("rank", [0, 4])
+def test_a_mimic_learns_and_the_generator_stays(autoencoder: Autoencoder, rank: int) -> None:
     torch.manual_seed(0)
     generator = Generator(replace(SHAPE, latents=32, side=16)).eval()
     before = {name: tensor.clone() for name, tensor in generator.state_dict().items()}
@@ -218,11 +220,30 @@ def test_a_mimic_learns_and_the_generator_stays(autoencoder: Autoencoder) -> Non
     same = [torch.Generator().manual_seed(5) for _ in range(2)]
     prompts = [Prompt(MIMICKED, ("fox",))] * 4
     first = loss_of(generator, latents, prompts, same[0])
-    mimic, _ = fine_tuned(generator, latents, titles, Tuning(steps=25, batch=4, rate=2e-3))
+    mimic, _ = fine_tuned(generator, latents, titles, Tuning(25, 4, 2e-3, rank=rank))
     second = loss_of(mimic, latents, prompts, same[1])
     assert second < first
     for name, tensor in generator.state_dict().items():
         assert torch.equal(tensor, before[name])
+    kept = torch.equal(mimic.words.weight, generator.words.weight)
+    assert kept == (rank > 0)
+
+
+class _Judge:
+    """Takes a JOD for each grey level between two pictures."""
+
+    def predict(
+        self, shown: np.ndarray, original: np.ndarray, dim_order: str
+    ) -> tuple[float, None]:
+        assert dim_order == "HWC"
+        assert shown.dtype == np.uint8
+        return 10 - float(np.abs(shown.astype(float) - original).mean()), None
+
+
+def test_jod_are_lost_by_the_cloaked_picture() -> None:
+    original = torch.zeros(1, 3, 4, 4)
+    assert lost(_Judge(), original, original) == 0
+    assert lost(_Judge(), original, original + 3 / 255) == pytest.approx(3)
 
 
 def test_the_nearest_work_may_be_a_reflection(pictures: Tensor) -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torchvision.transforms.functional import to_pil_image
 
@@ -21,7 +20,7 @@ from comfy_glaze.cloaking.measures import Comparison, feature_distance
 from comfy_glaze.cloaking.objectives import OBJECTIVES
 from comfy_glaze.cloaking.quality import measure_quality
 from comfy_glaze.cloaking.room import Room, largest_inside
-from comfy_glaze.cloaking.visibility import Sight, colour_map
+from comfy_glaze.cloaking.visibility import Sight
 from comfy_glaze.files.atomic import atomic_write, write_json
 from comfy_glaze.images import LEVELS
 from comfy_glaze.networks.perceptual import PerceptualMetric
@@ -42,12 +41,12 @@ EVEN = {
 """The same cap everywhere, as in the small world, beside the presets."""
 
 MASKED = {
-    "t2": Budget(limit=0.20, linf=22 / LEVELS, sight=Sight(2.1, 0.75)),
-    "t5": Budget(limit=0.20, linf=22 / LEVELS, sight=Sight(2.1, 0.5)),
     "masked 16": Budget(limit=0.15, linf=16 / LEVELS, sight=Sight(1.4, 1.0)),
     "masked 32": Budget(limit=0.3, linf=32 / LEVELS, sight=Sight(1.4, 2.5)),
+    "ground 22": Budget(limit=0.2, linf=22 / LEVELS, sight=Sight(2.1, 0.75)),
 }
-"""Beyond the preset ``strong``: even ground as it has it, and more room where texture hides it."""
+"""Beside the preset ``strong``: even ground as it has it, and more room where texture hides it; or
+more room on even ground, and less in texture."""
 
 BUDGETS: dict[str, Budget] = {**PRESETS, **EVEN, **MASKED}
 
@@ -75,12 +74,10 @@ class Kind:
         return f"{self.lead} {self.features} {self.budget}".replace(" ", "-")
 
 
-MANIFOLD, GRAIN, GREY = "manifold", "colour-grain", "grey-grain"
-
 NOISE = "noise"
 """Signs drawn at random for squares of 2 × 2 pixels: what a budget does without an aim."""
 
-LEADS = ("towards", "to-zero", "beyond", "past", "away", "pattern", "tiles", "drawn")
+LEADS = ("towards", "beyond", "away", "pattern", "tiles", "drawn")
 """Towards the redrawn work, beyond it, away from the work itself, or towards one pattern for all
 works, as Mist leads them (Liang & Wu, 2023): one large one, or one that repeats, so that it is the
 same wherever a trainer crops, or that one drawn in the artist's target style."""
@@ -96,10 +93,10 @@ def kind_called(name: str) -> Kind:
     lead, _, rest = features.partition(" ")
     if lead not in LEADS:
         lead, rest = "towards", features
-    if rest not in (*FEATURES, NOISE, MANIFOLD, GRAIN, GREY) or budget not in BUDGETS:
+    if rest not in (*FEATURES, NOISE) or budget not in BUDGETS:
         raise ValueError(
             f"Expected [{'|'.join(LEADS)}] FEATURES/BUDGET with features among "
-            f"{', '.join((*FEATURES, NOISE, MANIFOLD, GRAIN, GREY))} and a budget among {', '.join(BUDGETS)}, "
+            f"{', '.join((*FEATURES, NOISE))} and a budget among {', '.join(BUDGETS)}, "
             f"but got {name}."
         )
     return Kind(rest, budget, lead)
@@ -151,17 +148,13 @@ class Cloaker:
         original = load_square(piece.path)
         style, side = target_of(piece.hand), original.shape[-1]
         styled = self.redraw(original, style).clamp(0, 1)
-        goal = {"pattern": pattern(side), "tiles": tiles(side), "past": tiles(side)}.get(kind.lead, styled)
+        goal = {"pattern": pattern(side), "tiles": tiles(side)}.get(kind.lead, styled)
         if kind.lead == "drawn":
             goal = self.redraw(tiles(side), style).clamp(0, 1)
         started = time.monotonic()
         pixels = (
             self._noisy(original, kind)
             if kind.features == NOISE
-            else self._painted(original, styled, kind)
-            if kind.features == MANIFOLD
-            else self._grain(original, styled, kind)
-            if kind.features in (GRAIN, GREY)
             else self._led(original, goal, kind)
         )
         seconds = time.monotonic() - started
@@ -183,69 +176,10 @@ class Cloaker:
             goal,
             encoder_of(self.networks, kind.features),
             BUDGETS[kind.budget],
-            CloakSettings(objective={"past": "beyond"}.get(kind.lead, kind.lead if kind.lead in OBJECTIVES else "towards")),
+            CloakSettings(objective=kind.lead if kind.lead in OBJECTIVES else "towards"),
             metric=self.metric,
         )
         return cloak.images.cpu()
-
-    @torch.no_grad()
-    def _painted(self, original: Tensor, styled: Tensor, kind: Kind) -> Tensor:
-        """A step on the manifold: D(z + a quarter of the way to the styled) - D(z), scaled down."""
-        net = self.networks.autoencoder
-        z, goal = net.encode(original), net.encode(styled)
-        delta = net.decode(z + 0.25 * (goal - z)) - net.decode(z)
-        comparison = Comparison.of(
-            original, 1 - original, encoder_of(self.networks, "latents"), self.metric
-        )
-        budget = Budget(limit=BUDGETS[kind.budget].limit, linf=None)
-        room = Room.of(original, budget, None)
-        return largest_inside(comparison, room, delta, budget.limit)[0]
-
-    @torch.enable_grad()
-    def _grain(self, original: Tensor, styled: Tensor, kind: Kind) -> Tensor:
-        """Grey grain of a given spectrum inside the cap, whose phases lead the latents beyond."""
-        side = original.shape[-1]
-        random = torch.Generator().manual_seed(0)
-        phase = torch.randn(1, 3, side, side, generator=random).requires_grad_()
-        encoder = encoder_of(self.networks, "sent latents")
-        budget = BUDGETS[kind.budget]
-        comparison = Comparison.of(
-            original, 1 - original, encoder_of(self.networks, "latents"), self.metric
-        )
-        room = Room.of(original, budget, None)
-        cap = (room.cap if isinstance(room.cap, Tensor) else torch.full_like(original[:, :1], room.cap * LEVELS)).float() / LEVELS
-        with torch.no_grad():
-            own, goal = encoder(original), encoder(styled)
-            behind = own - 0.25 * (goal - own)
-
-        colour = colour_map(original)
-
-        def blurred(field: Tensor, sigma: float) -> Tensor:
-            reach = round(3 * sigma)
-            row = torch.exp(-(torch.arange(-reach, reach + 1.0) ** 2) / (2 * sigma**2))
-            row = row / row.sum()
-            around = F.pad(field.transpose(0, 1), (reach,) * 4, mode="circular")
-            return F.conv2d(F.conv2d(around, row[None, None, None]), row[None, None, :, None]).transpose(0, 1)
-
-        def grain() -> Tensor:
-            field = blurred(phase, 0.75) - blurred(phase, 3.75)
-            grey = field.mean(dim=1, keepdim=True)
-            hue = field - grey
-            grey, hue = grey / grey.std(), hue / hue.std()
-            if kind.features == GRAIN:
-                return cap * torch.tanh(1.2 * (grey + colour * hue))
-            return cap * torch.tanh(1.2 * grey)
-
-        adam = torch.optim.Adam([phase], lr=0.2)
-        for _ in range(32):
-            made = (original + grain()).clamp(0, 1)
-            loss = -(encoder(made) - behind).square().mean()
-            adam.zero_grad()
-            loss.backward()
-            adam.step()
-        with torch.no_grad():
-            delta = grain().expand_as(original)
-            return largest_inside(comparison, room, delta, budget.limit)[0]
 
     def _noisy(self, original: Tensor, kind: Kind) -> Tensor:
         budget = BUDGETS[kind.budget]

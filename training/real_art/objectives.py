@@ -25,6 +25,7 @@ from .generator import NOBODY, Generator, Prompt, schedule
 from .loaders import area
 from .world import TRAINED
 
+
 @dataclass(frozen=True, eq=False)
 class Networks:
     """What features are computed with.
@@ -104,34 +105,6 @@ def _textures(networks: Networks, pictures: Tensor) -> Tensor:
     return torch.cat([own / own.shape[1] ** 0.5 for own in found], dim=1)
 
 
-_FAR = 10.0
-
-
-@cache
-def _direction() -> Tensor:
-    return torch.load("/work/exp/u.pt")[:, None, None]
-
-
-def _shared(networks: Networks, pictures: Tensor) -> Tensor:
-    latents = networks.generator.normalised(networks.autoencoder.encode(pictures).float())
-    return _FAR - (latents * _direction()).sum(1, keepdim=True)
-
-
-@cache
-def _root() -> Tensor:
-    values, vectors = torch.linalg.eigh(torch.load("/work/exp/M.pt"))
-    return vectors * values.sqrt() @ vectors.T
-
-
-def _weighed(networks: Networks, pictures: Tensor) -> Tensor:
-    latents = networks.generator.normalised(networks.autoencoder.encode(pictures).float())
-    return torch.einsum("ij,bjhw->bihw", _root(), latents)
-
-
-def _weighed_structure(networks: Networks, pictures: Tensor) -> Tensor:
-    return structure(_weighed(networks, pictures))
-
-
 _NOISED = (150, 400, 650)  # times of the generator's noise
 
 
@@ -161,9 +134,6 @@ _PLAIN: Mapping[str, Features] = {
     "patches": _patches,
     "structure": _structure,
     "error": _error,
-    "weighed": _weighed,
-    "wstructure": _weighed_structure,
-    "shared": _shared,
     "blocks": _blocks,
     "textures": _textures,
 }

@@ -188,7 +188,10 @@ def open_screening(folder: Path, autoencoder_file: Path, tuning: Tuning, fold: i
     generator.eval()
     device = torch.device("cpu")
     cloaker = Cloaker(
-        folder, Networks(autoencoder, generator), load_style_transfer("embedded", device), load_metric("auto", device)
+        folder,
+        Networks(autoencoder, generator),
+        load_style_transfer("embedded", device),
+        load_metric("auto", device),
     )
     return Screening(
         folder,
