@@ -26,6 +26,7 @@ aten = torch.ops.aten
 
 CACHES = (
     images._taps,
+    images._blocks,
     images._enlarged_and_back,
     images.per_channel,
     networks._ffdnet,

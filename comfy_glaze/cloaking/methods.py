@@ -8,7 +8,7 @@ size on a computer without a GPU.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -30,7 +30,7 @@ class CloakStep:
     Attributes:
         step, steps: from 1 to steps; a strip's panels are counted together.
         feature_distance: (B,), the mean over views, relative to the untouched picture's; of several
-            encoders the largest.
+            encoders the largest; of a strip the mean over the panels until now.
         perceptual: (B,), the metric's worst value over views, or zeros without a metric.
         preview: gives the images (B, 3, H, W) in [0, 1] as they are when it is called; of a strip
             the panel at work.
@@ -55,6 +55,7 @@ class Progress:
         steps: for this problem.
         on_step: told of every step.
         panel: the number of the panel, from 0.
+        earlier: what :attr:`distance` came to for the panels before.
         distances: for each encoder, J of each view (B,), as it was last seen.
         perceptual: the metric's value of each view (B,), likewise.
     """
@@ -63,6 +64,7 @@ class Progress:
     steps: int
     on_step: OnStep | None
     panel: int = 0
+    earlier: Sequence[Tensor] = ()
     distances: list[list[Tensor]] = field(init=False)
     perceptual: list[Tensor] = field(init=False)
     passes: int = 0  # backward passes through Φ
@@ -83,18 +85,23 @@ class Progress:
         weighted = zip(self.problem.weights, self.distances[encoder], strict=True)
         return torch.stack([weight * distance for weight, distance in weighted]).sum(dim=0)
 
+    @property
+    def distance(self) -> Tensor:
+        """J by the encoder that is led least, (B,)."""
+        encoders = range(len(self.distances))
+        return torch.stack([self.over_views(encoder) for encoder in encoders]).amax(dim=0)
+
     def measured(self, view: int, perceptual: Tensor) -> None:
         self.perceptual[view] = perceptual.detach()
 
     def report(self, step: int, delta: Tensor) -> None:
         if self.on_step is None:
             return
-        of_encoders = [self.over_views(encoder) for encoder in range(len(self.distances))]
         self.on_step(
             CloakStep(
                 self.panel * self.steps + step,
                 self.problem.panels * self.steps,
-                torch.stack(of_encoders).amax(dim=0),
+                torch.stack([*self.earlier, self.distance]).mean(dim=0),
                 torch.stack(self.perceptual).amax(dim=0),
                 preview=lambda: (self.problem.images + delta).detach(),
             )
