@@ -207,7 +207,7 @@ def test_measures_equal_a_fresh_comparison() -> None:
         ),
         (lambda: Budget(limit=0.05, linf=1.5), "cap must lie between 1/255 .* but got 1.5"),
         (lambda: Budget(limit=0.05, linf=None, alpha=-1), "alpha must be 0 or more, but got -1"),
-        (lambda: CloakSettings(method="magic"), "among fast, paper, but got magic"),
+        (lambda: CloakSettings(method="magic"), "among fast, brief, paper, but got magic"),
         (lambda: CloakSettings(steps=-1), "steps must be 0 .* but got -1"),
         (
             lambda: CloakSettings(robustness="much"),
