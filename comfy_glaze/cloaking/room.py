@@ -12,7 +12,7 @@ from torch import Tensor
 from ..images import LEVELS, View, as_held, bands, enlarged, floats, resize, to_grid
 from ..networks.perceptual import Reference
 from .budget import Budget
-from .measures import Comparison
+from .comparison import Comparison
 from .ties import FREE, Ties
 from .visibility import cap_map
 

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from comfy_glaze.cloaking.budget import PRESETS, Budget
 from comfy_glaze.cloaking.cloak import Cloak, CloakSettings, optimize_cloak
-from comfy_glaze.cloaking.measures import Comparison, feature_distance
+from comfy_glaze.cloaking.comparison import Comparison
+from comfy_glaze.cloaking.measures import feature_distance
 from comfy_glaze.cloaking.methods import METHODS, CloakStep
 from comfy_glaze.images import resize, to_grid, views_of
 from comfy_glaze.networks.encoder_files import load_encoder
