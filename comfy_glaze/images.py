@@ -13,6 +13,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from .resampling import enlarged_and_back, matrix_of, resampled
+
 Levels = npt.NDArray[np.integer]
 """Levels of a file, (H, W, C), uint8 or uint16."""
 
@@ -122,86 +124,6 @@ def from_levels(levels: Levels) -> Tensor:
     return torch.from_numpy(planes).div_(np.iinfo(levels.dtype).max)
 
 
-def _matrix(
-    size_in: int, size_out: int, device: torch.device, soft: bool = False, wraps: bool = False
-) -> Tensor:
-    """The resampling of one axis as a matrix (size_out, size_in), each row summing to 1.
-
-    Where it ``wraps``, the axis goes on at its other end.
-
-    Between calls only the non-zero entries are kept, because a large picture's matrices are 50 MB
-    each.
-    """
-    places, weights = _taps(size_in, size_out, device, soft, wraps)
-    return weights.new_zeros(size_out, size_in).scatter_add_(1, places, weights)
-
-
-@lru_cache(maxsize=16)
-@torch.inference_mode(False)  # what is cached must serve later calls that need gradients
-def _taps(
-    size_in: int, size_out: int, device: torch.device, soft: bool, wraps: bool
-) -> tuple[Tensor, Tensor]:
-    """Which pixels of an axis make up each new one, and their weights, (size_out, taps) each."""
-    scale = size_in / size_out
-    width = max(scale, 1.0)  # when shrinking, the kernel widens: this is the antialiasing
-    reach = math.ceil((1 if soft else 3) * width)
-    centre = (torch.arange(size_out, dtype=torch.float64) + 0.5) * scale
-    taps = 2 * reach + 1 if wraps else min(2 * reach + 1, size_in)
-    first = centre.long() - reach
-    if not wraps:
-        first = first.clamp(0, size_in - taps)
-    places = first[:, None] + torch.arange(taps)
-    offset = (places + 0.5 - centre[:, None]) / width
-    if soft:
-        kernel = (1 - offset.abs()).clamp_min(0)
-    else:
-        kernel = torch.where(offset.abs() < 3, torch.sinc(offset) * torch.sinc(offset / 3), 0.0)
-    weights = (kernel / kernel.sum(dim=1, keepdim=True)).float()
-    return (places % size_in).to(device), weights.to(device)
-
-
-_BLOCK = 64
-"""New pixels of an axis that are computed together."""
-
-
-@lru_cache(maxsize=16)
-@torch.inference_mode(False)
-def _blocks(
-    size_in: int, size_out: int, device: torch.device, soft: bool
-) -> list[tuple[int, int, Tensor]]:
-    """The resampling of one axis in blocks of new pixels: from which of the old pixels up to which
-    they are made, and a matrix (block, old pixels), each row summing to 1.
-
-    A matrix of the whole axis would be zeros nearly everywhere.
-    """
-    places, weights = _taps(size_in, size_out, device, soft, False)
-    blocks = []
-    for start in range(0, size_out, _BLOCK):
-        where, weight = (taps[start : start + _BLOCK] for taps in (places, weights))
-        low, high = int(where[0, 0]), int(where[-1, -1]) + 1
-        matrix = weight.new_zeros(len(where), high - low).scatter_add_(1, where - low, weight)
-        blocks.append((low, high, matrix))
-    return blocks
-
-
-def _resampled(
-    images: Tensor, side: int, size: int, soft: bool = False, only: slice | None = None
-) -> Tensor:
-    """One side (-2 or -1) of (B, C, H, W) resampled to ``size`` pixels, or to ``only`` some of
-    these."""
-    first, last = (0, size) if only is None else (only.start, only.stop)
-    parts = []
-    for number, (low, high, matrix) in enumerate(
-        _blocks(images.shape[side], size, images.device, soft)
-    ):
-        start = number * _BLOCK
-        rows = matrix[max(0, first - start) : max(0, last - start)]
-        if len(rows):
-            old = images.narrow(side, low, high - low)
-            parts.append(rows @ old if side == -2 else old @ rows.T)
-    return torch.cat(parts, dim=side)
-
-
 def resize(images: Tensor, height: int, width: int, soft: bool = False) -> Tensor:
     """Lanczos resampling with antialiasing, (B, C, H, W) to (B, C, height, width).
 
@@ -216,9 +138,9 @@ def resize(images: Tensor, height: int, width: int, soft: bool = False) -> Tenso
         narrow = [resize(floats(cut), cut.shape[-2], width, soft) for cut in cuts]
         images = torch.cat(narrow, dim=-2)
     if images.shape[-2] != height:
-        images = _resampled(images, -2, height, soft)
+        images = resampled(images, -2, height, soft)
     if images.shape[-1] != width:
-        images = _resampled(images, -1, width, soft)
+        images = resampled(images, -1, width, soft)
     return images
 
 
@@ -233,9 +155,9 @@ def enlarged(images: Tensor, height: int, width: int, window: View, wraps: bool 
     rows = slice(window.top, window.top + window.window_height)
     columns = slice(window.left, window.left + window.window_width)
     if not wraps:
-        return _resampled(_resampled(images, -2, height, only=rows), -1, width, only=columns)
-    down = _matrix(images.shape[-2], height, images.device, wraps=True)[rows]
-    across = _matrix(images.shape[-1], width, images.device, wraps=True)[columns]
+        return resampled(resampled(images, -2, height, only=rows), -1, width, only=columns)
+    down = matrix_of(images.shape[-2], height, images.device, wraps=True)[rows]
+    across = matrix_of(images.shape[-1], width, images.device, wraps=True)[columns]
     return (down @ images) @ across.T
 
 
@@ -259,16 +181,9 @@ def as_scaled_back(images: Tensor, height: int, width: int, wraps: bool = False)
     Scaling back uses the softer bilinear kernel.  Where it ``wraps``, each edge goes on at the
     opposite one.  Differentiable.
     """
-    down = _enlarged_and_back(images.shape[-2], height, images.device, wraps)
-    across = _enlarged_and_back(images.shape[-1], width, images.device, wraps)
+    down = enlarged_and_back(images.shape[-2], height, images.device, wraps)
+    across = enlarged_and_back(images.shape[-1], width, images.device, wraps)
     return (down @ images) @ across.T
-
-
-@lru_cache(maxsize=4)
-@torch.inference_mode(False)
-def _enlarged_and_back(small: int, large: int, device: torch.device, wraps: bool) -> Tensor:
-    back = _matrix(large, small, device, soft=True, wraps=wraps)
-    return back @ _matrix(small, large, device, wraps=wraps)
 
 
 def wrapped(pictures: Tensor, margin: int) -> Tensor:

@@ -12,7 +12,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..comfy_glaze.cloaking.comparable import shows_the_same
-from ..comfy_glaze.cloaking.measures import Comparison
+from ..comfy_glaze.cloaking.comparison import Comparison
 from ..comfy_glaze.files.artwork import Artwork, check_saving, save_artwork
 from ..comfy_glaze.files.formats import FORMATS, ArtworkError
 from ..comfy_glaze.files.options import SaveOptions

@@ -21,18 +21,14 @@ from torch import Tensor
 
 from comfy_glaze.cloaking.budget import PRESETS
 from comfy_glaze.cloaking.cloak import CloakSettings, optimize_cloak
-from comfy_glaze.cloaking.measures import Comparison, worst_perceptual
+from comfy_glaze.cloaking.comparison import Comparison
+from comfy_glaze.cloaking.measures import worst_perceptual
 from comfy_glaze.cloaking.methods import METHODS, CloakStep, Progress, _descend
 from comfy_glaze.cloaking.problem import Problem
 from comfy_glaze.cloaking.room import Room
 from comfy_glaze.cloaking.systems import SYSTEMS, cloak_as
 from comfy_glaze.cloaking.ties import Ties
-from comfy_glaze.countermeasures import (
-    COUNTERMEASURES,
-    Case,
-    apply_countermeasure,
-    available,
-)
+from comfy_glaze.countermeasures import COUNTERMEASURES, Case, apply_countermeasure, available
 from comfy_glaze.countermeasures.retention import measure_retention
 from comfy_glaze.countermeasures.tools import Tools
 from comfy_glaze.files.artwork import Artwork, save_artwork

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from comfy_glaze.cloaking.budget import PRESETS
 from comfy_glaze.cloaking.cloak import Cloak, CloakSettings, optimize_cloak
-from comfy_glaze.cloaking.measures import Comparison
+from comfy_glaze.cloaking.comparison import Comparison
 from comfy_glaze.cloaking.methods import METHODS, Progress, _descend
 from comfy_glaze.cloaking.problem import Problem
 from comfy_glaze.cloaking.robustness import ROBUSTNESS

@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LAYERS = (
-    ("errors", "optional", "images", "devices"),
+    ("errors", "optional", "resampling", "images", "devices"),
     ("files",),
     ("networks",),
     ("styles",),

@@ -43,7 +43,8 @@ from torch import Tensor
 
 from comfy_glaze.cloaking.budget import PRESETS, Budget
 from comfy_glaze.cloaking.cloak import CloakSettings, optimize_cloak
-from comfy_glaze.cloaking.measures import Comparison, feature_distance
+from comfy_glaze.cloaking.comparison import Comparison
+from comfy_glaze.cloaking.measures import feature_distance
 from comfy_glaze.cloaking.room import Room, largest_inside
 from comfy_glaze.files.artwork import load_artwork
 from comfy_glaze.judges.intervals import mean_interval

@@ -19,7 +19,8 @@ from ..images import resize
 from ..networks.encoders import Encoder
 from ..networks.perceptual import PerceptualMetric, load_metric
 from .budget import Budget
-from .measures import Comparison, Measures
+from .comparison import Comparison
+from .measures import Measures
 from .methods import METHODS, OnStep, Progress
 from .objectives import OBJECTIVES
 from .problem import Problem

@@ -10,7 +10,7 @@ from torch import Tensor
 from ..devices import computing_in
 from ..images import LEVELS, as_scaled_back, floats, resize, size_to_optimise, views_of
 from .budget import Budget
-from .measures import Comparison, ViewTarget
+from .comparison import Comparison, ViewTarget
 from .room import Room
 from .ties import FREE, Ties
 

@@ -44,7 +44,7 @@ def combine_encoders(encoders: Sequence[Encoder], weights: Sequence[float]) -> E
     """One encoder that stands for several, so that a cloak leads all of them at once.
 
     The method ``fast`` lets its members take turns, and a cloak is measured on each of them (see
-    :mod:`comfy_glaze.cloaking.measures`).  What looks at the features as a whole, as style banks
+    :mod:`comfy_glaze.cloaking.comparison`).  What looks at the features as a whole, as style banks
     do, sees a feature distance that is the weighted mean of theirs, each divided by the variance of
     that encoder's features over the pictures that ship with the package, since the scales of latent
     spaces differ by far:

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..cloaking.comparison import Comparison
 from ..cloaking.effect import changed_in, expected_effect
-from ..cloaking.measures import Comparison, pixel_change, worst_perceptual
+from ..cloaking.measures import pixel_change, worst_perceptual
 from ..cloaking.views import views_by_panel
 from ..devices import choose_device
 from ..files.artwork import load_artwork

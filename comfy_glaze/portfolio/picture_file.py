@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from ..cloaking.cloak import Cloak
-from ..cloaking.measures import Comparison, Led, Measures
+from ..cloaking.comparison import Comparison, Led
+from ..cloaking.measures import Measures
 from ..files.artwork import load_artwork, save_artwork, saved_view
 from ..files.formats import DEEP, ArtworkError, named
 from ..files.options import SaveOptions

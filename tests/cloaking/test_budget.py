@@ -8,7 +8,7 @@ from torch import Tensor
 
 from comfy_glaze.cloaking.budget import Budget
 from comfy_glaze.cloaking.cloak import CloakSettings, optimize_cloak
-from comfy_glaze.cloaking.measures import Comparison
+from comfy_glaze.cloaking.comparison import Comparison
 from comfy_glaze.cloaking.methods import CloakStep
 from comfy_glaze.cloaking.room import Room, largest_inside, room_for
 from comfy_glaze.networks.encoder_files import load_encoder

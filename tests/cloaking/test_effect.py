@@ -12,6 +12,7 @@ from PIL import Image
 
 from comfy_glaze.cloaking.budget import Budget
 from comfy_glaze.cloaking.cloak import CloakSettings, optimize_cloak
+from comfy_glaze.cloaking.comparison import Comparison
 from comfy_glaze.cloaking.effect import (
     UPLOAD_QUALITY,
     as_uploaded,
@@ -20,7 +21,6 @@ from comfy_glaze.cloaking.effect import (
     expected_effect,
     structure_changed,
 )
-from comfy_glaze.cloaking.measures import Comparison
 from comfy_glaze.cloaking.views import measured_views
 from comfy_glaze.files.artwork import Artwork
 from comfy_glaze.images import to_levels

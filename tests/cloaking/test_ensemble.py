@@ -11,7 +11,7 @@ from torch import Tensor
 
 from comfy_glaze.cloaking.budget import Budget
 from comfy_glaze.cloaking.cloak import Cloak, CloakSettings, optimize_cloak
-from comfy_glaze.cloaking.measures import Comparison
+from comfy_glaze.cloaking.comparison import Comparison
 from comfy_glaze.cloaking.methods import METRIC_EVERY, encoder_in_turn
 from comfy_glaze.networks.encoders import Encoder
 from comfy_glaze.networks.ensemble import combine_encoders

@@ -6,12 +6,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from comfy_glaze.cloaking.measures import (
-    Comparison,
-    feature_distance,
-    pixel_change,
-    worst_perceptual,
-)
+from comfy_glaze.cloaking.comparison import Comparison
+from comfy_glaze.cloaking.measures import feature_distance, pixel_change, worst_perceptual
 from comfy_glaze.cloaking.objectives import OBJECTIVES
 from comfy_glaze.cloaking.views import MEASURED_TILES, measured_views
 from comfy_glaze.networks.encoder_files import load_encoder

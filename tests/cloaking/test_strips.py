@@ -10,7 +10,7 @@ from torch import Tensor
 
 from comfy_glaze.cloaking.budget import PRESETS, Budget
 from comfy_glaze.cloaking.cloak import CloakSettings, optimize_cloak
-from comfy_glaze.cloaking.measures import Comparison
+from comfy_glaze.cloaking.comparison import Comparison
 from comfy_glaze.cloaking.methods import PANEL_STEPS, CloakStep
 from comfy_glaze.images import as_held, floats, panels_of, to_grid
 from comfy_glaze.networks.encoder_files import load_encoder

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from comfy_glaze.cloaking.budget import PRESETS, Budget
 from comfy_glaze.cloaking.cloak import CloakSettings, optimize_cloak
-from comfy_glaze.cloaking.measures import Comparison
+from comfy_glaze.cloaking.comparison import Comparison
 from comfy_glaze.cloaking.views import measured_views
 from comfy_glaze.cloaking.visibility import cap_map, colour_map
 from comfy_glaze.images import View, as_scaled_back, enlarged, resize, views_of, wrapped

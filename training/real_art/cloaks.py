@@ -16,7 +16,8 @@ from torchvision.transforms.functional import to_pil_image
 
 from comfy_glaze.cloaking.budget import PRESETS, Budget
 from comfy_glaze.cloaking.cloak import CloakSettings, optimize_cloak
-from comfy_glaze.cloaking.measures import Comparison, feature_distance
+from comfy_glaze.cloaking.comparison import Comparison
+from comfy_glaze.cloaking.measures import feature_distance
 from comfy_glaze.cloaking.objectives import OBJECTIVES
 from comfy_glaze.cloaking.quality import measure_quality
 from comfy_glaze.cloaking.room import Room, largest_inside
