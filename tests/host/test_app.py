@@ -103,6 +103,33 @@ def run(host: HostPage, seconds: float = 600) -> list[dict[str, Any]]:
     return saved_rows(host)
 
 
+def test_a_new_user_comes_to_a_saved_picture_in_four_clicks(
+    app_server: Server, host: HostPage
+) -> None:
+    """From the templates, which the first start opens by itself (as empty)."""
+    new = host.page.context.browser.new_context(viewport={"width": 1366, "height": 768})
+    page = new.new_page()
+    cases = app_server.base / "user/default/comfy.settings.json"
+    kept = cases.read_bytes()
+    cases.write_text("{}")
+    try:
+        page.goto(app_server.url, timeout=120_000)
+        dialogue = page.get_by_role("dialog")
+        dialogue.get_by_text(PACK_FOLDER, exact=True).click(timeout=120_000)  # below Extensions
+        titles = dialogue.get_by_text(re.compile(r"^Glaze \d\d "))
+        titles.first.wait_for()
+        assert titles.first.inner_text() == APP, "not in the order to try them"
+        titles.first.click()
+        page.get_by_role("button", name="Skip").click(timeout=60_000)  # the host's tour of its apps
+        button = page.get_by_test_id("linear-run-button").get_by_role("button", name="Run").last
+        button.click()
+        page.get_by_role("link", name="Download").wait_for(timeout=300_000)
+        assert list((app_server.base / "output").rglob("*.png"))
+    finally:
+        new.close()
+        cases.write_bytes(kept)
+
+
 def test_without_a_checkpoint_it_rehearses_and_says_so(host: HostPage, app_server: Server) -> None:
     open_app(host)
     host.page.get_by_text("No checkpoint was found").first.wait_for()
@@ -133,6 +160,8 @@ def test_two_dropped_pictures_are_cloaked_with_a_clicked_preset(
     assert len({row["measures"]["target_style"]["name"] for row in rows}) == 1
     for row in rows:
         check_file(row, app_server.base)
+    assert panel.get_by_text(rows[0]["file"]["filename"]).is_visible(), "the first tab's result"
+    assert panel.get_by_text("1 of 2", exact=True).is_visible()
     assert host.complaints == []
 
 
