@@ -16,12 +16,13 @@ from pathlib import Path
 from PIL import Image
 from screenshots import ROOT, save_webp
 
-from tests.host.conftest import PACK_FOLDER, copy_pack, free_port
+from tests.host.conftest import copy_pack, free_port
 from tests.host.page import HostPage, open_host
 from tests.host.server import start_server
-from tests.host.test_app import open_app, run, search_templates
+from tests.host.test_app import open_app, run, search_templates, templates_of
 
 OUT = ROOT / "docs/first-cloak"
+PACK = "comfy-glaze"  # the folder that ComfyUI's manager makes
 SIZES = {"laptop": (1366, 768), "large": (1920, 1080)}
 SIDE = 448  # px: the painting's longer side, so that a run takes a minute on a CPU
 SMALL = 128  # px: the same, for the pictures of the languages
@@ -41,7 +42,8 @@ def go_through(url: str, size: str) -> None:
     width, height = SIZES[size]
     ending = "" if size == "laptop" else f"-{size}"
     with open_host(url, width=width, height=height, Comfy_VueNodes_Enabled=False) as host:
-        search_templates(host)
+        host.command("Comfy.BrowseTemplates")
+        templates_of(host.page, PACK)
         keep(host, f"templates{ending}")
         host.page.keyboard.press("Escape")
         open_app(host)
@@ -100,7 +102,7 @@ def main() -> None:
     """Take all pictures."""
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder)
-        copy_pack(base / "custom_nodes" / PACK_FOLDER)
+        copy_pack(base / "custom_nodes" / PACK)
         for name in ("input", "output", "user", "models/checkpoints"):
             (base / name).mkdir(parents=True)
         put_painting(base, SIDE)
