@@ -30,7 +30,7 @@ _KINDS = {
 }
 _ALGORITHMS = (b"es256", b"es384", b"ed25519", b"ps256")
 _NAMESPACES = ("cawg", "c2pa")
-"""Of the statement about training: today's, and C2PA 1's, which some readers still look for alone."""
+"""Of the statement about training: today's, and C2PA 1's, which is all that some readers know."""
 _USES = ("ai_generative_training", "ai_training", "ai_inference", "data_mining")
 _SETTINGS = {
     "builder": {"thumbnail": {"enabled": False}},
