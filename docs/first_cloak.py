@@ -1,6 +1,6 @@
 """Take the pictures of docs/first-cloak.md, and the first view of the templates as they open.
 
-    COMFYUI_PATH=path/to/ComfyUI PYTHONPATH=. python docs/first_cloak.py
+    COMFYUI_PATH=path/to/ComfyUI PYTHONPATH=. python docs/first_cloak.py [laptop] [large] [languages]
 
 They show the page of a ComfyUI with no checkpoint in it, as it comes: at the size of a
 laptop and of a large screen; the app, the canvas and Nodes 2.0; and the app in each language.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -99,7 +100,8 @@ def speak_all(url: str) -> None:
 
 
 def main() -> None:
-    """Take all pictures."""
+    """Take the pictures that are named, or all."""
+    chosen = sys.argv[1:] or [*SIZES, "languages"]
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder)
         copy_pack(base / "custom_nodes" / PACK)
@@ -109,9 +111,11 @@ def main() -> None:
         server = start_server(Path(os.environ["COMFYUI_PATH"]), base, free_port())
         try:
             for size in SIZES:
-                go_through(server.url, size)
-            put_painting(base, SMALL)
-            speak_all(server.url)
+                if size in chosen:
+                    go_through(server.url, size)
+            if "languages" in chosen:
+                put_painting(base, SMALL)
+                speak_all(server.url)
         finally:
             server.stop()
 
