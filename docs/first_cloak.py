@@ -1,6 +1,7 @@
-"""Take the pictures of docs/first-cloak.md, and the first view of the templates as they open.
+r"""Take the pictures of docs/first-cloak.md, and the first view of the templates as they open.
 
-    COMFYUI_PATH=path/to/ComfyUI PYTHONPATH=. python docs/first_cloak.py [laptop] [large] [languages]
+    COMFYUI_PATH=path/to/ComfyUI PYTHONPATH=. python docs/first_cloak.py [laptop] [large] \
+        [languages]
 
 They show the page of a ComfyUI with no checkpoint in it, as it comes: at the size of a
 laptop and of a large screen; the app, the canvas and Nodes 2.0; and the app in each language.
