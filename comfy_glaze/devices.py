@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext, suppress
 
 import torch
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
 
 
 def give_back_memory() -> None:
@@ -37,6 +40,21 @@ def free_memory(device: torch.device) -> int | None:
         return None
     kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return torch.cuda.mem_get_info(device)[0] + kept
+
+
+def kept_for_backward(work: Callable[[], Tensor], weights: Iterable[Tensor]) -> tuple[Tensor, int]:
+    """What some work gives, and how many bytes are kept for its backward pass, beside weights."""
+    own = {weight.untyped_storage().data_ptr() for weight in weights}
+    kept: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with saved_tensors_hooks(note, lambda tensor: tensor):
+        result = work()
+    return result, sum(size for place, size in kept.items() if place not in own)
 
 
 def choose_device(name: str) -> torch.device:

@@ -71,6 +71,14 @@ def as_held(images: Tensor, held: Tensor) -> Tensor:
     return (images * LEVELS).round_().clamp_(0, LEVELS).to(torch.uint8)
 
 
+@lru_cache(maxsize=16)
+@torch.inference_mode(False)  # what is cached must serve later calls that need gradients
+def per_channel(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """A number for each channel, (1, C, 1, 1), copied to a device once, for with each copy the CPU
+    waits until the device has done what it was given."""
+    return torch.tensor(values).view(1, -1, 1, 1).to(device)
+
+
 def to_grid(images: Tensor) -> Tensor:
     """Round to the 8-bit grid k/255 that a file holds, shape (B, 3, H, W) in [0, 1]."""
     return (images * LEVELS).round_().clamp_(0, LEVELS).div_(LEVELS)
@@ -152,6 +160,48 @@ def _taps(
     return (places % size_in).to(device), weights.to(device)
 
 
+_BLOCK = 64
+"""New pixels of an axis that are computed together."""
+
+
+@lru_cache(maxsize=16)
+@torch.inference_mode(False)
+def _blocks(
+    size_in: int, size_out: int, device: torch.device, soft: bool
+) -> list[tuple[int, int, Tensor]]:
+    """The resampling of one axis in blocks of new pixels: from which of the old pixels up to which
+    they are made, and a matrix (block, old pixels), each row summing to 1.
+
+    A matrix of the whole axis would be zeros nearly everywhere.
+    """
+    places, weights = _taps(size_in, size_out, device, soft, False)
+    blocks = []
+    for start in range(0, size_out, _BLOCK):
+        where, weight = (taps[start : start + _BLOCK] for taps in (places, weights))
+        low, high = int(where[0, 0]), int(where[-1, -1]) + 1
+        matrix = weight.new_zeros(len(where), high - low).scatter_add_(1, where - low, weight)
+        blocks.append((low, high, matrix))
+    return blocks
+
+
+def _resampled(
+    images: Tensor, side: int, size: int, soft: bool = False, only: slice | None = None
+) -> Tensor:
+    """One side (-2 or -1) of (B, C, H, W) resampled to ``size`` pixels, or to ``only`` some of
+    these."""
+    first, last = (0, size) if only is None else (only.start, only.stop)
+    parts = []
+    for number, (low, high, matrix) in enumerate(
+        _blocks(images.shape[side], size, images.device, soft)
+    ):
+        start = number * _BLOCK
+        rows = matrix[max(0, first - start) : max(0, last - start)]
+        if len(rows):
+            old = images.narrow(side, low, high - low)
+            parts.append(rows @ old if side == -2 else old @ rows.T)
+    return torch.cat(parts, dim=side)
+
+
 def resize(images: Tensor, height: int, width: int, soft: bool = False) -> Tensor:
     """Lanczos resampling with antialiasing, (B, C, H, W) to (B, C, height, width).
 
@@ -166,9 +216,9 @@ def resize(images: Tensor, height: int, width: int, soft: bool = False) -> Tenso
         narrow = [resize(floats(cut), cut.shape[-2], width, soft) for cut in cuts]
         images = torch.cat(narrow, dim=-2)
     if images.shape[-2] != height:
-        images = _matrix(images.shape[-2], height, images.device, soft) @ images
+        images = _resampled(images, -2, height, soft)
     if images.shape[-1] != width:
-        images = images @ _matrix(images.shape[-1], width, images.device, soft).T
+        images = _resampled(images, -1, width, soft)
     return images
 
 
@@ -182,8 +232,10 @@ def enlarged(images: Tensor, height: int, width: int, window: View, wraps: bool 
         return window.cut(images)
     rows = slice(window.top, window.top + window.window_height)
     columns = slice(window.left, window.left + window.window_width)
-    down = _matrix(images.shape[-2], height, images.device, wraps=wraps)[rows]
-    across = _matrix(images.shape[-1], width, images.device, wraps=wraps)[columns]
+    if not wraps:
+        return _resampled(_resampled(images, -2, height, only=rows), -1, width, only=columns)
+    down = _matrix(images.shape[-2], height, images.device, wraps=True)[rows]
+    across = _matrix(images.shape[-1], width, images.device, wraps=True)[columns]
     return (down @ images) @ across.T
 
 

@@ -179,8 +179,8 @@ def _chosen(
     chosen = found[first - 1 : last or None]
     if not chosen:
         raise ArtworkError(
-            f"{source}: expected a range within its {len(found)} pictures, but got {first} to "
-            f"{last or len(found)}."
+            f"{source}: expected a range within 1 to {len(found)}, the number of its pictures, but "
+            f"got {first} to {last or len(found)}."
         )
     return chosen
 

@@ -204,8 +204,8 @@ def how_widgets(made: str) -> list[Any]:
             "method",
             options=list(METHODS),
             default="fast",
-            tooltip="fast reaches about the same in a small part of the time; paper is the "
-            "published one.",
+            tooltip="fast reaches about the same in a small part of the time; brief takes fewer "
+            "and larger steps, for a computer without a GPU; paper is the published one.",
         ),
         io.Int.Input(
             "steps",

@@ -164,8 +164,8 @@ class SaveCloaked(io.ComfyNode):
         pictures = to_grid(to_images(images))
         if len(pictures) != len(cloak.pictures):
             raise ValueError(
-                f"'images' must be the {len(cloak.pictures)} pictures of the Cloak node that "
-                f"'cloak' comes from, but got {len(pictures)}."
+                "'images' must be as many as the Cloak node has made that 'cloak' comes from, "
+                f"{len(cloak.pictures)}, but got {len(pictures)}."
             )
         graph = cls.hidden.prompt if cls.hidden else {}
         text = graph_of(cls.hidden) if metadata and cls.hidden else {}

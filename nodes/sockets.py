@@ -172,6 +172,6 @@ def to_masks(mask: Tensor, images: Tensor) -> Tensor:
     if tuple(masks.shape[-2:]) != size or len(masks) not in (1, len(images)):
         raise ValueError(
             f"The mask at 'keep_clear' must be {size[1]} × {size[0]} like the pictures, but it is "
-            f"{masks.shape[-1]} × {masks.shape[-2]} ({len(masks)} for {len(images)} pictures)."
+            f"{masks.shape[-1]} × {masks.shape[-2]} (masks: {len(masks)}, pictures: {len(images)})."
         )
     return masks.expand(len(images), -1, -1, -1)

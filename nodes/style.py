@@ -217,8 +217,8 @@ def _notes(works: int) -> list[str]:
     if works >= WORKS_FOR_A_STYLE:
         return []
     return [
-        f"Your own style was judged by {works} of your works; wire {WORKS_FOR_A_STYLE} or more, "
-        "and the choice is better founded."
+        f"Your own style was judged by {works} of your works; the choice is better founded on "
+        f"{WORKS_FOR_A_STYLE} or more."
     ]
 
 

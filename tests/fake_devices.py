@@ -17,6 +17,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
+from torch.utils._pytree import tree_leaves
 
 from comfy_glaze import images
 from comfy_glaze.countermeasures import diffusion, networks
@@ -25,7 +26,9 @@ aten = torch.ops.aten
 
 CACHES = (
     images._taps,
+    images._blocks,
     images._enlarged_and_back,
+    images.per_channel,
     networks._ffdnet,
     networks._doubler,
     networks._impress_metric,
@@ -49,9 +52,19 @@ class PretendedDevice(FakeTensorMode):
         super().__init__(allow_non_fake_inputs=True)  # weights that a library loads by itself
         self.seen: set[str] = set()  # names of all operations
         self.arrays = 0  # how many tensors were read as arrays
+        self.waits: list[str] = []  # operations for which the CPU waits until the device is done
+        self.doubles: set[str] = set()  # operations on a device that has float64
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         self.seen.add(func.name())
+        if _waits(func, args, kwargs or {}):
+            self.waits.append(func.name())
+        if any(
+            one.dtype is torch.float64 and one.device.type != "cpu"
+            for one in tree_leaves((args, kwargs))
+            if isinstance(one, Tensor)
+        ):
+            self.doubles.add(func.name())
         if func is aten._local_scalar_dense.default and args[0].constant is None:
             return _value(args[0].dtype)
         if func is aten.equal.default:
@@ -60,6 +73,28 @@ class PretendedDevice(FakeTensorMode):
         if func is aten.index.Tensor:
             args = (args[0], [_as_numbers(args[0], index) for index in args[1]])
         return super().__torch_dispatch__(func, types, args, kwargs)
+
+
+_READING = (
+    aten._local_scalar_dense.default,
+    aten.equal.default,
+    aten.nonzero.default,
+    aten.masked_select.default,
+)
+"""What looks at values."""
+
+
+def _waits(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> bool:
+    """Whether an operation reads from a device or copies between devices."""
+    first = args[0] if args else None
+    if not isinstance(first, Tensor):
+        return False
+    if func in _READING:
+        return first.device.type != "cpu"
+    into = kwargs.get("device") if func is aten._to_copy.default else None
+    if func is aten.copy_.default:
+        into = args[1].device
+    return into is not None and torch.device(into).type != first.device.type
 
 
 def _one_device(tensors: Sequence[Tensor]) -> None:

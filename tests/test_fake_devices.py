@@ -8,17 +8,25 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+import torchgen
+import yaml
+from diffusers import AutoencoderTiny
 from torch import Tensor
 
 from comfy_glaze.cloaking.budget import PRESETS
 from comfy_glaze.cloaking.cloak import CloakSettings, optimize_cloak
 from comfy_glaze.cloaking.measures import Comparison, worst_perceptual
-from comfy_glaze.cloaking.methods import METHODS
+from comfy_glaze.cloaking.methods import METHODS, CloakStep, Progress, _descend
+from comfy_glaze.cloaking.problem import Problem
+from comfy_glaze.cloaking.room import Room
 from comfy_glaze.cloaking.systems import SYSTEMS, cloak_as
+from comfy_glaze.cloaking.ties import Ties
 from comfy_glaze.countermeasures import (
     COUNTERMEASURES,
     Case,
@@ -28,17 +36,21 @@ from comfy_glaze.countermeasures import (
 from comfy_glaze.countermeasures.retention import measure_retention
 from comfy_glaze.countermeasures.tools import Tools
 from comfy_glaze.files.artwork import Artwork, save_artwork
+from comfy_glaze.images import panels_of
 from comfy_glaze.judges.features import grams, load_features, noise_level
 from comfy_glaze.judges.genres import Classifier, from_towers
 from comfy_glaze.judges.probe import StyleProbe
 from comfy_glaze.networks.encoder_files import load_encoder, load_round_trip
+from comfy_glaze.networks.encoders import encoder_from_module
 from comfy_glaze.networks.ensemble import combine_encoders
 from comfy_glaze.networks.perceptual import load_metric
 from comfy_glaze.networks.turns import one_at_a_time
 from comfy_glaze.portfolio.measuring import measure_pictures
+from comfy_glaze.portfolio.seen import seen_by
 
 from .conftest import Run, needs_matplotlib, smooth_picture
 from .fake_devices import PretendedDevice, pretended_device
+from .networks.tiny_models import TINY
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:User provided device_type of 'cuda'",  # torch then leaves autocast out
@@ -112,6 +124,87 @@ def test_cloaks_of_every_size(cuda: PretendedDevice, method: str, size: tuple[in
     assert {tensor.device.type for tensor in (cloak.images, *steps)} == {"cuda"}
 
 
+def test_pretence_notes_what_waits(cuda: PretendedDevice) -> None:
+    there = pictures().to(CUDA)
+    for waits in (
+        lambda: there.cpu(),
+        lambda: float(there.mean()),
+        lambda: there.new_tensor([1.0, 2.0]),
+        lambda: there.copy_(pictures()),
+    ):
+        cuda.waits.clear()
+        waits()
+        assert cuda.waits
+    cuda.waits.clear()
+    there.clone().add_(there.new_zeros(1)).mul_(0.5)
+    assert not cuda.waits
+
+
+@pytest.mark.parametrize("wraps", [False, True])
+@pytest.mark.parametrize("size", [(64, 64), (520, 560), (1030, 1040)])
+def test_nothing_waits_in_the_loop(
+    cuda: PretendedDevice, size: tuple[int, int], wraps: bool
+) -> None:
+    """From the second picture on, when what a size needs has been copied to the device."""
+    encoder, metric = load_encoder("embedded", CUDA), load_metric("st-lpips-alex", CUDA)
+    budget, images, styled = PRESETS["default"], pictures(*size).to(CUDA), pictures(*size).to(CUDA)
+    for _ in range(2):
+        comparison = Comparison.of(images, styled, encoder, metric, "beyond", wraps)
+        room = Room.of(images, budget, None, wraps, Ties(grey=True))
+        problem = Problem.of(comparison, room, budget, METHODS["fast"].views)
+        told: list[CloakStep] = []
+        progress, start = Progress(problem, 4, told.append), problem.random_start(0)
+        cuda.waits.clear()
+        _descend(problem, progress, start, 0, None, torch.bfloat16)
+    assert len(told) == 4
+    assert not cuda.waits
+
+
+def on_mps(operation: str) -> bool:
+    """Whether torch has an operation for MPS, by its own list of all that it has."""
+    known = operations()
+    entry = known.get(operation.removeprefix("aten::"))
+    if entry is None:
+        return False
+    entry = known[entry["structured_delegate"]] if "structured_delegate" in entry else entry
+    keys = {
+        key.strip() for keys in entry.get("dispatch", {"Composite": ""}) for key in keys.split(",")
+    }
+    return "MPS" in keys or any(key.startswith("Composite") for key in keys)
+
+
+@cache
+def operations() -> dict[str, Any]:
+    listed = Path(torchgen.__file__).parent / "packaged/ATen/native/native_functions.yaml"
+    entries = yaml.load(listed.read_text("utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    return {entry["func"].split("(")[0]: entry for entry in entries}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        CloakSettings(steps=2),
+        CloakSettings(steps=2, objective="beyond", tile=True),
+        CloakSettings(steps=6, robustness="web", objective="away"),
+        CloakSettings(steps=6, robustness="strong", objective="to-zero"),
+        CloakSettings("paper", steps=1),
+    ],
+    ids=lambda settings: f"{settings.method} {settings.objective} {settings.robustness}",
+)
+def test_mps_has_all_that_a_cloak_needs(cuda: PretendedDevice, settings: CloakSettings) -> None:
+    """Operations with their gradients, and no float64.  The pretence is CUDA's; where the code
+    takes another way on MPS it is to spare it what is listed here."""
+    encoder, metric = load_encoder("embedded", CUDA), load_metric("st-lpips-alex", CUDA)
+    budget, pair = PRESETS["default"], (pictures(520, 560), pictures(520, 560))
+    optimize_cloak(*pair, encoder, budget, settings, metric=metric)
+    needed = {name for name in cuda.seen if name.startswith("aten::")}
+    assert len(needed) > 50
+    assert {name for name in needed if not on_mps(name)} == set()
+    assert cuda.doubles == set()
+    assert "linalg_eig" in operations()
+    assert not on_mps("aten::linalg_eig")  # the list can say no
+
+
 @pytest.mark.parametrize("robustness", ["web", "strong"])
 def test_robust_cloaks(cuda: PretendedDevice, robustness: str) -> None:
     """Enough steps that every change of both levels is drawn."""
@@ -121,6 +214,24 @@ def test_robust_cloaks(cuda: PretendedDevice, robustness: str) -> None:
     cloak = optimize_cloak(pictures(), pictures(), first, PRESETS["strong"], settings)
     assert cloak.images.device.type == "cuda"
     assert {"aten::_upsample_bilinear2d_aa", "aten::_upsample_bicubic2d_aa"} & cuda.seen
+
+
+def test_strips(cuda: PretendedDevice, small_views: None) -> None:
+    encoder, size = load_encoder("embedded", CUDA), (64, 420)
+    seen: list[CloakStep] = []
+    settings = CloakSettings(steps=2, objective="beyond")
+    budget = PRESETS["strong"]
+    cloak = optimize_cloak(pictures(*size), pictures(*size), encoder, budget, settings, seen.append)
+    assert len(seen) == 2 * len(panels_of(*size)) > 2
+    assert cloak.images.device.type == "cuda"
+
+
+def test_what_a_model_sees(cuda: PretendedDevice) -> None:
+    tiny = encoder_from_module(AutoencoderTiny(**TINY["AutoencoderTiny"]), "tiny", CUDA)
+    original, cloaked = pictures(), pictures().to(CUDA)
+    assert tiny.decoded(original).device.type == "cpu"
+    assert tiny.decoded(cloaked).device.type == "cuda"
+    assert len(seen_by(tiny, original, cloaked)) == 1
 
 
 @pytest.mark.parametrize("system", SYSTEMS)

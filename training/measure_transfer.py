@@ -5,19 +5,23 @@
 cloaks the middle of each work towards one built-in style, within the preset ``default``, in several
 ways, and prints what each of four encoders sees: the embedded one, FLUX.2's tiny one (see
 ``training/real_art/convert_autoencoder.py``), and two of random weights, which stand for encoders
-that have nothing in common with the first two.  A table has the shift towards the style, another
-how far the features moved anywhere, in units of the variance of the original's; both are means over
-the works with 95% intervals, and are printed after each work for all until then.  All computes in
-float32: in bfloat16 the embedded encoder's features are wrong on some processors.
+that have nothing in common with the first two.  One table has the shift towards the style, one how
+far the features moved anywhere, in units of the variance of the original's, and one how much of
+their fine structure changed after an upload, which foretold best what mimics learn (see
+``comfy_glaze/cloaking/effect.py``).  All are means over the works with 95% intervals, and are
+printed after each work for all until then.  All computes in float32: in bfloat16 the embedded
+encoder's features are wrong on some processors.
 
-Ways:
+Ways, each by the objectives ``towards`` and ``beyond``:
 
 * on one encoder, each of the four;
 * on the embedded and both random ones together (taef2 is not seen), and on taef2 with both random
-  ones (the embedded one is not seen);
+  ones (the embedded one is not seen).
+
+Others:
+
 * on taef2, other features of it than its latents: the decoded picture and the statistics of
-  patches, as in ``training/real_art/objectives.py``;
-* on the embedded one and on taef2, away from the original instead of towards the style;
+  patches, as in ``training/real_art/objectives.py``, by ``towards``;
 * a step on taef2's manifold: the difference of two decoded pictures, the styled one's and the
   original's, as large as the budget lets it be, without optimisation;
 * noise in place of a cloak, as large as the budget lets it be.
@@ -40,7 +44,6 @@ from torch import Tensor
 from comfy_glaze.cloaking.budget import PRESETS, Budget
 from comfy_glaze.cloaking.cloak import CloakSettings, optimize_cloak
 from comfy_glaze.cloaking.measures import Comparison, feature_distance
-from comfy_glaze.cloaking.objectives import OBJECTIVES
 from comfy_glaze.cloaking.room import Room, largest_inside
 from comfy_glaze.files.artwork import load_artwork
 from comfy_glaze.judges.intervals import mean_interval
@@ -78,22 +81,17 @@ def ways(
     autoencoder: Autoencoder, encoders: dict[str, Encoder]
 ) -> Iterator[tuple[str, Encoder, str]]:
     """What cloaks are made on, and by which objective."""
-    for name, encoder in encoders.items():
-        yield name, encoder, "towards"
     null = [encoder for name, encoder in encoders.items() if name.startswith("random")]
-    for name in ("embedded", "taef2"):
-        yield (
-            f"{name} + both random",
-            combine_encoders([encoders[name], *null], [1, 1, 1]),
-            "towards",
-        )
+    together = {
+        f"{name} + both random": combine_encoders([encoders[name], *null], [1, 1, 1])
+        for name in ("embedded", "taef2")
+    }
+    for objective in ("towards", "beyond"):
+        for name, encoder in {**encoders, **together}.items():
+            yield f"{name}, {objective}", encoder, objective
     for name in ("decoded", "patches"):
         features = partial(FEATURES[name], autoencoder)
         yield f"taef2, {name}", replace(encoders["taef2"], name=name, features=features), "towards"
-    for name in ("embedded", "taef2"):
-        for objective in OBJECTIVES:
-            if objective.startswith("away"):
-                yield f"{name}, {objective}", encoders[name], objective
 
 
 @torch.no_grad()
@@ -124,21 +122,24 @@ def pictures(works: Sequence[Path], side: int) -> Iterator[tuple[Tensor, Tensor]
 @torch.no_grad()
 def seen_by(
     encoder: Encoder, cloaked: Tensor, original: Tensor, styled: Tensor
-) -> tuple[float, float]:
-    """The shift towards the styled picture; and the mean square of what the features moved by, in
-    units of the variance of the original's."""
-    shift = Comparison.of(original, styled, encoder, None).measure(cloaked)[0].shift_512
+) -> tuple[float, float, float]:
+    """The shift towards the styled picture; the mean square of what the features moved by, in units
+    of the variance of the original's; and how much of their structure changed after an upload."""
+    measures = Comparison.of(original, styled, encoder, None).measure(cloaked)[0]
     before, after = encoder(original), encoder(cloaked)
-    return shift, float(feature_distance(after, before)) / float(before.var())
+    moved = float(feature_distance(after, before)) / float(before.var())
+    return measures.shift_512, moved, measures.changed
 
 
-Seen = dict[str, list[list[tuple[float, float]]]]
-"""For each way, for each work, for each encoder: the shift, and how far the features moved."""
+TABLES = ("shift towards the style", "features moved", "structure changed after an upload")
+
+Seen = dict[str, list[list[tuple[float, float, float]]]]
+"""For each way, for each work, for each encoder: what the tables have."""
 
 
 def tell(seen: Seen, encoders: Sequence[str]) -> None:
-    """Both tables."""
-    for number, what in enumerate(("shift towards the style", "features moved")):
+    """The tables."""
+    for number, what in enumerate(TABLES):
         print(f"| {what}, made on | " + " | ".join(encoders) + " |")
         print("|---" * (1 + len(encoders)) + "|")
         for name, rows in seen.items():

@@ -23,7 +23,8 @@ export function createFolder(addressOf) {
     /** Show what a run takes: {chosen, total, names}, the names those of the first few. */
     show({ chosen, total, names }) {
       const part = chosen < total;
-      count.textContent = say(part ? "folder.part" : "folder.all", { chosen, total });
+      const words = part ? "folder.part" : total === 1 ? "folder.one" : "folder.all";
+      count.textContent = say(words, { chosen, total });
       count.classList.toggle("glaze-warning", part);
       strip.replaceChildren(...names.map(thumbnail));
     },

@@ -55,6 +55,7 @@ export const ENGLISH = {
   "compare.no.original": "The original is not at hand, so only the cloaked picture is shown.",
 
   "folder.label": "Pictures of the folder",
+  "folder.one": "1 picture",
   "folder.all": "{total} pictures",
   "folder.part": "{chosen} of {total} pictures: first and last leave out the others",
   "folder.failed": "The folder cannot be shown: {reason}",

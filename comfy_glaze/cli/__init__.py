@@ -7,6 +7,7 @@ Exit codes: 0 all done, 1 some files failed (each named, the rest saved), 2 bad 
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 from pathlib import Path
 from typing import Annotated
@@ -77,4 +78,6 @@ def main() -> None:
     warnings.simplefilter("ignore")  # other libraries' chatter; ours speaks in sentences
     for library in ("diffusers", "transformers", "huggingface_hub", "distributed"):
         logging.getLogger(library).setLevel(logging.CRITICAL)
-    app()
+    completion = {"--install-completion", "--show-completion"}.intersection(sys.argv)
+    # shells complete a command's name, and ``python -m comfy_glaze`` is none
+    app(prog_name="comfy-glaze" if completion else None)

@@ -111,6 +111,7 @@ class Cloaking:
 
 
 _EVERY = 30.0  # seconds between lines about one picture, where there is no terminal
+_NUMBERS_EVERY = 0.1  # seconds: to look at a step's numbers is to wait for the device
 
 
 def shown_steps(progress: Progress, jobs: Sequence[Job]) -> Callable[[Job], OnStep]:
@@ -122,12 +123,15 @@ def shown_steps(progress: Progress, jobs: Sequence[Job]) -> Callable[[Job], OnSt
             progress.remove_task(old)
         name = named(job.source.name)
         task = progress.add_task(escape(name), total=None, note="")
-        last = time.monotonic()
+        last, looked = time.monotonic(), float("-inf")
         if not log.is_terminal:
             say(f"{places[job]} of {len(jobs)}: {name}", "dim")
 
         def on_step(step: CloakStep) -> None:
-            nonlocal last
+            nonlocal last, looked
+            if step.step < step.steps and time.monotonic() - looked < _NUMBERS_EVERY:
+                return
+            looked = time.monotonic()
             shift = 1 - float(step.feature_distance[0])
             note = f"shift {shift:.2f}, perceptual {float(step.perceptual[0]):.3f}"
             progress.update(task, completed=step.step, total=step.steps, note=note)

@@ -81,8 +81,14 @@ def tell_config(found: dict[str, Any], path: Path, command: str | None) -> str |
     used = found.get(command or "", {})
     if not used:
         return None
-    pairs = ", ".join(f"{name.replace('_', '-')} = {value}" for name, value in used.items())
+    pairs = ", ".join(
+        f"{name.replace('_', '-')} = {_in_toml(value)}" for name, value in used.items()
+    )
     return f"Usual options from {path}: {pairs}."
+
+
+def _in_toml(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def usual_options(context: typer.Context, path: Path | None) -> str | None:

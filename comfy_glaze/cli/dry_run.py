@@ -52,8 +52,9 @@ def dry_run(
         f"Cannot be read: {len(failures) + sum(row['status'] == 'failed' for row in rows)}.",
         "none",
     )
-    say(_room(most, out), "none")
-    say(_time(len(todo), manifest), "none")
+    if todo:
+        say(_room(most, out), "none")
+        say(_time(len(todo), manifest), "none")
     say("Nothing was cloaked or written: this was a dry run.", "none")
     return rows
 

@@ -50,8 +50,8 @@ SourcesArgument = Annotated[
 def _limit(value: float | None) -> float | None:
     if value is not None and value > 1:
         raise typer.BadParameter(
-            f"expected at most 1, since 1 stands for unlike pictures and the presets have 0.03 to "
-            f"0.1, but got {value:g}"
+            f"expected at most 1, since 1 stands for unlike pictures and the presets have 0.05 to "
+            f"0.2, but got {value:g}"
         )
     return value
 
@@ -61,12 +61,16 @@ LimitOption = Annotated[
     typer.Option(
         "--limit",
         callback=_limit,
-        help="Largest perceptual value allowed, in place of the preset's 0.03 to 0.1.",
+        help="Largest perceptual value allowed, in place of the preset's 0.05 to 0.2.",
     ),
 ]
 MethodOption = Annotated[
-    Literal["fast", "paper"],
-    typer.Option("--method", help="fast, or the paper's 500 steps of Adam."),
+    Literal["fast", "brief", "paper"],
+    typer.Option(
+        "--method",
+        help="fast; brief, with a few larger steps, for a real checkpoint without a GPU; or the "
+        "paper's 500 steps of Adam.",
+    ),
 ]
 StepsOption = Annotated[
     int, typer.Option("--steps", help="Optimisation steps; 0 for the method's own.")
@@ -83,10 +87,24 @@ QualityOption = Annotated[
         "original where it is known, else 95.",
     ),
 ]
+
+
+def _size(text: str | None) -> str | None:
+    from ..files.options import SizeLimit
+
+    try:
+        if text is not None:
+            SizeLimit.parse(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    return text
+
+
 MaxSizeOption = Annotated[
     str | None,
     typer.Option(
         "--max-size",
+        callback=_size,
         metavar="SIZE",
         help="How large a file may be: 900kB, 2MB, or 1.5x for one and a half times the original. "
         "What does not fit loses quality, or parts of the cloak, and the report says how much.",

@@ -149,6 +149,7 @@ def optimize_cloak(
     panels = comparison.panels
     cloaked = images if len(panels) == 1 else images.clone()
     perceptual = torch.zeros(len(images), device=encoder.device)
+    led: list[Tensor] = []  # each panel, at its last step
     gradients, passes, steps = 0.0, 0, settings.steps
     for number, panel in enumerate(panels):
         part, part_room = comparison.within(panel), room.within(panel)
@@ -156,10 +157,11 @@ def optimize_cloak(
             continue  # an empty panel
         problem = Problem.of(part, part_room, budget, method.views, len(panels))
         steps = settings.steps or method.steps(problem) * (STEPS if robust else 1)
-        progress = Progress(problem, steps, on_step, number)
+        progress = Progress(problem, steps, on_step, number, tuple(led))
         give_back_memory()
         delta = method.run(problem, progress, settings.seed, ROBUSTNESS[settings.robustness])
         gradients, passes = gradients + progress.gradients, passes + progress.passes
+        led.append(progress.distance)
         del problem, progress
         if part_room.ties.has_blocks and delta.shape != part_room.images.shape:
             delta = part_room.ties.mean(resize(delta, *part_room.images.shape[-2:]))

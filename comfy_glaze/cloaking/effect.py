@@ -79,13 +79,14 @@ def changed_in(
             kernel, which is nearest to averaging areas.
         original, cloaked: (B, 3, H, W) in [0, 1], or held as levels.
     """
-    both = [as_uploaded(pictures) for pictures in (original, cloaked)]
-    changed = {}
-    for view in views:
-        loaded = (floats(view.of(levels, soft=True)).to(encoder.device) for levels in both)
-        before, after = (encoder(pictures) for pictures in loaded)
-        changed[view] = structure_changed(before, after)
-    return changed
+    before, after = (_features(views, pictures, encoder) for pictures in (original, cloaked))
+    return {view: structure_changed(before[view], after[view]) for view in views}
+
+
+def _features(views: Sequence[View], pictures: Tensor, encoder: Encoder) -> dict[View, Tensor]:
+    """Of pictures after an upload, (B, C, h, w) a view."""
+    levels = as_uploaded(pictures)
+    return {view: encoder(floats(view.of(levels, soft=True)).to(encoder.device)) for view in views}
 
 
 @dataclass(frozen=True)

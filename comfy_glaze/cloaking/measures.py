@@ -157,6 +157,21 @@ class ViewTarget:
 
 
 @dataclass(frozen=True, eq=False)
+class Led:
+    """How far one encoder is led by cloaked pictures, (B,) each.
+
+    Attributes:
+        shift, shift_native: as of :class:`Measures`.
+        before, after: the mean distances of the whole pictures.
+    """
+
+    shift: Tensor
+    shift_native: Tensor
+    before: Tensor
+    after: Tensor
+
+
+@dataclass(frozen=True, eq=False)
 class Comparison:
     """An original and its styled picture, prepared for comparison with many cloaked ones.
 
@@ -220,7 +235,7 @@ class Comparison:
             if len(each.panels) == 1:
                 each.keep(each.wholes)
             for view in each.wholes:
-                each._kept.setdefault(view, each.target(view))
+                each.target(view)
             if not bool(each.has_direction().all()):
                 raise ValueError(
                     "The styled picture must differ from the original, but the encoder "
@@ -286,7 +301,7 @@ class Comparison:
 
     @torch.no_grad()
     def target(self, view: View) -> ViewTarget:
-        """A view's target as kept, or computed anew without the metric's reference."""
+        """A view's target as kept, or computed without the metric's reference, and kept so."""
         if view in self._kept:
             return self._kept[view]
         objective = OBJECTIVES[self.objective]
@@ -299,7 +314,8 @@ class Comparison:
         if view not in self.wholes:  # a tile that the style hardly touches must not outweigh others
             unit = torch.maximum(before, 0.05 * self.target(self.wholes[0]).before)
         goal = objective.goal(own, styled)
-        return ViewTarget(view, goal, before, unit, objective, None, self.encoder)
+        self._kept[view] = ViewTarget(view, goal, before, unit, objective, None, self.encoder)
+        return self._kept[view]
 
     @torch.no_grad()
     def reference(self, view: View) -> Reference | None:
@@ -319,32 +335,52 @@ class Comparison:
         return worst
 
     @torch.no_grad()
-    def measure(self, cloaked: Tensor, perceptual: Tensor | None = None) -> tuple[Measures, ...]:
-        """Measure cloaked pictures (B, 3, H, W) in [0, 1], one result per image.
+    def led(self, cloaked: Tensor) -> tuple[Led, ...]:
+        """How far each encoder is led by cloaked pictures (B, 3, H, W), the least that
+        :meth:`measure` must know of them."""
+        return tuple(each._led(cloaked) for each in self.each)
 
-        Args:
-            perceptual: the metric's worst value for exactly these pixels, (B,), if already known.
-        """
-        if self.members:
-            perceptual = self.perceptual(cloaked) if perceptual is None else perceptual
-            measured = [each.measure(cloaked, perceptual) for each in self.members]
-            encoders = [each.encoder for each in self.members]
-            return tuple(
-                _worst_first(encoders, of_picture) for of_picture in zip(*measured, strict=True)
-            )
+    def _led(self, cloaked: Tensor) -> Led:
         before, after = {}, {}
         for view in self.views:
             target = self.target(view)
             before[view] = target.before
             after[view] = target.distance(self.encoder(view.of(cloaked)))
-        changed = _sum(changed_in(self.wholes, self.original, cloaked, self.encoder), self.wholes)
         areas = sum(_weights(self.wholes))
         whole_before, whole_after = _sum(before, self.wholes), _sum(after, self.wholes)
         shift = self._shift(whole_before, whole_after)
         native = [view for view in self.views if view.native]
         shift_native = self._shift(_sum(before, native), _sum(after, native))
         shift_native = torch.where(shift_native.isfinite(), shift_native, shift)
+        return Led(shift, shift_native, whole_before / areas, whole_after / areas)
+
+    @torch.no_grad()
+    def measure(
+        self,
+        cloaked: Tensor,
+        perceptual: Tensor | None = None,
+        led: Sequence[Led] | None = None,
+    ) -> tuple[Measures, ...]:
+        """Measure cloaked pictures (B, 3, H, W) in [0, 1], one result per image.
+
+        Args:
+            perceptual: the metric's worst value for exactly these pixels, (B,), if already known.
+            led: what :meth:`led` gave for exactly these pixels, if already known.
+        """
+        led = self.led(cloaked) if led is None else led
         perceptual = self.perceptual(cloaked) if perceptual is None else perceptual
+        if self.members:
+            measured = [
+                each.measure(cloaked, perceptual, [own])
+                for each, own in zip(self.members, led, strict=True)
+            ]
+            encoders = [each.encoder for each in self.members]
+            return tuple(
+                _worst_first(encoders, of_picture) for of_picture in zip(*measured, strict=True)
+            )
+        (own,) = led
+        changed = _sum(changed_in(self.wholes, self.original, cloaked, self.encoder), self.wholes)
+        changed = changed / sum(_weights(self.wholes))
         linf, psnr = pixel_change(self.original, cloaked)
         height, width = self.original.shape[-2:]
         others = views_by_panel(height, width, self.wraps)[1]
@@ -352,14 +388,14 @@ class Comparison:
         tiles_measured = sum(view.native for view in self.views[len(self.wholes) :])
         return tuple(
             Measures(
-                shift_512=float(shift[i]),
-                shift_native=float(shift_native[i]),
+                shift_512=float(own.shift[i]),
+                shift_native=float(own.shift_native[i]),
                 perceptual=float(perceptual[i]) if self.metric else None,
                 linf=linf[i],
                 psnr=psnr[i],
-                distance_before=float(whole_before[i] / areas),
-                distance_after=float(whole_after[i] / areas),
-                changed=float(changed[i] / areas),
+                distance_before=float(own.before[i]),
+                distance_after=float(own.after[i]),
+                changed=float(changed[i]),
                 tiles=tiles,
                 tiles_measured=tiles_measured,
             )

@@ -1,13 +1,14 @@
-"""The two ways to the optimum of Eq. 2: the published one, and a faster one.
+"""The ways to the optimum of Eq. 2: the published one, and faster ones.
 
 ``paper`` is Adam on the soft hinge, kept as the reference.  ``fast`` treats the perceptual limit as
-a constraint and takes signed steps.
+a constraint and takes signed steps.  ``brief`` takes fewer and larger ones, for an encoder of full
+size on a computer without a GPU.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -29,7 +30,7 @@ class CloakStep:
     Attributes:
         step, steps: from 1 to steps; a strip's panels are counted together.
         feature_distance: (B,), the mean over views, relative to the untouched picture's; of several
-            encoders the largest.
+            encoders the largest; of a strip the mean over the panels until now.
         perceptual: (B,), the metric's worst value over views, or zeros without a metric.
         preview: gives the images (B, 3, H, W) in [0, 1] as they are when it is called; of a strip
             the panel at work.
@@ -54,6 +55,7 @@ class Progress:
         steps: for this problem.
         on_step: told of every step.
         panel: the number of the panel, from 0.
+        earlier: what :attr:`distance` came to for the panels before.
         distances: for each encoder, J of each view (B,), as it was last seen.
         perceptual: the metric's value of each view (B,), likewise.
     """
@@ -62,6 +64,7 @@ class Progress:
     steps: int
     on_step: OnStep | None
     panel: int = 0
+    earlier: Sequence[Tensor] = ()
     distances: list[list[Tensor]] = field(init=False)
     perceptual: list[Tensor] = field(init=False)
     passes: int = 0  # backward passes through Φ
@@ -82,18 +85,23 @@ class Progress:
         weighted = zip(self.problem.weights, self.distances[encoder], strict=True)
         return torch.stack([weight * distance for weight, distance in weighted]).sum(dim=0)
 
+    @property
+    def distance(self) -> Tensor:
+        """J by the encoder that is led least, (B,)."""
+        encoders = range(len(self.distances))
+        return torch.stack([self.over_views(encoder) for encoder in encoders]).amax(dim=0)
+
     def measured(self, view: int, perceptual: Tensor) -> None:
         self.perceptual[view] = perceptual.detach()
 
     def report(self, step: int, delta: Tensor) -> None:
         if self.on_step is None:
             return
-        of_encoders = [self.over_views(encoder) for encoder in range(len(self.distances))]
         self.on_step(
             CloakStep(
                 self.panel * self.steps + step,
                 self.problem.panels * self.steps,
-                torch.stack(of_encoders).amax(dim=0),
+                torch.stack([*self.earlier, self.distance]).mean(dim=0),
                 torch.stack(self.perceptual).amax(dim=0),
                 preview=lambda: (self.problem.images + delta).detach(),
             )
@@ -139,6 +147,9 @@ def _paper(
 STEP, MOMENTUM = 0.4, 0.7  # the first step is a share of the cap
 
 
+USUAL_TURNS = 16  # of the whole picture
+
+
 METRIC_EVERY, AIM = 2, 0.9  # turns of a view; share of the limit
 
 
@@ -170,22 +181,25 @@ def _fast(problem: Problem, progress: Progress, seed: int, robustness: Robustnes
     a whole grey level to rounding.
     """
     dtype = fast_dtype(problem.images.device)
-    delta, finite = _descend(problem, progress, seed, robustness, dtype)
+    start = problem.random_start(seed)
+    delta, finite = _descend(problem, progress, start, seed, robustness, dtype)
     if not bool(finite):  # half precision has overflowed somewhere
-        delta, _ = _descend(problem, progress, seed, robustness, None)
+        delta, _ = _descend(problem, progress, start, seed, robustness, None)
     return delta
 
 
 def _descend(
     problem: Problem,
     progress: Progress,
+    start: Tensor,
     seed: int,
     robustness: Robustness | None,
     dtype: torch.dtype | None,
 ) -> tuple[Tensor, Tensor]:
-    """The loop of :func:`_fast`: δ, and whether all gradients were finite.
+    """The loop of :func:`_fast` from a first δ: δ, and whether all gradients were finite.
 
-    Nothing in it waits for the device.
+    Nothing in it waits for the device, and without a robustness nothing comes from the CPU, so that
+    a device may be given all of it at once, as a graph.
     """
     images, limit = problem.images, problem.budget.limit
     wraps, ties = problem.comparison.wraps, problem.ties
@@ -193,7 +207,7 @@ def _descend(
     # grey pictures have only lightness; and colour is what uploads take first
     lightness = 1.0 if robustness or ties.grey else LIGHTNESS
     scale = FLOAT16_SCALE if dtype is torch.float16 else 1.0
-    delta = problem.random_start(seed)
+    delta = start.detach().clone().requires_grad_()
     encoders, views = len(problem.targets), len(problem.targets[0])
     momentum = torch.zeros_like(images)
     finite = torch.ones((), dtype=torch.bool, device=images.device)
@@ -201,9 +215,11 @@ def _descend(
     pulls: dict[int, Tensor] = {}  # the metric's unit gradient in each view, and when it is stale
     slopes: dict[int, Tensor] = {}  # of the encoders' first gradients
     turns = [0] * views
-    first, metric_every = STEP, METRIC_EVERY
+    # of two views without native tiles, each shows the whole picture
+    first, keep = _pace(progress.steps if views < 3 else math.ceil(progress.steps / 2))
+    metric_every = METRIC_EVERY
     if problem.panels > 1:
-        first = max(STEP, 2 * PANEL_WAY / (progress.steps + 1))
+        first, keep = max(STEP, 2 * PANEL_WAY / (progress.steps + 1)), MOMENTUM
         metric_every = PANEL_METRIC_EVERY
     for step in range(1, progress.steps + 1):
         view = _turn(step, views)
@@ -230,7 +246,7 @@ def _descend(
             direction = direction + multipliers[view] * pulls[view]
         turns[view] += 1
         gradient = torch.autograd.grad(seen, delta, direction)[0]
-        momentum = MOMENTUM * momentum + ties.mean(gradient)
+        momentum = keep * momentum + ties.mean(gradient)
         remaining = 1 - (step - 1) / progress.steps
         with torch.no_grad():
             wanted = momentum if colour is None else less_visible(momentum, colour, lightness)
@@ -249,6 +265,16 @@ def _unit_gradient(values: Tensor, point: Tensor) -> tuple[Tensor, Tensor]:
     (gradient,) = torch.autograd.grad(values.sum(), point)
     unit = gradient / gradient.abs().mean(dim=(1, 2, 3), keepdim=True).clamp_min(1e-30)
     return unit, gradient.abs().sum(dim=(1, 2, 3))
+
+
+def _pace(turns: int) -> tuple[float, float]:
+    """The first step, in caps, and the momentum, for so many turns of the whole picture.
+
+    Fewer steps than usual are larger, so that together they go as far, and soon forget the
+    directions of those before, since each has changed the features by more.
+    """
+    larger = max(1.0, (USUAL_TURNS + 1) / (turns + 1))
+    return STEP * larger, MOMENTUM / larger
 
 
 def _turn(step: int, views: int) -> int:
@@ -296,8 +322,17 @@ def _weight(encoder: int, progress: Progress, slopes: dict[int, Tensor]) -> Tens
 def _fast_steps(problem: Problem) -> int:
     """Four turns for every native tile, and as many for the whole; fewer for a strip's panels.  For
     two encoders nearly half as many again, for four twice as many."""
+    return _steps(problem, USUAL_TURNS, 8)
+
+
+def _brief_steps(problem: Problem) -> int:
+    """The same with one turn for every native tile, and as many for the whole."""
+    return _steps(problem, 3, 2)
+
+
+def _steps(problem: Problem, least: int, each_tile: int) -> int:
     tiles = len(problem.targets[0]) - 1
-    steps = PANEL_STEPS if problem.panels > 1 else max(16, 8 * tiles)
+    steps = PANEL_STEPS if problem.panels > 1 else max(least, each_tile * tiles)
     return round(steps * math.pow(len(problem.targets), 0.52))
 
 
@@ -318,5 +353,6 @@ class Method:
 
 METHODS: dict[str, Method] = {
     "fast": Method(_fast, _fast_steps, views=2),
+    "brief": Method(_fast, _brief_steps, views=2),
     "paper": Method(_paper, lambda problem: 500, views=None),
 }

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..devices import give_back_memory
-from ..images import LEVELS, bands, floats
+from ..images import LEVELS, bands, floats, per_channel
 from ..optional import import_if_usable
 
 WINDOW = 1024
@@ -60,7 +60,7 @@ class Quality:
 
 def luma(images: Tensor) -> Tensor:
     """Rec. 601 luma (B, 1, H, W) in [0, 1] of images (B, 3, H, W)."""
-    return (images * images.new_tensor(_LUMA).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
+    return (images * per_channel(_LUMA, images.device)).sum(dim=1, keepdim=True)
 
 
 def local_mean(maps: Tensor, side: int) -> Tensor:

@@ -218,7 +218,7 @@ def largest_inside(
         return room.cloaked_whole(delta, scale), torch.zeros_like(scale)
 
     def value_at(scale: Tensor, view: View, reference: Reference) -> Tensor:
-        if view == comparison.views[0]:
+        if not view.native or view == comparison.views[0]:
             return metric.distance(reference, view.of(room.cloaked_whole(delta, scale)))
         return metric.distance(reference, room.cloaked(delta, scale, view))
 

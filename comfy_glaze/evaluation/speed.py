@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -20,9 +20,11 @@ from ..cloaking.budget import Budget
 from ..cloaking.cloak import CloakSettings, optimize_cloak
 from ..cloaking.measures import Measures
 from ..cloaking.methods import CloakStep, OnStep
-from ..devices import computing_in, fast_dtype
+from ..devices import computing_in, fast_dtype, give_back_memory
 from ..networks.encoders import Encoder, encoder_from_module
 from ..networks.perceptual import PerceptualMetric
+
+T = TypeVar("T")
 
 MIB = 2**20
 
@@ -105,6 +107,26 @@ def peak_memory(device: torch.device) -> float | None:
     return None
 
 
+def peak_of(work: Callable[[], T], device: torch.device) -> tuple[T, float]:
+    """What some work gives, and how many MiB more than before are held at most while it runs: on
+    CUDA by torch, on Linux's CPUs by the process.
+
+    Raises:
+        OSError: this system does not tell.
+    """
+    give_back_memory()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        before = torch.cuda.memory_allocated(device) / MIB
+        torch.cuda.reset_peak_memory_stats(device)
+    else:
+        with open("/proc/self/clear_refs", "w", encoding="ascii") as peak:
+            peak.write("5")  # what was held most so far is what is held now
+        before = peak_memory(device) or 0.0
+    result = work()
+    return result, (peak_memory(device) or 0.0) - before
+
+
 def compare_methods(
     pictures: dict[str, tuple[Tensor, Tensor]],
     encoder: Encoder,
@@ -145,26 +167,40 @@ def ratios(fast: TimedCloak, paper: TimedCloak) -> dict[str, float | None]:
     }
 
 
-def raw_speed(device: torch.device, size: int = 512, repeats: int = 3) -> dict[str, Any]:
-    """A Stable Diffusion 1.x encoder, forward and backward to the picture, against the ceiling.
+FULL_SIZE = {
+    "SD": {"latent_channels": 4},
+    "FLUX": {"latent_channels": 16, "use_quant_conv": False, "use_post_quant_conv": False},
+}
+"""What the VAEs of Stable Diffusion 1 to XL and of FLUX.1 do not have in common, by family."""
 
-    Its weights are random: they take as long as real ones.  The ceiling is the device's own matrix
-    product in the same number format.
+
+def random_kl(family: str, device: torch.device, width: int = 128) -> Encoder:
+    """The encoder of a family of :data:`FULL_SIZE` with random weights: they take as long as real
+    ones.
+
+    Args:
+        width: channels of its first level; real ones have 128.
     """
     from diffusers import AutoencoderKL
 
-    dtype = fast_dtype(device)
-    encoder = encoder_from_module(
-        AutoencoderKL(
-            block_out_channels=(128, 256, 512, 512),
-            layers_per_block=2,
-            latent_channels=4,
-            down_block_types=("DownEncoderBlock2D",) * 4,
-            up_block_types=("UpDecoderBlock2D",) * 4,
-        ),
-        "sd-1.x-random",
-        device,
+    model = AutoencoderKL(
+        block_out_channels=(width, 2 * width, 4 * width, 4 * width),
+        layers_per_block=2,
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        **FULL_SIZE[family],
     )
+    return encoder_from_module(model, f"{family}'s shape, random weights", device)
+
+
+def raw_speed(device: torch.device, size: int = 512, repeats: int = 3) -> dict[str, Any]:
+    """A Stable Diffusion 1.x encoder, forward and backward to the picture, against the ceiling.
+
+    Its weights are random.  The ceiling is the device's own matrix product in the same number
+    format.
+    """
+    dtype = fast_dtype(device)
+    encoder = random_kl("SD", device)
     point = torch.rand(1, 3, size, size, device=device, requires_grad=True)
 
     def gradient() -> None:
@@ -174,10 +210,10 @@ def raw_speed(device: torch.device, size: int = 512, repeats: int = 3) -> dict[s
 
     with FlopCounterMode(display=False) as counter:
         gradient()
-    seconds = _seconds_of(gradient, device, repeats)
+    seconds = seconds_of(gradient, device, repeats)
     side = 8192 if device.type == "cuda" else 2048
     matrix = torch.rand(side, side, device=device, dtype=dtype or torch.float32)
-    product = _seconds_of(lambda: matrix @ matrix, device, repeats)
+    product = seconds_of(lambda: matrix @ matrix, device, repeats)
     speed, ceiling = counter.get_total_flops() / seconds, 2 * side**3 / product
     return {
         "encoder": "AutoencoderKL, Stable Diffusion 1.x shape, random weights",
@@ -193,8 +229,8 @@ def raw_speed(device: torch.device, size: int = 512, repeats: int = 3) -> dict[s
     }
 
 
-def _seconds_of(work: Callable[[], object], device: torch.device, repeats: int) -> float:
-    """The shortest of some runs, after one that does not count."""
+def seconds_of(work: Callable[[], object], device: torch.device, repeats: int) -> float:
+    """The shortest of some runs, after one that does not count: wall time."""
     times = []
     for _ in range(repeats + 1):
         started = time.perf_counter()

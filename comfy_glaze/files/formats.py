@@ -7,7 +7,7 @@ import re
 import stat
 from pathlib import Path
 
-from .other_kinds import other_kind
+from .other_kinds import RAW, other_kind
 
 # Formats that are read and written, with their suffixes, the usual one first
 FORMATS = {
@@ -83,10 +83,15 @@ def output_format(asked: str, found: str, target: Path) -> str:
     return by_suffix if by_suffix in FORMATS else "png"
 
 
-def kind_of(head: bytes) -> str | None:
-    """The format of a file that begins so, a key of ``FORMATS`` or ``READ_ONLY``; None for none."""
+def kind_of(head: bytes, suffix: str = "") -> str | None:
+    """The format of a file that begins so, a key of ``FORMATS`` or ``READ_ONLY``; None for none.
+
+    Args:
+        suffix: of its name, with the dot: what cameras write begins as a TIFF does.
+    """
     signs = _SIGNATURES.items()
-    return next((kind for kind, sign in signs if re.match(sign, head, re.DOTALL)), None)
+    kind = next((kind for kind, sign in signs if re.match(sign, head, re.DOTALL)), None)
+    return None if kind == "tiff" and suffix.lower() in RAW else kind
 
 
 def read_head(path: Path) -> bytes:
@@ -123,9 +128,10 @@ def check_file(path: Path, shown_as: Path | None = None) -> str:
         head = read_head(path)
     except OSError as error:
         raise ArtworkError(f"{name} cannot be read: {error.strerror}.") from error
-    kind = kind_of(head)
+    suffix = (shown_as or path).suffix
+    kind = kind_of(head, suffix)
     if kind is None:
-        other = other_kind((shown_as or path).suffix, head)
+        other = other_kind(suffix, head)
         came = "empty" if not head else "none of these"
         came = came if other is None else f"{other[0]}: {other[1]}"
         raise ArtworkError(f"{name}: expected a {NAMES} file, but it is {came}.")

@@ -41,6 +41,9 @@ _BY_CONTENT = {  # how such a file begins
     ),
     rb".{4}ftyp(mp4|iso|qt|M4V|avc)|\x1aE\xdf\xa3": ("a film", "save single frames as PNG"),
 }
+RAW = (".dng", ".cr2", ".nef", ".nrw", ".arw", ".sr2", ".srw", ".pef", ".erf", ".3fr", ".iiq")
+"""Endings of camera raw files that begin as a TIFF does, with a small preview in the front."""
+
 _BY_SUFFIX = {  # where the beginning tells too little
     ".procreate": ("a Procreate file", "share a PNG from Procreate"),
     ".clip": ("a Clip Studio Paint file", _EXPORT),
@@ -52,10 +55,7 @@ _BY_SUFFIX = {  # where the beginning tells too little
     ".mdp": ("a FireAlpaca file", _EXPORT),
     ".pcx": ("a PCX picture", _CONVERT),
     ".tga": ("a Targa file", _CONVERT),
-    ".dng": ("a camera raw file", _DEVELOP),
-    ".cr2": ("a camera raw file", _DEVELOP),
-    ".nef": ("a camera raw file", _DEVELOP),
-    ".arw": ("a camera raw file", _DEVELOP),
+    **dict.fromkeys(RAW, ("a camera raw file", _DEVELOP)),
 }
 
 

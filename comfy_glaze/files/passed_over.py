@@ -73,6 +73,6 @@ def _words(path: Path) -> tuple[str, str] | None:
     if known or not path.is_file():
         return None
     head = read_head(path)
-    if kind_of(head) is not None:
+    if kind_of(head, path.suffix) is not None:
         return "a picture without a usual ending", "let the name end in .png, .jpg or the like"
     return other_kind(path.suffix, head)

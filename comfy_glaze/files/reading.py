@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFile
 
-from ..images import Levels
+from ..images import Levels, bands
 from ..optional import PackageError, import_optional
 from . import exif as exif_block
 from . import formats
@@ -200,12 +200,23 @@ def _levels_of(image: Image.Image, data: bytes) -> tuple[Levels, bytes | None]:
         image.info["transparency"] *= 255 // (2 ** data[24] - 1)
     is_grey = image.mode in ("1", "L", "LA")
     mode = "RGBA" if image.has_transparency_data else "RGB"
-    levels = np.array(image if image.mode == mode else image.convert(mode))
+    levels = _array_of(image if image.mode == mode else image.convert(mode))
     if image.mode == "P" and not image.info.get("icc_profile"):  # a palette of greys
         is_grey = bool((levels[..., 1:3] == levels[..., :1]).all())
     return _with_profile(
         levels[..., [0, *range(3, levels.shape[-1])]] if is_grey else levels, image.info
     )
+
+
+def _array_of(image: Image.Image) -> Levels:
+    """A loaded picture in RGB or RGBA as levels, band by band: as a whole Pillow makes two further
+    copies of it, for which a large picture leaves no room."""
+    width, height = image.size
+    levels = np.empty((height, width, len(image.getbands())), np.uint8)
+    for band in bands(height, width):
+        rows = slice(band.top, band.top + band.window_height)
+        levels[rows] = np.asarray(image.crop((0, rows.start, width, rows.stop)))
+    return levels
 
 
 def _with_profile(levels: Levels, info: dict[Any, Any]) -> tuple[Levels, bytes | None]:

@@ -172,7 +172,7 @@ def embedded_autoencoder() -> nn.Module:
 
 
 def _from_file(path: Path) -> nn.Module:
-    if path.suffix == ".safetensors" and _is_of_diffusers(path):
+    if _is_of_diffusers(path):
         return _from_diffusers(str(path.parent), local=True)
     weights = _read_weights(path)
     try:
@@ -187,9 +187,14 @@ def _from_file(path: Path) -> nn.Module:
 
 
 def _is_of_diffusers(path: Path) -> bool:
-    """Whether a file lies in its folder as diffusers puts it there, beside what describes it."""
+    """Whether a file lies in its folder as diffusers puts it there, beside what describes it.
+
+    It may have all of the weights, a part of them, or the list of the parts.
+    """
     return (
-        path.name.startswith("diffusion_pytorch_model") and path.with_name("config.json").exists()
+        path.name.startswith("diffusion_pytorch_model")
+        and path.suffix in (".safetensors", ".json")
+        and path.with_name("config.json").exists()
     )
 
 
@@ -197,7 +202,9 @@ def _from_diffusers(source: str, local: bool) -> nn.Module:
     """A VAE in diffusers' layout, from a folder or the hub: alone, or a pipeline's ``vae``."""
     problems: list[str] = []
     layout = _autoencoder("AutoencoderKL")  # reads the config of any
-    for subfolder in ("vae", ""):
+    # of a folder without "vae" diffusers would find the configuration, but not weights in parts
+    alone = local and not os.path.isdir(os.path.join(source, "vae"))
+    for subfolder in ("",) if alone else ("vae", ""):
         place = {"subfolder": subfolder, "local_files_only": local}
         try:
             config = layout.load_config(source, **place)
@@ -243,12 +250,16 @@ def _autoencoder(kind: str) -> Any:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Without diffusers' own lines about files that it tries in turn: errors say what counts."""
+    """Without diffusers' own lines about files that it tries in turn (errors say what counts), and
+    without its bar for the parts of one."""
     from diffusers.utils import logging
 
-    before = logging.get_verbosity()
+    before, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity(logging.CRITICAL)
+    logging.disable_progress_bar()
     try:
         yield
     finally:
         logging.set_verbosity(before)
+        if bar:
+            logging.enable_progress_bar()

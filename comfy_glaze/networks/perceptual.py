@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..images import per_channel
 from ..optional import PackageError, import_optional
 from .folding import BlurredConv
 
@@ -62,8 +63,7 @@ class PerceptualMetric:
         return total
 
     def _features(self, images: Tensor) -> Sequence[Tensor]:
-        shift = images.new_tensor(_INPUT_SHIFT).view(1, 3, 1, 1)
-        scale = images.new_tensor(_INPUT_SCALE).view(1, 3, 1, 1)
+        shift, scale = (per_channel(one, images.device) for one in (_INPUT_SHIFT, _INPUT_SCALE))
         # Pooling takes five times as long in the default memory format on CPUs.
         scaled = ((images * 2 - 1 - shift) / scale).contiguous(memory_format=torch.channels_last)
         return self.trunk(scaled)

@@ -37,7 +37,8 @@ def what_is_few(artwork: Artwork) -> str | None:
     colours = colours_of(artwork.pixels)
     if colours is None or (artwork.coding.indexed is False and colours > _FEW_GREYS):
         return None
-    return f"a picture in {colours} {'greys' if ties.grey else 'colours'}"
+    kind = "grey" if ties.grey else "colour"
+    return f"a picture in {colours} {kind}s" if colours > 1 else f"a picture in one {kind}"
 
 
 def within_a_palette(pixels: Tensor, artwork: Artwork) -> Tensor | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..cloaking.cloak import Cloak
-from ..cloaking.measures import Comparison, Measures
+from ..cloaking.measures import Comparison, Led, Measures
 from ..files.artwork import load_artwork, save_artwork, saved_view
 from ..files.formats import DEEP, ArtworkError, named
 from ..files.options import SaveOptions
@@ -77,9 +77,13 @@ class _Attempt:
         held = self.picture.cloak.images.dtype == torch.uint8
         return load_artwork(self.path, self.shown_as, held=held).pixels
 
-    def measured(self, pixels: Tensor) -> tuple[Measures, ...]:
+    def measured(self, pixels: Tensor, led: Sequence[Led] | None = None) -> tuple[Measures, ...]:
         comparison = self.comparison()
-        return comparison.measure(pixels.to(comparison.encoder.device))
+        return comparison.measure(pixels.to(comparison.encoder.device), led=led)
+
+    def led(self, pixels: Tensor) -> tuple[Led, ...]:
+        comparison = self.comparison()
+        return comparison.led(pixels.to(comparison.encoder.device))
 
     def too_large(self, allowed: int) -> ArtworkError:
         return ArtworkError(
@@ -119,33 +123,66 @@ def write_picture(
 
 
 def _write_lossy(attempt: _Attempt, options: SaveOptions) -> PictureFile:
-    picture, least = attempt.picture, min(options.real_quality, LEAST_QUALITY)
+    picture = attempt.picture
     pixels, cloak, _ = _fitted(attempt, options.format, keep_palette=False)
     allowed = options.max_size.of(picture.artwork.size) if options.max_size else None
-    made_smaller = ""
-    while True:
-        size = attempt.size(pixels, options)
-        encoded = attempt.measured(attempt.came_back())[0]
-        survived = _survives(encoded, cloak.measures[0], options.keep_shift)
-        too_large = allowed is not None and size > allowed
-        if survived or too_large or options.real_quality == 100:
-            break
-        options = replace(options, quality=(options.real_quality + 101) // 2)
-    if allowed is not None and too_large:
-        quality = smallest_loss(
+    written, made_smaller = _kept(attempt, pixels, cloak, options, allowed), ""
+    if allowed is not None and written.size > allowed:
+        least = min(options.real_quality, LEAST_QUALITY)
+        loss = smallest_loss(
             lambda loss: attempt.size(pixels, replace(options, quality=100 - loss)) <= allowed,
-            100 - options.real_quality,
+            100 - written.options.real_quality,
             100 - least,
         )
-        if quality is None:
+        if loss is None:
             raise attempt.too_large(allowed)
-        options = replace(options, quality=100 - quality)
-        made_smaller = f"the quality is {options.real_quality}"
-        size = attempt.size(pixels, options)
-        encoded = attempt.measured(attempt.came_back())[0]
-        survived = _survives(encoded, cloak.measures[0], options.keep_shift)
-    bits = _bits(picture, options.format)
-    return PictureFile(cloak, options, bits, encoded, survived, size, made_smaller)
+        written = _written(attempt, pixels, cloak, replace(options, quality=100 - loss))
+        made_smaller = f"the quality is {100 - loss}"
+    encoded = attempt.measured(attempt.came_back(), written.led)[0]
+    bits, quality = _bits(picture, options.format), written.options
+    return PictureFile(cloak, quality, bits, encoded, written.survived, written.size, made_smaller)
+
+
+@dataclass(frozen=True, eq=False)
+class _Written:
+    """A lossy file as it was written last: with which options, how large it is, how far it leads
+    each encoder, and whether it keeps as much of the shift as was asked."""
+
+    options: SaveOptions
+    size: int
+    led: tuple[Led, ...]
+    survived: bool
+
+
+def _written(attempt: _Attempt, pixels: Tensor, cloak: Cloak, options: SaveOptions) -> _Written:
+    size = attempt.size(pixels, options)
+    led = attempt.led(attempt.came_back())
+    return _Written(options, size, led, _survives(led, cloak.measures[0], options.keep_shift))
+
+
+def _kept(
+    attempt: _Attempt, pixels: Tensor, cloak: Cloak, options: SaveOptions, allowed: int | None
+) -> _Written:
+    """The file at the least quality that was tried at which it keeps what was asked, or at 100
+    where none does; or the first that is larger than allowed."""
+
+    def at(quality: int) -> _Written:
+        return _written(attempt, pixels, cloak, replace(options, quality=quality))
+
+    def ends(written: _Written) -> bool:
+        return written.survived or (allowed is not None and written.size > allowed)
+
+    quality = options.real_quality
+    written = at(quality)
+    if ends(written) or quality == 100:
+        return written
+    if allowed is None and not (best := at(100)).survived:
+        return best  # what lies between is not worth the time
+    while True:
+        quality = (quality + 101) // 2
+        written = at(quality)
+        if ends(written) or quality == 100:
+            return written
 
 
 def _write_lossless(attempt: _Attempt, options: SaveOptions) -> PictureFile:
@@ -254,11 +291,13 @@ def _fitted(attempt: _Attempt, format: str, keep_palette: bool) -> tuple[Tensor,
     return found, replace(cloak, images=view, measures=measures), in_palette
 
 
-def _survives(encoded: Measures, cloak: Measures, keep_shift: float) -> bool:
-    """Whether a decoded file keeps the asked share of a cloak's shift, at both scales."""
+def _survives(led: Sequence[Led], cloak: Measures, keep_shift: float) -> bool:
+    """Whether a decoded file keeps the asked share of a cloak's shift, at both scales; of several
+    encoders the one that is led least."""
+    least = min(led, key=lambda one: float(one.shift[0]))
     pairs = (
-        (encoded.shift_512, cloak.shift_512),
-        (encoded.shift_native, cloak.shift_native),
+        (float(least.shift[0]), cloak.shift_512),
+        (float(least.shift_native[0]), cloak.shift_native),
     )
     return all(after >= keep_shift * before for after, before in pairs if before > 0)
 

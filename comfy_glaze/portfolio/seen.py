@@ -10,14 +10,11 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch.nn.functional as F
 from torch import Tensor
 
-from ..cloaking.effect import UPLOAD_QUALITY
-from ..countermeasures.codecs import encoded
-from ..countermeasures.tools import from_pillow, to_pillow
+from ..cloaking.effect import as_uploaded
 from ..errors import first_line
-from ..images import VIEW_SIZE, panels_of, size_with_short_side
+from ..images import VIEW_SIZE, floats, panels_of, resize, size_with_short_side
 from ..networks.encoders import Encoder
 
 _log = logging.getLogger(__name__)
@@ -44,15 +41,15 @@ RoundTrip = Callable[[Tensor], Tensor]
 def as_trained(picture: Tensor) -> Tensor:
     """A picture (1, 3, H, W) in [0, 1], or held as levels, as a trainer loads it after an upload.
 
-    A JPEG of quality 85 with halved chroma; then the short side comes down to 512 px by averaging
-    areas, where it is longer.  Of a strip it is the panel in the middle.
+    A JPEG of quality 85 with halved chroma; then the short side comes down to 512 px, where it is
+    longer, with the softer kernel, which is nearest to averaging areas.  Of a strip it is the panel
+    in the middle.
     """
     panels = panels_of(*picture.shape[-2:])
-    panel = panels[len(panels) // 2].cut(picture)
-    uploaded = from_pillow(encoded(to_pillow(panel), "JPEG", UPLOAD_QUALITY))
+    uploaded = as_uploaded(panels[len(panels) // 2].cut(picture))
     height, width = uploaded.shape[-2:]
     size = size_with_short_side(height, width, VIEW_SIZE)
-    return uploaded if size == (height, width) else F.interpolate(uploaded, size, mode="area")
+    return floats(resize(uploaded, *size, soft=True)).clamp(0, 1)
 
 
 def through(original: Tensor, cloaked: Tensor, name: str, round_trip: RoundTrip) -> Seen:

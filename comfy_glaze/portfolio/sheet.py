@@ -217,7 +217,8 @@ def _verdict_words(verdict: dict[str, str] | None) -> list[str]:
     if verdict is None:
         return []
     told = f"Verdict: {verdict['level']}. {verdict['sentence']}"
-    return [told, *textwrap.wrap(verdict["try"], _LINE), f"What undoes it: {HOW_TO_BREAK}"]
+    lines = [line for words in (told, verdict["try"]) for line in textwrap.wrap(words, _LINE)]
+    return [*lines, f"What undoes it: {HOW_TO_BREAK}"]
 
 
 def _effect_words(effect: dict[str, Any] | None) -> list[str]:

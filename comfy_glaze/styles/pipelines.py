@@ -97,7 +97,7 @@ def load_pipeline(
             if (task, saved) in NOT_IN_AUTO:
                 kind = import_part("diffusers", NOT_IN_AUTO[task, saved])
             dtype = dtype or _usual_dtype(device, transformer="transformer" in config)
-            pipeline = kind.from_pretrained(place, use_safetensors=True, dtype=dtype)
+            pipeline = _from_folder(kind, place, dtype)
     except Exception as error:  # each family has ways of its own to dislike its files
         raise StyleTransferError(
             f"No {task} pipeline could be loaded from {source}: {first_line(error)}."
@@ -108,6 +108,17 @@ def load_pipeline(
         )
     pipeline.set_progress_bar_config(disable=True)
     return _placed(pipeline, device, dtype)
+
+
+def _from_folder(kind: Any, place: str, dtype: torch.dtype) -> Any:
+    """With the usual files of its weights; where these are not there, those in half precision."""
+    try:
+        return kind.from_pretrained(place, use_safetensors=True, dtype=dtype)
+    except OSError as missing:
+        try:
+            return kind.from_pretrained(place, use_safetensors=True, dtype=dtype, variant="fp16")
+        except Exception:
+            raise missing from None
 
 
 def _usual_dtype(device: torch.device, transformer: bool) -> torch.dtype:

@@ -148,14 +148,12 @@ def load_embedded(device: torch.device, strength: float = EMBEDDED_STRENGTH) -> 
     def redraw(image: Tensor, style: Style, seed: int) -> Tensor:
         # opened anew for each picture: it keeps a large one's memory as long as it lives
         engine = package.StyleTransfer(device="cpu", max_size=EMBEDDED_LONG_SIDE)
-        longest = EMBEDDED_LONG_SIDE
-        pixels = image.shape[-2] * image.shape[-1]
-        if pixels > EMBEDDED_PIXELS:
-            shrunk = max(image.shape[-2:]) * (EMBEDDED_PIXELS / pixels) ** 0.5
-            longest = min(longest, int(shrunk))
-        picture = engine.stylize(
-            to_levels(image), style=style.embedded, strength=strength, max_size=longest
+        height, width = image.shape[-2:]
+        scale = min(
+            1.0, EMBEDDED_LONG_SIDE / max(height, width), (EMBEDDED_PIXELS / height / width) ** 0.5
         )
+        small = resize(image, round(height * scale), round(width * scale)).clamp(0, 1)
+        picture = engine.stylize(to_levels(small), style=style.embedded, strength=strength)
         return from_levels(np.asarray(picture))
 
     def fingerprint() -> str:

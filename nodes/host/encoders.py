@@ -19,9 +19,9 @@ import comfy.utils
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.graph import saved_tensors_hooks
 
 from ...comfy_glaze.countermeasures.tools import Tools
+from ...comfy_glaze.devices import kept_for_backward
 from ...comfy_glaze.errors import first_line
 from ...comfy_glaze.images import panels_of, views_of
 from ...comfy_glaze.networks.encoder_files import load_encoder, load_round_trip
@@ -315,22 +315,14 @@ def _tried(
         EncoderError: other features, or no gradient.
     """
     patcher = patcher_of(copied.net, encoder.device)
-    kept: dict[int, int] = {}
-
-    def note(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
     with (
         at_work((patcher,), encoder.device, 0.0, False),
         torch.inference_mode(False),
         torch.enable_grad(),
     ):
-        weights = {one.untyped_storage().data_ptr() for one in copied.net.state_dict().values()}
+        weights = copied.net.state_dict().values()
         pixels = picture.to(encoder.device, copy=True).requires_grad_()
-        with saved_tensors_hooks(note, lambda tensor: tensor):
-            found = copied.features(pixels)
+        found, kept = kept_for_backward(lambda: copied.features(pixels), weights)
         if not found.requires_grad:
             raise EncoderError("has no gradient in this version of ComfyUI.")
         (gradient,) = torch.autograd.grad(found.square().mean(), pixels)
@@ -346,6 +338,5 @@ def _tried(
     error = float((found - wanted).norm() / wanted.norm().clamp_min(1e-12))
     if not error <= _AGREE[dtype == torch.float32]:
         raise EncoderError(f"could not be copied: the copy's features are off by {error:.0%}.")
-    saved = sum(size for place, size in kept.items() if place not in weights)
-    per_pixel = 1.1 * saved / (picture.shape[-2] * picture.shape[-1])
+    per_pixel = 1.1 * kept / (picture.shape[-2] * picture.shape[-1])
     return HostedEncoder(encoder, (patcher,), lambda height, width: per_pixel * height * width)

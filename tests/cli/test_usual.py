@@ -17,6 +17,7 @@ from comfy_glaze import __version__
 from comfy_glaze.cli.config import config_file
 from comfy_glaze.cli.resume import asked_for
 from comfy_glaze.cli.terminal import counted, duration, megabytes
+from comfy_glaze.cloaking.budget import PRESETS
 
 from ..conftest import ARTWORKS, Run, modules_after
 
@@ -193,6 +194,7 @@ def test_usual_options_come_from_a_file_and_the_command_line_counts_more(
     result = run("cloak", "art.png", "--preset", "gallery")
     assert result.exit_code == 0, result.output
     assert f"Usual options from {file}: out = chosen, steps = 1" in result.stderr
+    assert "uniform = true" in result.stderr
     report = json.loads((tmp_path / "chosen-reports/art.png.glaze.json").read_text())
     assert report["settings"]["limit"] == 0.05
     assert report["settings"]["linf"] == pytest.approx(9 / 255)
@@ -224,7 +226,11 @@ def test_a_config_with_mistakes_is_bad_usage(
     ("words", "said"),
     [
         (["--linf", "6"], "6 grey levels are 6/255"),
-        (["--limit", "5"], "expected at most 1"),
+        (
+            ["--limit", "5"],
+            "expected at most 1, since 1 stands for unlike pictures and the presets",
+        ),
+        (["--max-size", "much"], "Expected a size such as 900kB, 2MB or 1.5x, but got 'much'."),
         (["--checkpoint", "models/sd15.safetensors"], "no models/sd15.safetensors (nor a folder"),
         (["--checkpoint", "sd-turbo"], "there is no sd-turbo; in . there is sd_turbo"),
         (["--encoder", "nobody/nothing"], "the Hugging Face hub cannot be asked for it"),
@@ -250,9 +256,26 @@ def test_without_a_terminal_there_is_a_line_for_each_picture(run: Run, tmp_path:
     assert [line for line in told if " of 2: " in line] == ["1 of 2: a.png", "2 of 2: b.png"]
 
 
+def test_the_help_names_the_presets_limits(run: Run) -> None:
+    limits = [preset.limit for preset in PRESETS.values()]
+    told = " ".join(run("cloak", "--help").stdout.replace("│", " ").split())
+    assert f"in place of the preset's {min(limits):g} to {max(limits):g}." in told
+
+
 def test_version_and_completion(run: Run) -> None:
     assert run("--version").stdout == f"comfy-glaze {__version__}\n"
     assert "--install-completion" in run("--help").stdout
+
+
+def test_the_shell_completes_the_command_however_it_was_started() -> None:
+    script = subprocess.run(
+        [sys.executable, "-m", "comfy_glaze", "--show-completion", "bash"],
+        env={**os.environ, "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert script.splitlines()[-1].endswith(" comfy-glaze")
 
 
 def test_words_for_numbers() -> None:

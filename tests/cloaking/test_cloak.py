@@ -26,8 +26,15 @@ def blocks_moved(images: Tensor, moves: Tensor) -> Tensor:
     return images + moves.repeat_interleave(8, 2).repeat_interleave(8, 3)
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("reach", [0.01, 0.06, 0.3], ids=["inside", "mixed", "outside"])
+@pytest.mark.parametrize(
+    ("method", "reach"),
+    [
+        pytest.param(method, reach, id=f"{method}-{name}")
+        for method in METHODS
+        for name, reach in {"inside": 0.01, "mixed": 0.06, "outside": 0.3}.items()
+        if (method, name) != ("brief", "inside")  # its last step is more than half the cap
+    ],
+)
 def test_optimum_of_a_linear_encoder_is_found(
     block_encoder: Encoder, method: str, reach: float
 ) -> None:

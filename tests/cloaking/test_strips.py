@@ -46,6 +46,8 @@ def test_no_view_of_a_strip_grows_with_its_length(
     count = len(panels_of(*size))
     assert cloak.passes == len(steps) == count * PANEL_STEPS == count * cloak.settings.steps
     assert [step.step for step in steps] == list(range(1, steps[0].steps + 1))
+    first_of_a_panel = [float(step.feature_distance) for step in steps[PANEL_STEPS::PANEL_STEPS]]
+    assert max(first_of_a_panel) < 0.99, "what is shown goes on from panel to panel"
     assert cloak.gradients < 1.1 * PANEL_STEPS * size[0] * size[1] / 64**2
     assert cloak.measures[0].shift_512 > 0.1
     assert Comparison.of(images, styled, encoder, None).measure(cloak.images) == cloak.measures

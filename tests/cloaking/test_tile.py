@@ -99,6 +99,18 @@ def test_the_seam_of_a_tile_is_cloaked_as_its_middle_is(
     assert seams > 0.75 * whole > 0.05
 
 
+def test_a_large_tile_is_brought_inside_the_limit(small_views: None) -> None:
+    """The view with the edges in the middle is scaled down as that of the whole is."""
+    picture, styled = repeating(80, 96), repeating(80, 96, seed=5)
+    budget = Budget(limit=1e-4, linf=8 / 255, metric="st-lpips-alex")
+    settings = CloakSettings(steps=4, tile=True)
+    (measures,) = optimize_cloak(
+        picture, styled, load_encoder("embedded"), budget, settings
+    ).measures
+    assert measures.perceptual is not None
+    assert 0 < measures.perceptual <= 1e-4
+
+
 def test_the_limit_holds_on_the_seam_too(small_views: None) -> None:
     picture = repeating(200, 300)
     views = measured_views(picture, wraps=True)

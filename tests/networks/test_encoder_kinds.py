@@ -177,3 +177,25 @@ def test_a_file_beside_its_configuration_is_read_with_it(tmp_path: Path) -> None
     assert file.fingerprint == folder.fingerprint
     picture = smooth_picture(32, 32)
     assert torch.equal(file(picture), folder(picture))
+
+
+@pytest.mark.parametrize("variant", [None, "fp16"])
+def test_weights_in_several_files_are_read_as_one(
+    variant: str | None, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Alone, as a pipeline's ``vae``, and by the name of one of the files."""
+    model, alone, pipeline = tiny_model("AutoencoderKL"), tmp_path / "alone", tmp_path / "pipeline"
+    whole = tmp_path / "whole"
+    model.save_pretrained(whole)
+    for folder in (alone, pipeline / "vae"):
+        model.save_pretrained(folder, max_shard_size="200KB", variant=variant)
+    files = sorted(alone.glob("diffusion_pytorch_model*"))
+    assert len(files) > 3
+    capfd.readouterr()
+    wanted = load_encoder(str(whole)).fingerprint
+    for name in (alone, pipeline, files[0], alone / files[-1]):
+        assert load_encoder(str(name)).fingerprint == wanted
+    assert "shards" not in "".join(capfd.readouterr())
+    files[0].unlink()
+    with pytest.raises(EncoderError, match="No encoder could be loaded"):
+        load_encoder(str(alone))

@@ -51,6 +51,12 @@ def test_a_palette_of_greys_is_grey(top: Path, suffix: str, levels: int) -> None
     assert bool(few) == (levels == 4)
 
 
+def test_one_colour_is_no_colours(top: Path) -> None:
+    Image.new("RGB", (96, 64), (254, 250, 240)).save(top / "page.png")
+    remarks = report_of(cloak(top)["page.png"])["remarks"]
+    assert any(remark.startswith("It is a picture in one colour, and") for remark in remarks)
+
+
 def test_grey_of_sixteen_bits_stays_grey(top: Path) -> None:
     vips = pytest.importorskip("pyvips", reason="needs pyvips (extra io)")
     values = np.random.default_rng(1).integers(0, 65536, (48, 64), dtype=np.uint16)

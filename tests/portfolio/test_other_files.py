@@ -185,6 +185,8 @@ def zipped(first: str, content: bytes) -> bytes:
 
 
 OTHERS: dict[str, tuple[bytes, str]] = {
+    "a.DNG": (b"II*\0\x08" + bytes(60), "a camera raw file: develop to a TIFF or PNG"),
+    "a.nef": (b"MM\0*" + bytes(60), "a camera raw file: develop to a TIFF or PNG"),
     "a.kra": (zipped("mimetype", b"application/x-krita"), "a Krita file: export a PNG"),
     "a.ora": (zipped("mimetype", b"image/openraster"), "an OpenRaster file: export a PNG"),
     "a.procreate": (zipped("Document.archive", b"x"), "a Procreate file: share a PNG"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -47,6 +48,35 @@ def test_a_jpeg_that_grows_says_why_and_what_helps(top: Path) -> None:
     assert small["bytes"]["after"] <= 1.5 * small["bytes"]["before"]
     assert "the size was kept, not the cloak" in small["bytes"]["reason"]
     assert small["encoded"]["survived"] is False
+
+
+@pytest.mark.parametrize(
+    ("enough", "allowed", "tried"),
+    [
+        (60, None, [70]),
+        (93, None, [70, 100, 85, 93]),
+        (101, None, [70, 100]),  # what lies between keeps less than the best
+        (93, 84, [70, 85]),  # too large before it keeps enough
+        (101, 1000, [70, 85, 93, 97, 99, 100]),
+    ],
+)
+def test_the_quality_rises_until_the_cloak_is_kept(
+    enough: int, allowed: int | None, tried: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file is as large as its quality says, and keeps the cloak from ``enough`` on."""
+    found: list[int] = []
+
+    def written(attempt: Any, pixels: Any, cloak: Any, options: SaveOptions) -> Any:
+        found.append(options.real_quality)
+        survived = options.real_quality >= enough
+        return picture_file._Written(options, options.real_quality, (), survived)
+
+    monkeypatch.setattr(picture_file, "_written", written)
+    nothing: Any = None
+    options = SaveOptions("jpeg", 70)
+    last = picture_file._kept(nothing, nothing, nothing, options, allowed)
+    assert found == tried
+    assert last.options.real_quality == found[-1], "the file is that of the last attempt"
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGB"])

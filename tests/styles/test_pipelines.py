@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import diffusers
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -79,6 +80,39 @@ def test_the_type_can_be_chosen_and_is_in_the_fingerprint(tiny_pipeline: str) ->
     assert half.fingerprint() != usual.fingerprint()
     images = smooth_picture(32, 32)
     assert not torch.equal(half(images, MONET), usual(images, MONET))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_computes_in_half_precision_and_in_turns(
+    family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a card that is too small for all networks, or for one; here the CPU is the card."""
+    monkeypatch.setattr(style_transfer, "IMG2IMG_STEPS", 2)
+    source, images = saved(family, tmp_path), smooth_picture(51, 70)
+    whole = load_style_transfer(source)(images, MONET, 1)
+    half = load_style_transfer(source, dtype="bfloat16")(images, MONET, 1)
+    assert not torch.equal(half, whole)
+    assert (half - whole).abs().max() < 0.1
+    for where in ("networks", "layers"):
+        monkeypatch.setattr(pipelines, "placement", lambda sizes, free, where=where: where)
+        redraw = load_style_transfer(source)
+        assert torch.equal(redraw(images, MONET, 1), whole)
+        assert torch.equal(redraw(images, MONET, 1), whole), "and once more"
+
+
+@pytest.mark.parametrize("how", [{"variant": "fp16"}, {"max_shard_size": "100KB"}])
+def test_weights_in_half_precision_or_in_parts_are_found(
+    how: dict[str, str], tmp_path: Path, tiny_pipeline: str
+) -> None:
+    folder = tmp_path / "other"
+    diffusers.DiffusionPipeline.from_pretrained(tiny_pipeline).save_pretrained(folder, **how)
+    assert not list(folder.rglob("diffusion_pytorch_model.safetensors"))
+    drawn = load_style_transfer(str(folder)).redraw(smooth_picture(32, 32), MONET, 1)
+    assert drawn.isfinite().all()
+    for file in (folder / "unet").glob("*.safetensors"):
+        file.unlink()
+    with pytest.raises(StyleTransferError, match="No image-to-image pipeline could be loaded"):
+        load_style_transfer(str(folder))
 
 
 def test_half_precision_suits_the_network(monkeypatch: pytest.MonkeyPatch) -> None:

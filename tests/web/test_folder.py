@@ -41,5 +41,6 @@ def test_a_picture_that_cannot_be_shown_leaves_its_name(widget_page: Any) -> Non
     page = widget_page.page
     page.evaluate(f"folder.show({found})")
     page.get_by_text("gone.png").wait_for()
+    assert page.get_by_role("status").inner_text() == "1 picture"
     assert page.locator("img").count() == 0
     assert "404" in widget_page.complaints.pop()
