@@ -174,13 +174,13 @@ def _blocks(
 
     A matrix of the whole axis would be zeros nearly everywhere.
     """
-    places, weights = _taps(size_in, size_out, device, soft, False)
+    places, weights = _taps(size_in, size_out, torch.device("cpu"), soft, False)
     blocks = []
     for start in range(0, size_out, _BLOCK):
         where, weight = (taps[start : start + _BLOCK] for taps in (places, weights))
         low, high = int(where[0, 0]), int(where[-1, -1]) + 1
         matrix = weight.new_zeros(len(where), high - low).scatter_add_(1, where - low, weight)
-        blocks.append((low, high, matrix))
+        blocks.append((low, high, matrix.to(device)))
     return blocks
 
 
@@ -195,9 +195,10 @@ def _resampled(
         _blocks(images.shape[side], size, images.device, soft)
     ):
         start = number * _BLOCK
-        rows = matrix[max(0, first - start) : max(0, last - start)]
+        rows = matrix if only is None else matrix[max(0, first - start) : max(0, last - start)]
         if len(rows):
-            old = images.narrow(side, low, high - low)
+            all_of_it = high - low == images.shape[side]
+            old = images if all_of_it else images.narrow(side, low, high - low)
             parts.append(rows @ old if side == -2 else old @ rows.T)
     return torch.cat(parts, dim=side)
 

@@ -126,14 +126,16 @@ class Room:
         At another size each pixel is a mean of several, so the bounds need not lie on the 8-bit
         grid; only the cap is rounded down to whole grey levels.
         """
-        cap = _in_units(self.cap)
         if (height, width) == self.images.shape[-2:]:
-            images = floats(self.images)
+            images, cap = floats(self.images), _in_units(self.cap)
             room = Room(images, cap, self.keep_clear, self.wraps, self.ties)
             return room, *room_for(images, cap, self.keep_clear)
         images = resize(self.images, height, width).clamp(0, 1)
+        cap = self.cap
         if isinstance(cap, Tensor):
-            cap = resize(_whole_levels(cap), height, width).clamp_min(0)
+            if cap.dtype != torch.uint8:
+                cap = _whole_levels(cap)
+            cap = resize(cap, height, width).clamp_min(0)
         elif cap is not None:
             cap = float(_whole_levels(torch.tensor(cap)))
         clear = None if self.keep_clear is None else resize(self.keep_clear, height, width)

@@ -207,7 +207,7 @@ def test_measures_equal_a_fresh_comparison() -> None:
         ),
         (lambda: Budget(limit=0.05, linf=1.5), "cap must lie between 1/255 .* but got 1.5"),
         (lambda: Budget(limit=0.05, linf=None, alpha=-1), "alpha must be 0 or more, but got -1"),
-        (lambda: CloakSettings(method="magic"), "among fast, paper, but got magic"),
+        (lambda: CloakSettings(method="magic"), "among fast, brief, paper, but got magic"),
         (lambda: CloakSettings(steps=-1), "steps must be 0 .* but got -1"),
         (
             lambda: CloakSettings(robustness="much"),
@@ -349,8 +349,9 @@ def test_any_size_and_proportion(
     assert cloak.measures[0].shift_512 > 0.1
 
 
-def bfloat16_works(encoder: Encoder, images: Tensor) -> bool:
-    """Whether Φ and its gradient are about those in float32; with AMX they can be 1e19, or NaN."""
+def works_in(dtype: torch.dtype, encoder: Encoder, images: Tensor) -> bool:
+    """Whether Φ and its gradient are about those in float32; in bfloat16 with AMX they can be 1e19,
+    or NaN."""
 
     def seen() -> Tensor:
         picture = images.clone().requires_grad_()
@@ -359,19 +360,22 @@ def bfloat16_works(encoder: Encoder, images: Tensor) -> bool:
         return torch.cat([features.detach().flatten(), gradient.flatten() * len(gradient[0, 0])])
 
     single = seen()
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast("cpu", dtype):
         half = seen()
     return bool((half - single).norm() < 0.05 * single.norm())
 
 
-def test_half_precision_reaches_the_same_shift(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_half_precision_reaches_the_same_shift(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As on a device that is faster with it; only Φ computes in it, and only while optimising."""
     encoder, settings = load_encoder("embedded"), CloakSettings(steps=6)
     images, styled = smooth_picture(64, 64), smooth_picture(64, 64, seed=5)
     single = optimize_cloak(images, styled, encoder, NO_METRIC, settings)
-    if not bfloat16_works(encoder, images):
-        pytest.skip("this processor's convolutions in bfloat16 are wrong with this torch")
-    monkeypatch.setattr("comfy_glaze.cloaking.methods.fast_dtype", lambda device: torch.bfloat16)
+    if not works_in(dtype, encoder, images):
+        pytest.skip(f"this processor's convolutions in {dtype} are wrong with this torch")
+    monkeypatch.setattr("comfy_glaze.cloaking.methods.fast_dtype", lambda device: dtype)
     half = optimize_cloak(images, styled, encoder, NO_METRIC, settings)
     assert not torch.equal(half.images, single.images)
     shift = single.measures[0].shift_512
