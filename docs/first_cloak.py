@@ -1,6 +1,7 @@
-"""Take the pictures of docs/first-cloak.md, and the first view of the templates as they open.
+r"""Take the pictures of docs/first-cloak.md, and the first view of the templates as they open.
 
-    COMFYUI_PATH=path/to/ComfyUI PYTHONPATH=. python docs/first_cloak.py
+    COMFYUI_PATH=path/to/ComfyUI PYTHONPATH=. python docs/first_cloak.py [laptop] [large] \
+        [languages]
 
 They show the page of a ComfyUI with no checkpoint in it, as it comes: at the size of a
 laptop and of a large screen; the app, the canvas and Nodes 2.0; and the app in each language.
@@ -10,18 +11,20 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 import tempfile
 from pathlib import Path
 
 from PIL import Image
 from screenshots import ROOT, save_webp
 
-from tests.host.conftest import PACK_FOLDER, copy_pack, free_port
+from tests.host.conftest import copy_pack, free_port
 from tests.host.page import HostPage, open_host
 from tests.host.server import start_server
-from tests.host.test_app import open_app, run, search_templates
+from tests.host.test_app import open_app, run, search_templates, templates_of
 
 OUT = ROOT / "docs/first-cloak"
+PACK = "comfy-glaze"  # the folder that ComfyUI's manager makes
 SIZES = {"laptop": (1366, 768), "large": (1920, 1080)}
 SIDE = 448  # px: the painting's longer side, so that a run takes a minute on a CPU
 SMALL = 128  # px: the same, for the pictures of the languages
@@ -41,7 +44,8 @@ def go_through(url: str, size: str) -> None:
     width, height = SIZES[size]
     ending = "" if size == "laptop" else f"-{size}"
     with open_host(url, width=width, height=height, Comfy_VueNodes_Enabled=False) as host:
-        search_templates(host)
+        host.command("Comfy.BrowseTemplates")
+        templates_of(host.page, PACK)
         keep(host, f"templates{ending}")
         host.page.keyboard.press("Escape")
         open_app(host)
@@ -97,19 +101,22 @@ def speak_all(url: str) -> None:
 
 
 def main() -> None:
-    """Take all pictures."""
+    """Take the pictures that are named, or all."""
+    chosen = sys.argv[1:] or [*SIZES, "languages"]
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder)
-        copy_pack(base / "custom_nodes" / PACK_FOLDER)
+        copy_pack(base / "custom_nodes" / PACK)
         for name in ("input", "output", "user", "models/checkpoints"):
             (base / name).mkdir(parents=True)
         put_painting(base, SIDE)
         server = start_server(Path(os.environ["COMFYUI_PATH"]), base, free_port())
         try:
             for size in SIZES:
-                go_through(server.url, size)
-            put_painting(base, SMALL)
-            speak_all(server.url)
+                if size in chosen:
+                    go_through(server.url, size)
+            if "languages" in chosen:
+                put_painting(base, SMALL)
+                speak_all(server.url)
         finally:
             server.stop()
 

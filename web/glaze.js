@@ -52,6 +52,7 @@ app.registerExtension({
     });
     api.addEventListener("executing", ({ detail }) => finishOthers(detail));
     watchRefusals();
+    orderTemplates();
     await learnLanguage();
   },
   nodeCreated(node) {
@@ -62,6 +63,7 @@ app.registerExtension({
     template = graph.extra?.comfy_glaze?.template ?? null;
     if (!template) return;
     delete graph.extra.comfy_glaze; // what a person saves is theirs
+    graph.id = LiteGraph.uuidv4(); // opened twice, it is two; with one id, both tabs would show the first
     await settle(graph);
   },
   afterConfigureGraph() {
@@ -128,6 +130,17 @@ function watchRefusals() {
       show(error?.response?.node_errors);
       throw error;
     }
+  };
+}
+
+/** List our templates by their numbers, in the order to try them; the host has the file system's. */
+function orderTemplates() {
+  const list = api.getWorkflowTemplates;
+  const folder = decodeURIComponent(new URL(".", import.meta.url).pathname.split("/").at(-2));
+  api.getWorkflowTemplates = async function (...values) {
+    const templates = await list.apply(this, values);
+    templates[folder]?.sort();
+    return templates;
   };
 }
 

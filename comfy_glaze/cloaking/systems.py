@@ -22,13 +22,14 @@ class System:
     """A system, as what its cloak leads the features to.
 
     Attributes:
-        objective: a key of :data:`comfy_glaze.cloaking.objectives.OBJECTIVES`.
+        objective: a key of :data:`comfy_glaze.cloaking.objectives.OBJECTIVES`; None for the
+            settings' own.
         goal: the picture whose features are approached: ``styled``, ``stranger`` or none.
         metric: whether the perceptual limit binds it.
         source: who published it.
     """
 
-    objective: str
+    objective: str | None
     goal: str | None
     metric: bool
     source: str
@@ -39,11 +40,11 @@ class System:
 
     def aimed(self, settings: CloakSettings) -> CloakSettings:
         """The settings with this system's objective."""
-        return replace(settings, objective=self.objective)
+        return replace(settings, objective=self.objective or settings.objective)
 
 
 SYSTEMS: dict[str, System] = {
-    "glaze": System("towards", "styled", True, "Shan et al., USENIX Security 2023"),
+    "glaze": System(None, "styled", True, "Shan et al., USENIX Security 2023"),
     "fawkes": System("towards", "stranger", True, "Shan et al., USENIX Security 2020"),
     "lowkey": System("away", None, True, "Cherepanova et al., ICLR 2021"),
     "photoguard": System("to-zero", None, True, "Salman et al., ICML 2023, the encoder attack"),
@@ -90,7 +91,7 @@ def cloak_as(
         metric: measures all systems; binds those that have a perceptual limit.
 
     Returns:
-        The cloak; its shift is 1 − J of the system's own objective.
+        The cloak; its shift is 1 − J of the objective it was led by.
 
     Raises:
         ValueError: no such system.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from io import BytesIO
@@ -17,12 +18,10 @@ import torch
 from PIL import Image
 
 from .. import __version__
-from ..files.atomic import write_json
+from ..files.atomic import atomic_write, write_json
 from ..files.html import write_html
-from ..networks.captions import works_as_json
 from .experiment import pictures_of
 from .tables import fall, references, summarise
-from .training_works import digest
 from .volunteer import GRID, UPLOAD, Experiment
 
 KIND = "comfy_glaze contribution"
@@ -49,12 +48,10 @@ def contribution_of(
         for row in rows
         if (figure := fall(cells, plain, row)) is not None
     }
-    about: list[Any] = [lab.encoder.fingerprint, asdict(lab.tuning), asdict(lab.generation)]
-    about += [works_as_json(artist.works) for artist in experiment.artists]
     return {
         "kind": KIND,
         "schema": SCHEMA,
-        "id": digest(about),
+        "id": _id_of(lab.folder),
         "version": __version__,
         "contributor": name,
         "complete": len(cells) == len(GRID) * len(experiment.artists) * seeds,
@@ -82,6 +79,15 @@ def contribution_of(
         "rows": summarise(cells, names),
         "fall": falls,
     }
+
+
+def _id_of(folder: Path) -> str:
+    """A random name for the experiment in a folder, made once: others may do the very same one."""
+    kept = folder / "id.txt"
+    if not kept.is_file():
+        with atomic_write(kept) as temporary:
+            temporary.write_text(uuid.uuid4().hex, encoding="ascii")
+    return kept.read_text("ascii")
 
 
 def _is_hub_id(checkpoint: str) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from ..cloaking.cloak import CloakSettings
 from ..cloaking.measures import pixel_change, worst_perceptual
 from ..cloaking.systems import cloak_as
 from ..files.artwork import Artwork, load_artwork, save_artwork
@@ -109,6 +110,8 @@ def _cloaks_folder(lab: Lab, artist: Artist, scenario: Scenario) -> Path:
     encoder = _encoder(lab, scenario)
     settings = lab.cloaking
     name = f"{scenario.system}-{_strength(scenario)}-{settings.method}-{settings.steps}"
+    if settings.objective != CloakSettings.objective:
+        name += f"-{settings.objective}"
     target = slug(artist.target.name)
     return _home(lab, artist, "cloaked") / f"{name}-{encoder.fingerprint}-{target}"
 

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from ..cloaking.budget import PRESETS as BUDGETS
+from ..cloaking.objectives import AUTO, objective_for
 from ..countermeasures.tools import Tools
 from ..files.finding import find_artworks
 from ..judges.features import load_features
@@ -161,7 +162,7 @@ def open_experiment(request: VolunteerRequest) -> Experiment:
         classifier=classifier,
         tuning=tuning,
         generation=generation,
-        cloaking=engine.settings,
+        cloaking=replace(engine.settings, objective=objective_for(AUTO, engine.settings.method)),
         countermeasures=countermeasures_of(GRID, Tools()),
         device=device,
     )

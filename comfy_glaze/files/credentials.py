@@ -29,6 +29,8 @@ _KINDS = {
     "avif": "image/avif",
 }
 _ALGORITHMS = (b"es256", b"es384", b"ed25519", b"ps256")
+_NAMESPACES = ("cawg", "c2pa")
+"""Of the statement about training: today's, and C2PA 1's, which is all that some readers know."""
 _USES = ("ai_generative_training", "ai_training", "ai_inference", "data_mining")
 _SETTINGS = {
     "builder": {"thumbnail": {"enabled": False}},
@@ -58,8 +60,7 @@ class Credentials:
         c2pa = _c2pa()
         assertions = []
         if no_ai_training:
-            entries = {f"cawg.{use}": {"use": "notAllowed"} for use in _USES}
-            assertions = [{"label": "cawg.training-mining", "data": {"entries": entries}}]
+            assertions = [_statement(namespace) for namespace in _NAMESPACES]
         claim = {"claim_generator_info": [{"name": "c2pa"}], "assertions": assertions}
         signed = BytesIO()
         try:
@@ -74,6 +75,12 @@ class Credentials:
             reason = " ".join(str(error).split()).rstrip(".")
             raise ArtworkError(f"The picture cannot be signed: {reason}.") from error
         return signed.getvalue()
+
+
+def _statement(namespace: str) -> dict[str, Any]:
+    """That no use of :data:`_USES` is allowed."""
+    entries = {f"{namespace}.{use}": {"use": "notAllowed"} for use in _USES}
+    return {"label": f"{namespace}.training-mining", "data": {"entries": entries}}
 
 
 def _c2pa() -> Any:

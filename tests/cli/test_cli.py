@@ -303,7 +303,7 @@ def test_every_picture_has_a_verdict_and_strict_counts_the_weak_ones(
 ) -> None:
     crop(tmp_path / "in" / "art.png")
     crop(tmp_path / "in" / "more" / "art.png", (0, 0, 64, 64))
-    words = ["cloak", "in", "--out", "out", "--steps", 2]
+    words = ["cloak", "in", "--out", "out", "--preset", "gallery", "--steps", 1]
     result = run(*words)
     assert result.exit_code == 0, result.output
     told = " ".join(result.stderr.split())
@@ -319,7 +319,7 @@ def test_every_picture_has_a_verdict_and_strict_counts_the_weak_ones(
             line.split()[:2] == [name, report["verdict"]["level"]]
             for line in result.stdout.splitlines()
         )
-    assert told.count("--preset strong") == 1  # said once for both
+    assert told.count("--preset default") == 1  # said once for both
     assert run(*words, "--resume", "--strict").exit_code == 3
     crop(tmp_path / "bad.png").write_text("not a picture")
     assert run(*words, "bad.png", "--resume", "--strict").exit_code == 1

@@ -103,7 +103,9 @@ def test_a_killed_experiment_goes_on_to_its_end(
     assert "a few steps" not in again.stderr  # the forecast is made once
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     found = check_contribution(out)
+    assert found["settings"]["cloaking"]["objective"] == "beyond", "not the cloaks that ship"
     assert table_of([found, found]).count("Somebody") == 1
+    assert table_of([found, found | {"id": "of another folder"}]).count("Somebody") == 2
 
 
 @needs_matplotlib

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from comfy_glaze.files.artwork import load_artwork
+from comfy_glaze.files.artwork import Artwork, load_artwork, save_artwork
 from comfy_glaze.files.credentials import load_credentials
 from comfy_glaze.files.formats import FORMATS, ArtworkError
 from comfy_glaze.files.options import SaveOptions
@@ -22,6 +22,7 @@ from comfy_glaze.portfolio.manifest import Manifest
 from comfy_glaze.portfolio.outputs import reports_folder
 from comfy_glaze.portfolio.run import cloak_portfolio
 
+from ..conftest import smooth_picture
 from ..portfolio.runs import jobs_of, make_pictures, small_engine
 
 DOCS = Path(__file__).parents[2] / "docs" / "files.md"
@@ -61,7 +62,9 @@ def test_a_signed_file_is_valid_and_says_only_what_was_asked(
     told: dict[str, Any] = json.loads(read.json())
     assert told["validation_state"] == "Valid"
     assert "thumbnail" not in read.json()
-    assert ("cawg.training-mining" in read.json()) == asked
+    labels = [one["label"] for one in told["manifests"][told["active_manifest"]]["assertions"]]
+    for label in ("cawg.training-mining", "c2pa.training-mining"):
+        assert (label in labels) == asked
     for word in ("glaze", "cloak", engine.target.style.name):
         assert word.lower() not in read.json().lower()
         assert word.encode() not in data
@@ -69,6 +72,21 @@ def test_a_signed_file_is_valid_and_says_only_what_was_asked(
     assert again[0].report is None
     assert again[0].error is None
     assert torch.isfinite(load_artwork(job.target).pixels).all()
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_reader_of_trainers_takes_the_statement_as_a_no(
+    tmp_path: Path, certificate: Path, format: str
+) -> None:
+    """Spawning's datadiligence, which knows the assertion of C2PA 1."""
+    reason = "needs datadiligence"
+    evaluator = pytest.importorskip("datadiligence", reason=reason).FileEvaluator()
+    picture = smooth_picture(48, 64)
+    for asked in (True, False):
+        path = tmp_path / f"{asked}.{format}"
+        options = SaveOptions(format, no_ai_training=asked, credentials=certificate)
+        save_artwork(picture, Artwork(picture), path, options)
+        assert evaluator.is_allowed(path=str(path)) is not asked
 
 
 @pytest.mark.parametrize("spoilt", ["certificate.pem", "key.pem", "both"])

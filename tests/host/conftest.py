@@ -23,7 +23,7 @@ REGISTRY_PACK = os.environ.get("COMFY_GLAZE_PACK")
 """A zip as the registry delivers it, to be tried in place of the checkout's files."""
 PACK_FOLDER = "ComfyUI-Glaze-test"  # unlike any name in the code, with a hyphen
 if REGISTRY_PACK:
-    PACK_FOLDER = "Glaze d'été"
+    PACK_FOLDER = "comfy-glaze"  # as the manager calls it
 CHECKPOINT, STYLE_BANK = "small.safetensors", "small-bank.safetensors"
 
 

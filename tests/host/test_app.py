@@ -76,6 +76,15 @@ def search_templates(host: HostPage) -> Any:
     return dialogue
 
 
+def templates_of(page: Any, folder: str) -> Any:
+    """In the template browser, choose a pack by its folder, without a search; the dialogue."""
+    dialogue = page.get_by_role("dialog")
+    dialogue.get_by_text(folder, exact=True).first.click(timeout=120_000)  # below Extensions
+    dialogue.get_by_text("Glaze 01").first.wait_for()
+    page.wait_for_timeout(1500)  # the thumbnails
+    return dialogue
+
+
 def open_app(host: HostPage) -> None:
     """From the template browser: one click."""
     search_templates(host).get_by_text(APP, exact=True).first.click()
@@ -101,6 +110,33 @@ def run(host: HostPage, seconds: float = 600) -> list[dict[str, Any]]:
     assert host.wait_for_end(seconds) == "execution_success"
     host.page.wait_for_timeout(1500)
     return saved_rows(host)
+
+
+def test_a_new_user_comes_to_a_saved_picture_in_four_clicks_and_a_drop(
+    app_server: Server, host: HostPage
+) -> None:
+    """From the templates, which the first start opens by itself (as empty)."""
+    new = host.page.context.browser.new_context(viewport={"width": 1366, "height": 768})
+    page = new.new_page()
+    settings = app_server.base / "user/default/comfy.settings.json"
+    kept = settings.read_bytes()
+    settings.write_text("{}")
+    try:
+        page.goto(app_server.url, timeout=120_000)
+        titles = templates_of(page, PACK_FOLDER).get_by_text(re.compile(r"^Glaze \d\d "))
+        assert titles.first.inner_text() == APP, "not in the order to try them"
+        titles.first.click()
+        page.get_by_role("button", name="Skip").click(timeout=60_000)  # the host's tour of its apps
+        zone = page.locator(".glaze-drop")
+        page.evaluate(DROP, [zone.element_handle(), [["mine.png", list(small("ink"))]]])
+        zone.get_by_text("mine.png").wait_for()
+        button = page.get_by_test_id("linear-run-button").get_by_role("button", name="Run").last
+        button.click()
+        page.get_by_role("link", name="Download").wait_for(timeout=300_000)
+        assert list((app_server.base / "output/cloaked").glob("mine*.png"))
+    finally:
+        new.close()
+        settings.write_bytes(kept)
 
 
 def test_without_a_checkpoint_it_rehearses_and_says_so(host: HostPage, app_server: Server) -> None:
@@ -133,6 +169,8 @@ def test_two_dropped_pictures_are_cloaked_with_a_clicked_preset(
     assert len({row["measures"]["target_style"]["name"] for row in rows}) == 1
     for row in rows:
         check_file(row, app_server.base)
+    assert panel.get_by_text(rows[0]["file"]["filename"]).is_visible(), "the first tab's result"
+    assert panel.get_by_text("1 of 2", exact=True).is_visible()
     assert host.complaints == []
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from comfy_glaze.cloaking.budget import PRESETS
 from comfy_glaze.files.artwork import load_artwork
 from comfy_glaze.networks.perceptual import load_metric
 
@@ -19,6 +20,7 @@ from .graphs import cloak_graph, look, node, rehearsal_graph
 from .server import Event, Run, Server
 
 STEP = "comfy_glaze.step"
+LIMIT = PRESETS["default"].limit
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +56,7 @@ def test_a_run_saves_files_whose_report_tells_the_truth(server: Server, first_ru
     with torch.no_grad():
         value = float(metric.distance(metric.reference(original), cloaked))
     assert report["perceptual"]["value"] == pytest.approx(value, abs=1e-5)
-    assert value <= report["perceptual"]["limit"] == 0.05
+    assert value <= report["perceptual"]["limit"] == LIMIT
     assert report["shift"]["512"] > 0
     assert not report["rehearsal"]
     assert b"prompt" not in path.read_bytes()
@@ -64,7 +66,7 @@ def test_the_page_sees_each_step(first_run: Run) -> None:
     steps = first_run.of_type(STEP)
     assert [step["step"] for step in steps][-1] == 3
     assert {(step["node"], step["steps"], step["pictures"]) for step in steps} == {("cloak", 3, 1)}
-    assert all(step["perceptual"] is not None and step["limit"] == 0.05 for step in steps)
+    assert all(step["perceptual"] is not None and step["limit"] == LIMIT for step in steps)
     assert steps[-1]["shift"] > 0
     assert first_run.of_type("preview"), "no live picture came"
 

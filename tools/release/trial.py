@@ -89,7 +89,10 @@ def try_pack(host: Path, python: str, tests: list[str]) -> list[str]:
     """
     _, _, pack = built()
     environment = os.environ | {"COMFYUI_PATH": str(host), "COMFY_GLAZE_PACK": str(pack)}
-    said = run(python, "-m", "pytest", "-q", *tests, env=environment)
+    environment["COLUMNS"] = "300"  # so that pytest's last lines say why a test failed
+    with place(None) as folder:
+        words = ["-q", f"--basetemp={folder / 'hosts'}", *tests]
+        said = run(python, "-m", "pytest", *words, env=environment)
     return [f"{host.name}: {said.strip().splitlines()[-1]}"]
 
 
