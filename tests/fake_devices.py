@@ -19,15 +19,15 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
 from torch.utils._pytree import tree_leaves
 
-from comfy_glaze import images
+from comfy_glaze import images, resampling
 from comfy_glaze.countermeasures import diffusion, networks
 
 aten = torch.ops.aten
 
 CACHES = (
-    images._taps,
-    images._blocks,
-    images._enlarged_and_back,
+    resampling._taps,
+    resampling._blocks,
+    resampling.enlarged_and_back,
     images.per_channel,
     networks._ffdnet,
     networks._doubler,

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image, ImageDraw
 
 from comfy_glaze.files.finding import find_artworks
@@ -24,8 +23,8 @@ from .runs import small_engine
 
 GRAIN = replace(
     small_engine(steps=8),
-    # a cloak as fine as a real one: towards random squares of two pixels
-    encoder=Encoder("fine", "0" * 16, lambda x: F.avg_pool2d(x, 2) * 2, 2, torch.device("cpu")),
+    # a cloak as fine as a real one: towards random pixels
+    encoder=Encoder("fine", "0" * 16, lambda x: x * 2, 2, torch.device("cpu")),
     style_transfer=StyleTransfer(
         "noise",
         lambda image, style, seed: torch.rand(
