@@ -38,7 +38,7 @@ from pathlib import Path
 import diffusers
 import torch
 from real_art.autoencoder import Autoencoder, load_autoencoder
-from real_art.objectives import FEATURES
+from real_art.objectives import FEATURES, Networks
 from torch import Tensor
 
 from comfy_glaze.cloaking.budget import PRESETS, Budget
@@ -91,7 +91,7 @@ def ways(
         for name, encoder in {**encoders, **together}.items():
             yield f"{name}, {objective}", encoder, objective
     for name in ("decoded", "patches"):
-        features = partial(FEATURES[name], autoencoder)
+        features = partial(FEATURES[name], Networks(autoencoder))
         yield f"taef2, {name}", replace(encoders["taef2"], name=name, features=features), "towards"
 
 

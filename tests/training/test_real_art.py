@@ -167,6 +167,11 @@ def test_every_objective_has_a_gradient(
     assert len(encoder(large)) == 2
 
 
+def test_errors_need_a_generator(autoencoder: Autoencoder, pictures: Tensor) -> None:
+    with pytest.raises(ValueError, match="need a generator"):
+        FEATURES["error"](Networks(autoencoder), pictures)
+
+
 def test_objectives_and_kinds_are_named() -> None:
     with pytest.raises(ValueError, match="Expected features among latents"):
         encoder_of(None, "strokes")  # type: ignore[arg-type]

@@ -32,11 +32,11 @@ class Networks:
 
     Attributes:
         autoencoder: Φ and D.
-        generator: the one that mimics fine-tune.
+        generator: the one that mimics fine-tune; only ``error`` looks through it.
     """
 
     autoencoder: Autoencoder
-    generator: Generator
+    generator: Generator | None = None
 
 
 Features = Callable[[Networks, Tensor], Tensor]
@@ -115,6 +115,8 @@ def _error(networks: Networks, pictures: Tensor) -> Tensor:
     becomes that of another picture, as in Mist v2 (Zheng et al., 2023).
     """
     generator, plan = networks.generator, schedule()
+    if generator is None:
+        raise ValueError("The features error need a generator, but none came.")
     latents = generator.normalised(networks.autoencoder.encode(pictures).float())
     nobody = generator.embedded([Prompt(NOBODY)] * len(latents))
     errors = []
