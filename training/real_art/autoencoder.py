@@ -133,3 +133,9 @@ def load_autoencoder(path: Path) -> Autoencoder:
         network.eval().requires_grad_(False)
         halves.append(network.to(memory_format=torch.channels_last))
     return Autoencoder(*halves)
+
+
+def quick() -> torch.autocast:
+    """bfloat16 where the processor multiplies it in hardware, which is several times as fast; on
+    others, where it would be ten times slower, nothing changes."""
+    return torch.autocast("cpu", torch.bfloat16, enabled=torch.cpu._is_avx512_bf16_supported())

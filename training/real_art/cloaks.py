@@ -28,6 +28,7 @@ from comfy_glaze.networks.perceptual import PerceptualMetric
 from comfy_glaze.styles.bank import Style, builtin_styles
 from comfy_glaze.styles.transfer import StyleTransfer
 
+from .autoencoder import quick
 from .loaders import area
 from .objectives import FEATURES, Networks, encoder_of
 from .pictures import Piece, load_square
@@ -206,7 +207,7 @@ class Cloaker:
             three = [area(picture, side) for picture in (original, cloaked, styled)]
             first, second, goal = (self._encoded(picture) for picture in three)
             gone = 1 - feature_distance(second, goal) / feature_distance(first, goal)
-            with torch.autocast("cpu", torch.bfloat16):
+            with quick():
                 shown = [self.networks.autoencoder.decode(latents) for latents in (first, second)]
             again = [self._encoded(picture) for picture in shown]
             found[f"shift{label}"] = float(gone)
@@ -218,7 +219,7 @@ class Cloaker:
         return found
 
     def _encoded(self, picture: Tensor) -> Tensor:
-        with torch.autocast("cpu", torch.bfloat16):
+        with quick():
             return self.networks.autoencoder.encode(picture).float()
 
 

@@ -17,12 +17,15 @@ from torch import Tensor
 from comfy_glaze.countermeasures import apply_countermeasure, parse_cases
 from comfy_glaze.countermeasures.tools import Tools
 
-from .autoencoder import Autoencoder
+from .autoencoder import quick
+from .generator import NOBODY, Prompt, draw
+from .objectives import Networks
 
 NOTHING = "none"
 
-LatentMove = Callable[[Tensor, Tensor, Autoencoder], Tensor]
-"""From latents (N, 32, h, w) and those of clean work (M, 32, h, w) to latents (N, 32, h, w)."""
+LatentMove = Callable[[Tensor, Tensor, Networks], Tensor]
+"""From latents (N, 32, h, w), those of clean work (M, 32, h, w), and networks whose generator was
+trained apart, to latents (N, 32, h, w)."""
 
 
 def _colours_matched(pictures: Sequence[Tensor], clean: Tensor) -> list[Tensor]:
@@ -36,21 +39,34 @@ def _colours_matched(pictures: Sequence[Tensor], clean: Tensor) -> list[Tensor]:
     return matched
 
 
-def _renormalised(latents: Tensor, clean: Tensor, autoencoder: Autoencoder) -> Tensor:
+def _renormalised(latents: Tensor, clean: Tensor, networks: Networks) -> Tensor:
     """Every channel's mean and spread over all works made the clean work's."""
     over = (0, 2, 3)
     standard = (latents - latents.mean(over, keepdim=True)) / latents.std(over, keepdim=True)
     return standard * clean.std(over, keepdim=True) + clean.mean(over, keepdim=True)
 
 
-def _round_trip(latents: Tensor, clean: Tensor, autoencoder: Autoencoder) -> Tensor:
+def _round_trip(latents: Tensor, clean: Tensor, networks: Networks) -> Tensor:
     """Φ(D(z)): what a picture's latents are after one pass through the autoencoder."""
     found = []
     for part in torch.split(latents, 8):
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-            shown = autoencoder.decode(part).clamp(0, 1)
-            found.append(autoencoder.encode(shown).float())
+        with torch.no_grad(), quick():
+            shown = networks.autoencoder.decode(part).clamp(0, 1)
+            found.append(networks.autoencoder.encode(shown).float())
     return torch.cat(found)
+
+
+PURIFIED = 0.3
+"""How far purification goes back into noise, as a share of its times."""
+
+
+def _purified(latents: Tensor, clean: Tensor, networks: Networks) -> Tensor:
+    """Latents noised in part and drawn again, asked for nobody (DiffPure, Nie et al., 2022)."""
+    if networks.generator is None:
+        raise ValueError("Purification needs a generator (--purifier), but none came.")
+    nobody = [Prompt(NOBODY)] * len(latents)
+    seeds = range(len(latents))
+    return draw(networks.generator, nobody, seeds, 1, layouts=latents, strength=PURIFIED)
 
 
 COLOURS_MATCHED = "colours matched"
@@ -58,6 +74,7 @@ COLOURS_MATCHED = "colours matched"
 LATENT_MOVES: Mapping[str, LatentMove] = {
     "latents renormalised": _renormalised,
     "round trip": _round_trip,
+    "purified": _purified,
 }
 """By name."""
 
@@ -86,7 +103,7 @@ def changed_pictures(name: str, pictures: Sequence[Tensor], clean: Tensor) -> li
     ]
 
 
-def changed_latents(name: str, latents: Tensor, clean: Tensor, autoencoder: Autoencoder) -> Tensor:
+def changed_latents(name: str, latents: Tensor, clean: Tensor, networks: Networks) -> Tensor:
     """Latents after a move; a move on pictures leaves them as they are."""
     move = LATENT_MOVES.get(name)
-    return latents if move is None else move(latents, clean, autoencoder)
+    return latents if move is None else move(latents, clean, networks)

@@ -27,7 +27,7 @@ from .generator import load_generator
 from .objectives import Networks
 from .pictures import load_square, read_pieces
 from .split import mimic_works
-from .world import MIMICKED, SCREENING, arguments
+from .world import JUDGED, SCREENING, arguments
 
 DISPLAY = "standard_fhd"
 _PERFECT = 10.0
@@ -50,7 +50,7 @@ def main() -> None:
     """A line for every kind and artist."""
     parser = arguments("Measure how visible cloaks are to ColorVideoVDP.")
     parser.add_argument("--autoencoder", type=Path, required=True)
-    parser.add_argument("--artists", nargs="+", choices=MIMICKED, default=SCREENING)
+    parser.add_argument("--artists", nargs="+", choices=JUDGED, default=SCREENING)
     parser.add_argument("--kinds", nargs="+", default=["beyond sent latents/default"])
     options = parser.parse_args()
     torch.set_num_threads(1)

@@ -32,12 +32,12 @@ from comfy_glaze.judges.features import FeatureExtractor
 from comfy_glaze.judges.intervals import mean_interval, share_interval
 from comfy_glaze.judges.probe import StyleProbe, fit_probe
 
-from .autoencoder import Autoencoder, load_autoencoder
+from .autoencoder import Autoencoder, load_autoencoder, quick
 from .generator import NOBODY, Generator, Prompt, draw, load_generator
 from .loaders import area
 from .pictures import Piece, load_square, read_pieces, words_of
 from .split import mimic_works
-from .world import JUDGED, MIMICKED, TRAINED, arguments
+from .world import JUDGED, TRAINED, arguments
 
 SIGHTS = ("colour", "grey")
 """What the first and the second judge see."""
@@ -146,7 +146,7 @@ def _through(
 ) -> Tensor:
     """Works as the autoencoder and the generator give them back, (B, V, 3, 128, 128)."""
     views = torch.stack([_views(piece) for piece in pieces])
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+    with torch.no_grad(), quick():
         latents = autoencoder.encode(views.flatten(0, 1)).float()
     latents = latents.reshape(*views.shape[:2], *latents.shape[1:])
     prompts = [Prompt(NOBODY, tuple(words_of(piece.title))) for piece in pieces]
@@ -156,7 +156,7 @@ def _through(
         for strength in REDRAWN
     ]
     latents = torch.cat([latents, torch.stack(redrawn, dim=1)], dim=1)
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+    with torch.no_grad(), quick():
         shown = autoencoder.decode(latents.flatten(0, 1)).float()
     return shown.reshape(*latents.shape[:2], *shown.shape[1:])
 
@@ -201,26 +201,34 @@ class Judges:
         return said
 
 
-def mimics_numbers(shown: Shown, pieces: Sequence[Piece], fold: int) -> list[int]:
-    """Where the works that mimics train on lie among what the judges could learn from."""
-    theirs = {key_of(p) for artist in MIMICKED for p in mimic_works(pieces, artist, fold)}
+def mimics_numbers(
+    shown: Shown, pieces: Sequence[Piece], known: Sequence[str], fold: int
+) -> list[int]:
+    """Where the works that mimics train on lie among what the judges could learn from.
+
+    Args:
+        known: the hands that the generator has learned, which nobody mimics.
+    """
+    artists = [hand for hand in JUDGED if hand not in known]
+    theirs = {key_of(piece) for artist in artists for piece in mimic_works(pieces, artist, fold)}
     return [number for number, file in enumerate(shown.files) if file in theirs]
 
 
 def load_judges(folder: Path, autoencoder: Autoencoder, generator: Generator, fold: int) -> Judges:
     """Judges that know none of the works that a split gives to the mimics."""
     shown = show(folder, autoencoder, generator)
-    without = mimics_numbers(shown, read_pieces(folder), fold)
+    without = mimics_numbers(shown, read_pieces(folder), generator.shape.names, fold)
     return Judges({sight: fit(shown, sight, without) for sight in SIGHTS}, load_lite0())
 
 
-def accuracies(shown: Shown, pieces: Sequence[Piece]) -> dict[str, Any]:
+def accuracies(shown: Shown, pieces: Sequence[Piece], known: Sequence[str]) -> dict[str, Any]:
     """Shares of held-out works that are named rightly: cross-fitted over all, and of the mimics'.
 
     The interval of ``hands`` is of the mean over hands, and each hand counts once.  ``redrawn`` is
     of the mimics' works after the generator has redrawn them at the largest strength.
     """
     report: dict[str, Any] = {"works": len(shown.files), "hands": len(set(shown.hands))}
+    of_mimics = mimics_numbers(shown, pieces, known, 0)
     order = list(range(len(shown.files)))
     random.Random(0).shuffle(order)
     for sight in SIGHTS:
@@ -233,9 +241,9 @@ def accuracies(shown: Shown, pieces: Sequence[Piece]) -> dict[str, Any]:
             for hand in sorted(set(shown.hands))
         }
         own: dict[int, bool] = {}
-        _answer(shown, sight, mimics_numbers(shown, pieces, 0), own)
+        _answer(shown, sight, of_mimics, own)
         redrawn: dict[int, bool] = {}
-        _answer(shown, sight, mimics_numbers(shown, pieces, 0), redrawn, view=-1)
+        _answer(shown, sight, of_mimics, redrawn, view=-1)
         report[sight] = {
             "works": share_interval(hits).as_json(),
             "hands": mean_interval([sum(r) / len(r) for r in each.values()]).as_json(),
@@ -263,7 +271,7 @@ def main() -> None:
     torch.set_num_threads(1)
     generator, _ = load_generator(options.folder / "generator.safetensors")
     shown = show(options.folder, load_autoencoder(options.autoencoder), generator.eval())
-    report = accuracies(shown, read_pieces(options.folder))
+    report = accuracies(shown, read_pieces(options.folder), generator.shape.names)
     write_json(report, options.folder / "judges.json")
     print(json.dumps(report, indent=1))
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from comfy_glaze.judges.features import kernel_distance, noise_level
 
-from .autoencoder import Autoencoder
+from .autoencoder import Autoencoder, quick
 from .generator import MIMICKED, Generator, Prompt, draw, loss_of
 from .judges import Judges
 from .loaders import LOADERS, area
@@ -73,7 +73,7 @@ def latents_of(
     for picture in pictures:
         for view in (picture, picture.flip(-1)):
             loaded = LOADERS[loader](view, TRAINED, order)
-            with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            with torch.no_grad(), quick():
                 found.append(autoencoder.encode(loaded).float())
     return torch.cat(found)
 
@@ -169,7 +169,7 @@ def _in_parts(
             layouts=None if starts is None else starts[part],
             strength=drawing.strength,
         )
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        with torch.no_grad(), quick():
             made.append(autoencoder.decode(latents).float().clamp(0, 1))
     return torch.cat(made)
 

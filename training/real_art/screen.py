@@ -37,7 +37,7 @@ from .mimic import Drawing, Tuning, drawn, fine_tuned, latents_of, measured, set
 from .objectives import Networks
 from .pictures import Piece, load_square, read_pieces
 from .split import held_out, layouts, mimic_works
-from .world import MIMICKED, SCREENING, arguments
+from .world import JUDGED, SCREENING, arguments
 
 NO_CLOAK = "none"
 
@@ -50,7 +50,7 @@ class Cell:
     """What decides a line.
 
     Attributes:
-        artist: a name of :data:`world.MIMICKED`.
+        artist: a judged hand that the generator has never seen.
         kind: ``none``, or what :func:`cloaks.kind_called` takes.
         upload: the quality of a JPEG with halved chroma, or None.
         loader: a key of ``LOADERS``.
@@ -83,6 +83,7 @@ class Screening:
         folder: of the world.
         pieces: all its works.
         autoencoder, generator, judges, cloaker: loaded once.
+        purifier: another generator, with which a mimic may purify works; or None.
         record: of the generator's training.
         tuning, drawing: of the mimics; the cell's seed takes the place of the tuning's.
     """
@@ -93,6 +94,7 @@ class Screening:
     generator: Generator
     judges: Judges
     cloaker: Cloaker
+    purifier: Generator | None
     record: dict[str, Any]
     tuning: Tuning
     drawing: Drawing
@@ -120,7 +122,7 @@ def run_cell(screening: Screening, cell: Cell) -> dict[str, Any]:
         mimic,
         screening.autoencoder,
         [piece.title for piece in unseen],
-        layouts(screening.pieces, screening.drawing.layouts),
+        layouts(screening.pieces, screening.generator.shape.names, screening.drawing.layouts),
         screening.drawing,
         cell.seed,
     )
@@ -144,7 +146,8 @@ def trained_on(screening: Screening, cell: Cell, shown: Sequence[Tensor], clean:
     tried = changed_pictures(cell.counter, shown, clean)
     loaded = latents_of(tried, screening.autoencoder, cell.loader, cell.seed)
     usual = latents_of([clean], screening.autoencoder, cell.loader, cell.seed)
-    return changed_latents(cell.counter, loaded, usual, screening.autoencoder)
+    networks = Networks(screening.autoencoder, screening.purifier)
+    return changed_latents(cell.counter, loaded, usual, networks)
 
 
 def displacement(screening: Screening, originals: Sequence[Tensor], latents: Tensor) -> float:
@@ -181,7 +184,9 @@ def done_in(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def open_screening(folder: Path, autoencoder_file: Path, tuning: Tuning, fold: int) -> Screening:
+def open_screening(
+    folder: Path, autoencoder_file: Path, tuning: Tuning, fold: int, purifier: Path | None = None
+) -> Screening:
     """Load what all cells share."""
     autoencoder = load_autoencoder(autoencoder_file)
     generator, record = load_generator(folder / "generator.safetensors")
@@ -200,6 +205,7 @@ def open_screening(folder: Path, autoencoder_file: Path, tuning: Tuning, fold: i
         generator,
         load_judges(folder, autoencoder, generator, fold),
         cloaker,
+        load_generator(purifier)[0].eval() if purifier else None,
         record,
         tuning,
         Drawing(),
@@ -226,7 +232,7 @@ def main() -> None:
     """Run what is missing."""
     parser = arguments("Screen kinds of cloak with mimics in the world on real art.")
     parser.add_argument("--autoencoder", type=Path, required=True)
-    parser.add_argument("--artists", nargs="+", choices=MIMICKED, default=SCREENING)
+    parser.add_argument("--artists", nargs="+", choices=JUDGED, default=SCREENING)
     parser.add_argument("--kinds", nargs="+", default=[NO_CLOAK, "latents/default"])
     parser.add_argument("--uploads", nargs="+", default=["none"], help="JPEG qualities, or none")
     parser.add_argument("--loaders", nargs="+", choices=LOADERS, default=["area"])
@@ -235,6 +241,7 @@ def main() -> None:
     parser.add_argument("--fold", type=int, default=0)
     parser.add_argument("--rank", type=int, default=0, help="of LoRA; 0 trains all weights")
     parser.add_argument("--steps", type=int, default=Tuning().steps, help="of fine-tuning")
+    parser.add_argument("--purifier", type=Path, help="a generator trained apart")
     parser.add_argument("--only-cloaks", action="store_true", help="make the cloaks, train nobody")
     parser.add_argument("--out", type=Path, help="default: screen.jsonl in the folder")
     options = parser.parse_args()
@@ -245,7 +252,11 @@ def main() -> None:
         make_cloaks(options, cells)
         return
     screening = open_screening(
-        options.folder, options.autoencoder, Tuning(steps=options.steps), options.fold
+        options.folder,
+        options.autoencoder,
+        Tuning(steps=options.steps),
+        options.fold,
+        options.purifier,
     )
     have = [line["cell"] for line in done_in(out)]
     for cell in cells:

@@ -6,7 +6,6 @@ import random
 from collections.abc import Sequence
 
 from .pictures import Piece
-from .world import LEFT_OUT, MIMICKED
 
 WORKS = 20
 """Of an artist that a mimic trains on, or half of them where there are fewer than forty."""
@@ -26,9 +25,9 @@ def held_out(pieces: Sequence[Piece], artist: str, fold: int) -> list[Piece]:
     return [piece for piece in _shuffled(pieces, artist)[0] if piece not in theirs]
 
 
-def layouts(pieces: Sequence[Piece], count: int) -> list[Piece]:
-    """Works by hands that nobody mimics, which are redrawn in a mimic's style."""
-    others = [piece for piece in pieces if piece.hand not in (*MIMICKED, LEFT_OUT)]
+def layouts(pieces: Sequence[Piece], known: Sequence[str], count: int) -> list[Piece]:
+    """Works by hands that the generator knows, which are redrawn in a mimic's style."""
+    others = [piece for piece in pieces if piece.hand in known]
     return random.Random(17).sample(others, count)
 
 

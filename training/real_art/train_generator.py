@@ -2,11 +2,11 @@
 
     python -m training.real_art.train_generator --autoencoder taef2.safetensors --minutes 60
 
-It learns the hands that nobody mimics, from random crops and reflections of their squares.  Every
-ten minutes ``generator-run.pt`` (all of the state) and ``generator.safetensors`` (the running mean
-of the weights in float16, a few MB) are written.  Given again, the command goes on from the first;
-on another machine, where there is only the second, it goes on from that with a fresh optimiser.
-One thread is used unless OMP_NUM_THREADS says more.
+It learns the hands that no mimic of it copies, from random crops and reflections of their squares.
+Every ten minutes ``generator-run.pt`` (all of the state) and ``generator.safetensors`` (the running
+mean of the weights in float16, a few MB) are written.  Given again, the command goes on from the
+first; on another machine, where there is only the second, it goes on from that with a fresh
+optimiser.  One thread is used unless OMP_NUM_THREADS says more.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from comfy_glaze.files.atomic import atomic_write
 
-from .autoencoder import Autoencoder, load_autoencoder
+from .autoencoder import Autoencoder, load_autoencoder, quick
 from .generator import (
     MIMICKED,
     NOBODY,
@@ -35,7 +35,7 @@ from .generator import (
 )
 from .loaders import area
 from .pictures import Piece, load_square, read_pieces, vocabulary, words_of
-from .world import LEFT_OUT, TRAINED, arguments
+from .world import JUDGED, LEFT_OUT, TRAINED, arguments
 from .world import MIMICKED as ARTISTS
 
 CHANNELS, LAYERS = (56, 88), 1
@@ -45,9 +45,10 @@ SMALLEST_CROP = 0.65  # of a square's side
 EVERY_SECONDS = 600.0
 
 
-def learned_pieces(folder: Path) -> list[Piece]:
-    """The works of all hands that no mimic copies."""
-    return [p for p in read_pieces(folder) if p.hand not in (*ARTISTS, LEFT_OUT)]
+def learned_pieces(folder: Path, without: Sequence[str]) -> list[Piece]:
+    """All works but those by the artists without whom it learns."""
+    left_out = {*without, *(hand for name in without for hand in LEFT_OUT.get(name, ()))}
+    return [piece for piece in read_pieces(folder) if piece.hand not in left_out]
 
 
 def crop_of(piece: Piece, number: int, turn: int) -> Tensor:
@@ -74,7 +75,7 @@ class Shelf:
         self.latents = torch.cat([self._encoded(i, turn) for i, turn in enumerate(turns)])
 
     def _encoded(self, number: int, turn: int) -> Tensor:
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        with torch.no_grad(), quick():
             crop = crop_of(self.pieces[number], number, turn)
             return self.autoencoder.encode(crop).float().contiguous()
 
@@ -186,11 +187,14 @@ def main() -> None:
     parser.add_argument("--autoencoder", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--steps", type=int, default=20_000)
+    parser.add_argument(
+        "--without", nargs="+", choices=JUDGED, default=ARTISTS, help="whom its mimics copy"
+    )
     options = parser.parse_args()
     folder: Path = options.folder
     torch.set_num_threads(1)
     until = time.monotonic() + 60 * options.minutes
-    pieces = learned_pieces(folder)
+    pieces = learned_pieces(folder, options.without)
     shelf = Shelf(pieces, load_autoencoder(options.autoencoder), step_reached(folder))
     run = begin(folder, pieces, shelf)
     count = sum(p.numel() for p in run.generator.parameters())

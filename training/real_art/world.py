@@ -23,10 +23,19 @@ CONFIRMATION = ("denslow", "hoffmann", "rackham", "tenniel")
 """Artists for the final choice, whom no screening has used: flat colour twice, painting, line."""
 
 MIMICKED = SCREENING + CONFIRMATION
-"""Whose works the generator never sees."""
+"""Whose works the committed generator has never seen."""
 
-LEFT_OUT = "rackham, line"
-"""Line drawings by an artist whose paintings are mimicked: nobody trains on them or judges them."""
+SECOND = ("potter", "neill", "brooke", "willcox-smith")
+"""Whose works the second generator has never seen, and no choice was made on: watercolours, and
+line drawings by three hands."""
+
+LEFT_OUT = {
+    "rackham": ("rackham, line",),
+    "neill": ("neill, colour",),
+    "willcox-smith": ("willcox-smith, colour",),
+}
+"""What an artist who is mimicked has made in another medium: no generator of theirs sees it, and
+no judge knows it."""
 
 JUDGED = (
     "brooke",
