@@ -23,8 +23,8 @@ from scipy.special import expit, logit
 from comfy_glaze.cloaking import effect
 
 from .counter_moves import NOTHING
-from .screen import NO_CLOAK, done_in
-from .tables import hits
+from .screen import NO_CLOAK
+from .tables import hits, read_lines
 
 PENALTY = 0.5
 """Of slopes and of starts around their means, so that shares of 0 and 1 have finite log-odds, and
@@ -88,10 +88,10 @@ def calibrated(lines: Sequence[dict[str, Any]], commit: str) -> dict[str, Any]:
 def main() -> None:
     """Write the program's file."""
     parser = argparse.ArgumentParser(description="Fit what the program predicts an effect by.")
-    parser.add_argument("lines", type=Path)
+    parser.add_argument("lines", type=Path, nargs="+")
     parser.add_argument("--commit", required=True, help="of the lines")
     options = parser.parse_args()
-    found = calibrated(done_in(options.lines), options.commit)
+    found = calibrated(read_lines(options.lines), options.commit)
     target = Path(effect.__file__).with_name("calibration.json")
     target.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(found, indent=2))

@@ -1,6 +1,6 @@
 """Draw the frontier: how far mimics fall against how visible a cloak is.
 
-    python -m training.real_art.frontier docs/real-art-world/screen.jsonl
+    python -m training.real_art.frontier docs/real-art-world/screen*.jsonl
 
 Each point is a kind of cloak: the mean over its artists, with a 95% interval over them where there
 are at least two.  Falls are of the share of drawings from prompts in the style, against no cloak,
@@ -26,8 +26,8 @@ from comfy_glaze.judges.intervals import Interval
 
 from .calibrate import usable
 from .judges import SIGHTS
-from .screen import NO_CLOAK, done_in
-from .tables import fall, groups_of
+from .screen import NO_CLOAK
+from .tables import fall, groups_of, read_lines
 
 PRESETS = ("gallery", "default", "strong")
 
@@ -49,10 +49,10 @@ def points_of(
 def main() -> None:
     """Draw it."""
     parser = argparse.ArgumentParser(description="Draw falls against visibility.")
-    parser.add_argument("lines", type=Path)
+    parser.add_argument("lines", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, default=Path("docs/real-art-world/frontier.png"))
     options = parser.parse_args()
-    lines = usable(done_in(options.lines))
+    lines = usable(read_lines(options.lines))
     figure = new_figure(1300, 620)
     axes = figure.subplots(1, len(SIGHTS), sharey=True)
     drawn = {sight: points_of(lines, sight) for sight in SIGHTS}

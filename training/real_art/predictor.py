@@ -1,6 +1,6 @@
 """What foretells how far mimics fall: candidates compared on the lines that ``screen.py`` wrote.
 
-    python -m training.real_art.predictor docs/real-art-world/screen.jsonl
+    python -m training.real_art.predictor docs/real-art-world/screen*.jsonl
 
 A fall is that of the mean log-odds of the artist's name against "no cloak", paired drawing by
 drawing, over both ways of drawing and one judge.  Each candidate is a measure that an artist's own
@@ -21,14 +21,24 @@ from typing import Any
 import numpy as np
 from scipy.stats import spearmanr
 
+from .calibrate import usable
 from .judges import SIGHTS
-from .screen import NO_CLOAK, done_in
-from .tables import WAYS, pairs_of
+from .screen import NO_CLOAK
+from .tables import WAYS, pairs_of, read_lines
 
-CANDIDATES = ("changed", "moved", "decoded_loaded", "shift_loaded", "shift", "decoded", "rms")
+CANDIDATES = (
+    "changed",
+    "moved",
+    "smaller",
+    "decoded_loaded",
+    "shift_loaded",
+    "shift",
+    "decoded",
+    "rms",
+)
 """``changed`` and ``moved`` are of the latents that the mimic learns from, after upload and loader:
-how much of their structure changed, which the program predicts by, and how far they moved.  The
-others are of the cloaked files (see ``cloaks.py``)."""
+how much of their structure changed, which the program predicts by, and how far they moved;
+``smaller`` is the smaller of these two, since each can be led without the other.  The others are of the cloaked files (see ``cloaks.py``)."""
 
 PREDICTED_BY, COMPARED_WITH = "changed", "shift"
 
@@ -51,6 +61,8 @@ def fall_of(
 
 def measure_of(line: dict[str, Any], candidate: str) -> float:
     """A candidate's value for a line."""
+    if candidate == "smaller":
+        return min(float(line["changed"]), float(line["moved"]))
     value = line[candidate] if candidate in line else line["cloaks"][candidate]
     return float(value)
 
@@ -86,8 +98,8 @@ def said(values: np.ndarray) -> str:
 def main() -> None:
     """Print a table for each judge."""
     parser = argparse.ArgumentParser(description="What foretells a mimic's fall.")
-    parser.add_argument("lines", type=Path)
-    lines = done_in(parser.parse_args().lines)
+    parser.add_argument("lines", type=Path, nargs="+")
+    lines = usable(read_lines(parser.parse_args().lines))
     pairs = pairs_of([line for line in lines if line["cell"]["kind"] != NO_CLOAK], lines)
     groups = [np.array([line["cell"][key] for _, line in pairs]) for key in ("artist", "kind")]
     for sight in SIGHTS:

@@ -1,10 +1,10 @@
 """Make the tables of docs/real-art-world.md from the lines that ``screen.py`` wrote.
 
-    python -m training.real_art.tables docs/real-art-world/screen.jsonl
+    python -m training.real_art.tables docs/real-art-world/screen*.jsonl
 
 Shares are of drawings that a judge gives to the mimicked artist.  Falls are against "no cloak" of
-the same artist, seed, upload, loader and counter-move, drawing by drawing, since both have the same
-prompts and noise.  Intervals are 95%, over artists; where there is one artist, over drawings, and
+the same file, artist, seed, upload, loader and counter-move, drawing by drawing, since both have
+the same prompts and noise.  Intervals are 95%, over artists; where there is one artist, over drawings, and
 then they say nothing about another.
 """
 
@@ -24,6 +24,12 @@ WAYS = ("prompts", "layouts")
 _SETTING = ("upload", "loader", "counter", "rank")
 _PAIR = ("artist", "seed", "fold", *_SETTING)
 _SHOWN = ("rms", "ssimulacra2", "flat_delta_e", "shift", "shift_loaded", "decoded_loaded")
+
+
+def read_lines(paths: Sequence[Path]) -> list[dict[str, Any]]:
+    """The lines of files, each with its file's name: every file is a round with judges of its own,
+    and falls are against "no cloak" of the same round."""
+    return [{"round": path.stem, **line} for path in paths for line in done_in(path)]
 
 
 def groups_of(lines: Sequence[dict[str, Any]]) -> dict[tuple[Any, ...], list[dict[str, Any]]]:
@@ -50,13 +56,12 @@ def pairs_of(
     lines: Sequence[dict[str, Any]], every: Sequence[dict[str, Any]]
 ) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     """Each line with the "no cloak" that differs in nothing else."""
-    plain = {
-        tuple(line["cell"][key] for key in _PAIR): line
-        for line in every
-        if line["cell"]["kind"] == NO_CLOAK
-    }
-    keys = [(tuple(line["cell"][key] for key in _PAIR), line) for line in lines]
-    return [(plain[key], line) for key, line in keys if key in plain]
+    plain = {_pair(line): line for line in every if line["cell"]["kind"] == NO_CLOAK}
+    return [(plain[_pair(line)], line) for line in lines if _pair(line) in plain]
+
+
+def _pair(line: dict[str, Any]) -> tuple[Any, ...]:
+    return (line.get("round"), *(line["cell"][key] for key in _PAIR))
 
 
 def fall(
@@ -125,8 +130,8 @@ def _mean(values: Sequence[float]) -> str:
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description="Tables of the world on real art.")
-    parser.add_argument("lines", type=Path)
-    lines = done_in(parser.parse_args().lines)
+    parser.add_argument("lines", type=Path, nargs="+")
+    lines = read_lines(parser.parse_args().lines)
     print(cost_table(lines))
     for way in WAYS:
         print(f"\n{way}\n\n{effect_table(lines, way)}")
