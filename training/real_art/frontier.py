@@ -29,7 +29,8 @@ from .judges import SIGHTS
 from .screen import NO_CLOAK
 from .tables import fall, groups_of, read_lines
 
-PRESETS = ("gallery", "default", "strong")
+SHIPPED = tuple(f"beyond sent latents/{preset}" for preset in ("gallery", "default", "strong"))
+"""The presets, as the program uses them."""
 
 
 def points_of(
@@ -60,8 +61,7 @@ def main() -> None:
     for axis, sight in zip(axes, SIGHTS, strict=True):
         for number, kind in enumerate(kinds, start=1):
             seen, lost, artists = drawn[sight][kind]
-            shipped = kind.startswith("beyond ") and kind.rpartition("/")[2] in PRESETS
-            colour = COLOURS[1] if shipped else COLOURS[0]
+            colour = COLOURS[1] if kind in SHIPPED else COLOURS[0]
             apart = [[lost.value - lost.low], [lost.high - lost.value]] if artists > 1 else None
             axis.errorbar(seen, lost.value, yerr=apart, fmt="o", color=colour, alpha=0.7)
             axis.annotate(str(number), (seen, lost.value), (5, 3), textcoords="offset points")

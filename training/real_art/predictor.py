@@ -38,7 +38,8 @@ CANDIDATES = (
 )
 """``changed`` and ``moved`` are of the latents that the mimic learns from, after upload and loader:
 how much of their structure changed, which the program predicts by, and how far they moved;
-``smaller`` is the smaller of these two, since each can be led without the other.  The others are of the cloaked files (see ``cloaks.py``)."""
+``smaller`` is the smaller of these two, since each can be led without the other.  The others are of
+the cloaked files (see ``cloaks.py``)."""
 
 PREDICTED_BY, COMPARED_WITH = "changed", "shift"
 

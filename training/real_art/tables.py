@@ -4,8 +4,8 @@
 
 Shares are of drawings that a judge gives to the mimicked artist.  Falls are against "no cloak" of
 the same file, artist, seed, upload, loader and counter-move, drawing by drawing, since both have
-the same prompts and noise.  Intervals are 95%, over artists; where there is one artist, over drawings, and
-then they say nothing about another.
+the same prompts and noise.  Intervals are 95%, over artists; where there is one artist, over
+drawings, and then they say nothing about another.
 """
 
 from __future__ import annotations
