@@ -57,9 +57,7 @@ def step_by_step(pack: Pack, pictures: list[Any], parts: dict[str, Any], **input
     return chosen, cloaked
 
 
-@pytest.mark.parametrize(
-    "choice", [{}, {"preset": "strong", "uniform": True}, {"method": "brief"}]
-)
+@pytest.mark.parametrize("choice", [{}, {"preset": "strong", "uniform": True}, {"method": "brief"}])
 def test_it_does_what_the_discrete_nodes_do_with_the_same_choices(
     pack: Pack, choice: dict[str, Any]
 ) -> None:
