@@ -37,10 +37,9 @@ def available_at(operation: str, own: Callable[[str, set[str]], bool]) -> bool:
     entry = known.get(name)
     if entry is None:
         return False
-    entry = known[entry["structured_delegate"]] if "structured_delegate" in entry else entry
-    keys = {
-        key.strip() for keys in entry.get("dispatch", {"Composite": ""}) for key in keys.split(",")
-    }
+    entries = [entry, known.get(entry.get("structured_delegate"), {})]
+    listed = [one["dispatch"] for one in entries if "dispatch" in one] or [{"Composite": ""}]
+    keys = {key.strip() for dispatch in listed for keys in dispatch for key in keys.split(",")}
     return own(name, keys) or any(key.startswith("Composite") for key in keys)
 
 
