@@ -200,13 +200,7 @@ def objective_widget(tooltip: str) -> Any:
 def how_widgets(made: str) -> list[Any]:
     """How the optimisation runs; ``made`` is what comes out, in a word."""
     return [
-        io.Combo.Input(
-            "method",
-            options=list(METHODS),
-            default="fast",
-            tooltip="fast reaches about the same in a small part of the time; brief takes fewer "
-            "and larger steps, for a computer without a GPU; paper is the published one.",
-        ),
+        method_widget(),
         io.Int.Input(
             "steps",
             default=0,
@@ -223,6 +217,18 @@ def how_widgets(made: str) -> list[Any]:
         ),
         advanced(seed_widget("seed", f"The same seed gives the same {made}.")),
     ]
+
+
+def method_widget(**more: Any) -> Any:
+    """How δ is found."""
+    return io.Combo.Input(
+        "method",
+        options=list(METHODS),
+        default="fast",
+        tooltip="fast reaches about the same in a small part of the time; brief takes fewer "
+        "and larger steps, for a computer without a GPU; paper is the published one.",
+        **more,
+    )
 
 
 def style_for_report() -> Any:

@@ -13,7 +13,7 @@ from ..comfy_glaze.networks.encoders import Encoder
 from ..comfy_glaze.styles.memory import choice_state
 from ..comfy_glaze.styles.pipelines import StyleTransferError
 from ..comfy_glaze.styles.target import TargetStyle
-from .cloak import Task, clear_input, cloak_each, made_outputs, run_lists
+from .cloak import Task, clear_input, cloak_each, made_outputs, method_widget, run_lists
 from .host.running import LiveRun
 from .host.sampling import is_distilled
 from .sockets import (
@@ -22,6 +22,7 @@ from .sockets import (
     CloakedBatch,
     Ensemble,
     StyleBankSocket,
+    advanced,
     encoder_input,
     to_images,
 )
@@ -93,6 +94,7 @@ class CloakPicture(io.ComfyNode):
                     tooltip="From Load Style Bank; the built-in list where nothing is wired.",
                 ),
                 clear_input(),
+                advanced(method_widget(optional=True)),
             ],
             outputs=made_outputs("cloaked"),
             hidden=[io.Hidden.unique_id],
@@ -126,8 +128,8 @@ class CloakPicture(io.ComfyNode):
             ],
             "budget": [PRESETS[preset[0]].changed(uniform=uniform[0])],
             "target_style": [target],
-            **{name: optional[name] for name in optional.keys() & {"keep_clear"}},
             **CLOAK,
+            **{name: optional[name] for name in optional.keys() & {"keep_clear", "method"}},
         }
         made = run_lists(cls.hidden, lists, _cloak)
         return io.NodeOutput(*made.args, ui=choice.ui)

@@ -7,7 +7,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -71,6 +71,15 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         return CliRunner().invoke(app, [str(word) for word in words])
 
     return run_command
+
+
+@pytest.fixture
+def cuda() -> Iterator[Any]:
+    """A pretended CUDA; see :mod:`tests.fake_devices`."""
+    from .fake_devices import pretended_device
+
+    with pretended_device() as device:
+        yield device
 
 
 @pytest.fixture

@@ -24,6 +24,8 @@ from comfy_glaze.countermeasures import diffusion, networks
 
 aten = torch.ops.aten
 
+CUDA = torch.device("cuda")
+
 CACHES = (
     resampling._taps,
     resampling._blocks,
@@ -149,7 +151,8 @@ def _gradients(output: Tensor, gradient: Tensor | None) -> Iterator[tuple[Tensor
         if not came:
             continue
         given = [came.get(number) for number in range(len(node._input_metadata))]
-        sent = node.apply(*given) if hasattr(node, "apply") else node(*given)
+        with torch.no_grad():  # as torch does; otherwise some nodes take other ways
+            sent = node.apply(*given) if hasattr(node, "apply") else node(*given)
         sent = sent if isinstance(sent, tuple) else (sent,)
         for (below, number), part in zip(node.next_functions, sent, strict=False):
             if below is None or part is None:
@@ -218,3 +221,8 @@ def pretended_device() -> Iterator[PretendedDevice]:
         finally:
             for cache in CACHES:
                 cache.cache_clear()
+
+
+def pictures(height: int = 64, width: int = 64, batch: int = 1) -> Tensor:
+    """Some pictures, on the CPU."""
+    return torch.rand(batch, 3, height, width)

@@ -7,15 +7,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from functools import cache
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-import torchgen
-import yaml
 from diffusers import AutoencoderTiny
 from torch import Tensor
 
@@ -45,7 +41,7 @@ from comfy_glaze.portfolio.measuring import measure_pictures
 from comfy_glaze.portfolio.seen import seen_by
 
 from .conftest import Run, needs_matplotlib, smooth_picture
-from .fake_devices import PretendedDevice, pretended_device
+from .fake_devices import CUDA, PretendedDevice, pictures, pretended_device
 from .networks.tiny_models import TINY
 
 pytestmark = pytest.mark.filterwarnings(
@@ -53,8 +49,6 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:CUDA is not available or torch_xla is imported",  # the same in other releases
     "ignore:Accessing the data pointer of FakeTensor",  # of a module that is copied
 )
-
-CUDA = torch.device("cuda")
 
 ON_PILLOW = {
     *(name for name in COUNTERMEASURES if name.startswith(("jpeg-", "resize-", "platform-"))),
@@ -64,16 +58,6 @@ ON_PILLOW = {
 
 NO_WEIGHTS_IN_PRETENCE = {"purify", "noisy-upscale"}
 """Diffusion pipelines load their weights by ways of their own, which give no fake tensors."""
-
-
-@pytest.fixture
-def cuda() -> Iterator[PretendedDevice]:
-    with pretended_device() as device:
-        yield device
-
-
-def pictures(height: int = 64, width: int = 64, batch: int = 1) -> Tensor:
-    return torch.rand(batch, 3, height, width)
 
 
 def test_pretence_raises_where_devices_mix(cuda: PretendedDevice) -> None:
@@ -154,51 +138,6 @@ def test_nothing_waits_in_the_loop(
         _descend(problem, progress, start, 0, None, torch.bfloat16)
     assert len(told) == 4
     assert not cuda.waits
-
-
-def on_mps(operation: str) -> bool:
-    """Whether torch has an operation for MPS, by its own list of all that it has."""
-    known = operations()
-    entry = known.get(operation.removeprefix("aten::"))
-    if entry is None:
-        return False
-    entry = known[entry["structured_delegate"]] if "structured_delegate" in entry else entry
-    keys = {
-        key.strip() for keys in entry.get("dispatch", {"Composite": ""}) for key in keys.split(",")
-    }
-    return "MPS" in keys or any(key.startswith("Composite") for key in keys)
-
-
-@cache
-def operations() -> dict[str, Any]:
-    listed = Path(torchgen.__file__).parent / "packaged/ATen/native/native_functions.yaml"
-    entries = yaml.load(listed.read_text("utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    return {entry["func"].split("(")[0]: entry for entry in entries}
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        CloakSettings(steps=2),
-        CloakSettings(steps=2, objective="beyond", tile=True),
-        CloakSettings(steps=6, robustness="web", objective="away"),
-        CloakSettings(steps=6, robustness="strong", objective="to-zero"),
-        CloakSettings("paper", steps=1),
-    ],
-    ids=lambda settings: f"{settings.method} {settings.objective} {settings.robustness}",
-)
-def test_mps_has_all_that_a_cloak_needs(cuda: PretendedDevice, settings: CloakSettings) -> None:
-    """Operations with their gradients, and no float64.  The pretence is CUDA's; where the code
-    takes another way on MPS it is to spare it what is listed here."""
-    encoder, metric = load_encoder("embedded", CUDA), load_metric("st-lpips-alex", CUDA)
-    budget, pair = PRESETS["default"], (pictures(520, 560), pictures(520, 560))
-    optimize_cloak(*pair, encoder, budget, settings, metric=metric)
-    needed = {name for name in cuda.seen if name.startswith("aten::")}
-    assert len(needed) > 50
-    assert {name for name in needed if not on_mps(name)} == set()
-    assert cuda.doubles == set()
-    assert "linalg_eig" in operations()
-    assert not on_mps("aten::linalg_eig")  # the list can say no
 
 
 @pytest.mark.parametrize("robustness", ["web", "strong"])

@@ -93,6 +93,7 @@ WIDGETS: dict[str, list[tuple[str, Any]]] = {
         ("uniform", False),
         ("style", "auto"),
         ("artist", ""),
+        ("method", "fast"),
     ],
     "GlazeNightshadePoison": [
         ("concept", "dog"),

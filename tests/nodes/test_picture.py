@@ -52,12 +52,12 @@ def step_by_step(pack: Pack, pictures: list[Any], parts: dict[str, Any], **input
         encoder=[encoder],
         budget=[budget],
         target_style=[target],
-        **({"keep_clear": inputs["keep_clear"]} if "keep_clear" in inputs else {}),
+        **{name: inputs[name] for name in inputs.keys() & {"keep_clear", "method"}},
     )
     return chosen, cloaked
 
 
-@pytest.mark.parametrize("choice", [{}, {"preset": "strong", "uniform": True}])
+@pytest.mark.parametrize("choice", [{}, {"preset": "strong", "uniform": True}, {"method": "brief"}])
 def test_it_does_what_the_discrete_nodes_do_with_the_same_choices(
     pack: Pack, choice: dict[str, Any]
 ) -> None:
