@@ -197,14 +197,16 @@ class HostPage:
         return [types[id] for id in dict.fromkeys(filter(None, ids))]
 
     def set_widget(self, node_type: str, name: str, value: Any) -> None:
-        """Set a widget on every node of a type."""
+        """Set a widget on every node of a type, as its own editor does."""
         found = self.page.evaluate(
             """([type, name, value]) => {
                 const nodes = app.graph.nodes.filter((node) => node.type === type);
                 for (const node of nodes) {
                   const widget = node.widgets.find((candidate) => candidate.name === name);
+                  const before = widget.value;
                   widget.value = value;
                   widget.callback?.(value, app.canvas, node);
+                  node.onWidgetChanged?.(name, value, before, widget);
                 }
                 return nodes.length;
             }""",
