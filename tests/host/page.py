@@ -44,6 +44,14 @@ _DROP_PICTURE = """([name, bytes, x, y]) => {
   })();
 }"""
 
+_DROP_ON_FIELD = """(zone, files) => {
+  const data = new DataTransfer();
+  for (const [name, bytes] of files)
+    data.items.add(new File([new Uint8Array(bytes)], name, { type: "image/png" }));
+  zone.dispatchEvent(
+    new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
+}"""
+
 _PASTE_PICTURE = """([name, bytes]) => {
   const data = new DataTransfer();
   data.items.add(new File([new Uint8Array(bytes)], name, { type: "image/png" }));
@@ -102,6 +110,11 @@ class HostPage:
     def drop_picture(self, node_type: str, name: str, data: bytes) -> None:
         """Drop a picture onto a node, as from a file manager."""
         self.page.evaluate(_DROP_PICTURE, [name, list(data), *self.place_of(node_type)])
+
+    def drop_on_field(self, pictures: dict[str, bytes]) -> None:
+        """Drop PNG files, by name, onto the pack's own field, of a node or of the app."""
+        zone = self.page.locator(".glaze-drop:visible")
+        zone.evaluate(_DROP_ON_FIELD, [[name, list(data)] for name, data in pictures.items()])
 
     def paste_picture(self, node_type: str, name: str, data: bytes) -> None:
         """Click on a node's title, and paste a picture."""

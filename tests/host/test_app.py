@@ -21,13 +21,13 @@ from .test_workflows import check_file, saved_rows
 APP = "Glaze 01 Start here.app"
 CHECKPOINT = "my-own-mix.safetensors"  # no name that a workflow knows
 FILM = "film.safetensors"
-DROP = """([zone, files]) => {
-  const data = new DataTransfer();
-  for (const [name, bytes] of files)
-    data.items.add(new File([new Uint8Array(bytes)], name, { type: "image/png" }));
-  zone.dispatchEvent(
-    new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
+COVERED = """(zone) => {
+  const { x, y, width, height } = zone.getBoundingClientRect();
+  const grid = [0.05, 0.5, 0.95].flatMap((a) => [0.05, 0.5, 0.95].map((b) => [a, b]));
+  return grid.filter(([a, b]) =>
+    !zone.contains(document.elementFromPoint(x + a * width, y + b * height)));
 }"""
+"""Where something lies over an element, as shares of its width and height."""
 
 
 @pytest.fixture(scope="module")
@@ -127,9 +127,8 @@ def test_a_new_user_comes_to_a_saved_picture_in_four_clicks_and_a_drop(
         assert titles.first.inner_text() == APP, "not in the order to try them"
         titles.first.click()
         page.get_by_role("button", name="Skip").click(timeout=60_000)  # the host's tour of its apps
-        zone = page.locator(".glaze-drop")
-        page.evaluate(DROP, [zone.element_handle(), [["mine.png", list(small("ink"))]]])
-        zone.get_by_text("mine.png").wait_for()
+        HostPage(page).drop_on_field({"mine.png": small("ink")})
+        page.locator(".glaze-drop").get_by_text("mine.png").wait_for()
         button = page.get_by_test_id("linear-run-button").get_by_role("button", name="Run").last
         button.click()
         page.get_by_role("link", name="Download").wait_for(timeout=300_000)
@@ -142,6 +141,7 @@ def test_a_new_user_comes_to_a_saved_picture_in_four_clicks_and_a_drop(
 def test_without_a_checkpoint_it_rehearses_and_says_so(host: HostPage, app_server: Server) -> None:
     open_app(host)
     host.page.get_by_text("No checkpoint was found").first.wait_for()
+    assert host.page.locator(".glaze-drop:visible").evaluate(COVERED) == [], "for a drop"
     (row,) = run(host)
     check_file(row, app_server.base)
     assert row["measures"]["rehearsal"] is True
@@ -158,9 +158,7 @@ def test_two_dropped_pictures_are_cloaked_with_a_clicked_preset(
 ) -> None:
     open_app(host)  # a second tab of it
     panel = host.page.get_by_test_id("linear-widgets")
-    zone = panel.locator(".glaze-drop").element_handle()
-    files = [[f"{name}.png", list(small(name))] for name in ("ink", "poster")]
-    host.page.evaluate(DROP, [zone, files])
+    host.drop_on_field({f"{name}.png": small(name) for name in ("ink", "poster")})
     panel.get_by_text(re.compile(r"^glaze \d{4}-")).wait_for()
     panel.get_by_text("Strong", exact=True).click()
     rows = run(host)

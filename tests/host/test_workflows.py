@@ -186,7 +186,9 @@ def test_a_workflow_that_the_first_version_saved_runs(
     host: HostPage, workflow_server: Server
 ) -> None:
     host.drop(FIRST)
-    host.set_widget("GlazeLoadArtwork", "source", "poster.png")  # theirs is not here
+    mine = workflow_server.base / "input/poster.png"  # theirs is not here
+    host.drop_on_field({mine.name: mine.read_bytes()})
+    host.page.locator(".glaze-drop").get_by_text(mine.name).wait_for()
     host.set_widget("GlazeCloakOptimize", "steps", 3)
     host.run()
     (row,) = saved_rows(host)
