@@ -118,7 +118,8 @@ function takePainted(node, source) {
       const { filename, subfolder } = value?.[0] ?? {};
       if (!filename?.startsWith("clipspace-")) return;
       const name = `${subfolder ? `${subfolder}/` : ""}${filename} [input]`;
-      if (source.value !== name) set(node, "source", name);
+      // Older pages now put the widgets' values back that were there before the painting.
+      queueMicrotask(() => source.value !== name && set(node, "source", name));
     },
   });
 }

@@ -52,10 +52,9 @@ _DROP_ON_FIELD = """(zone, files) => {
     new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
 }"""
 
-_PASTE_PICTURE = """([name, bytes]) => {
-  const data = new DataTransfer();
-  data.items.add(new File([new Uint8Array(bytes)], name, { type: "image/png" }));
-  document.dispatchEvent(new ClipboardEvent("paste", { clipboardData: data, bubbles: true }));
+_COPY_PICTURE = """async (bytes) => {
+  const picture = new Blob([new Uint8Array(bytes)], { type: "image/png" });
+  await navigator.clipboard.write([new ClipboardItem({ [picture.type]: picture })]);
 }"""
 
 MARGIN = 20  # px around the graph in a picture of it
@@ -116,10 +115,12 @@ class HostPage:
         zone = self.page.locator(".glaze-drop:visible")
         zone.evaluate(_DROP_ON_FIELD, [[name, list(data)] for name, data in pictures.items()])
 
-    def paste_picture(self, node_type: str, name: str, data: bytes) -> None:
-        """Click on a node's title, and paste a picture."""
+    def paste_picture(self, node_type: str, data: bytes) -> None:
+        """Click on a node's title, and paste a PNG from the clipboard."""
+        self.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        self.page.evaluate(_COPY_PICTURE, list(data))
         self.page.mouse.click(*self.place_of(node_type))
-        self.page.evaluate(_PASTE_PICTURE, [name, list(data)])
+        self.page.keyboard.press("Control+V")
 
     def place_of(self, node_type: str, across: float = 0.5, down: float = -12) -> list[float]:
         """A point of a node on the screen, brought into view: by default the middle of its title.
