@@ -57,6 +57,7 @@ _COPY_PICTURE = """async (bytes) => {
   await navigator.clipboard.write([new ClipboardItem({ [picture.type]: picture })]);
 }"""
 
+PATIENCE = 300_000  # ms for what the page does: other work may take the cores
 MARGIN = 20  # px around the graph in a picture of it
 _ENDS = ("execution_success", "execution_error", "execution_interrupted")
 
@@ -81,10 +82,10 @@ class HostPage:
                 f"{address}/api/settings/{name}", data=json.dumps(value)
             )
             assert answer.ok, answer.status_text
-        self.page.goto(address, timeout=120_000)
-        self.page.wait_for_function("window.app?.graph && app.extensionManager", timeout=120_000)
+        self.page.goto(address)
+        self.page.wait_for_function("window.app?.graph && app.extensionManager")
         self.page.wait_for_function(
-            "app.extensions.some((extension) => extension.name === 'comfy_glaze')", timeout=60_000
+            "app.extensions.some((extension) => extension.name === 'comfy_glaze')"
         )
         self.page.wait_for_timeout(2500)  # the first run's dialogue comes late
         self.page.keyboard.press("Escape")
@@ -103,7 +104,7 @@ class HostPage:
         text, count = json.dumps(graph), len(graph["nodes"])
         self.page.evaluate("app.graph.clear()")
         self.page.evaluate(_DROP, [workflow.name, text])
-        self.page.wait_for_function(f"app.graph.nodes.length === {count}", timeout=60_000)
+        self.page.wait_for_function(f"app.graph.nodes.length === {count}")
         self.page.wait_for_timeout(500)
 
     def drop_picture(self, node_type: str, name: str, data: bytes) -> None:
@@ -370,6 +371,7 @@ def open_host(
     named |= {name.replace("_", "."): value for name, value in settings.items()}
     with open_chromium() as browser:
         context = browser.new_context(viewport={"width": width, "height": height})
+        context.set_default_timeout(PATIENCE)
         page = HostPage(context.new_page())
         page.load(address, named)
         yield page

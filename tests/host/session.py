@@ -22,7 +22,6 @@ from .test_workflows import saved_rows
 REHEARSAL = ROOT / "workflows/Glaze 04 Try it with no download.json"
 LOAD, CLOAK, SAVE = "GlazeLoadArtwork", "GlazeCloakOptimize", "GlazeSaveCloaked"
 WORKS = 4
-PATIENCE = 180_000  # milliseconds
 
 
 def painting(number: int = 0, width: int = 64, height: int = 48) -> Image.Image:
@@ -90,5 +89,4 @@ class Session:
             """([type, part]) => app.graph.nodes.find((node) => node.type === type)
                 .widgets.find((widget) => widget.name === "source").value.includes(part)""",
             arg=[LOAD, part],
-            timeout=PATIENCE,
         )

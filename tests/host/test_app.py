@@ -14,7 +14,7 @@ from PIL import Image
 
 from .checkpoint import write_checkpoint
 from .conftest import PACK_FOLDER, ROOT, copy_pack, free_port
-from .page import HostPage, open_host
+from .page import PATIENCE, HostPage, open_host
 from .server import Server, start_server
 from .test_workflows import check_file, saved_rows
 
@@ -79,7 +79,7 @@ def search_templates(host: HostPage) -> Any:
 def templates_of(page: Any, folder: str) -> Any:
     """In the template browser, choose a pack by its folder, without a search; the dialogue."""
     dialogue = page.get_by_role("dialog")
-    dialogue.get_by_text(folder, exact=True).first.click(timeout=120_000)  # below Extensions
+    dialogue.get_by_text(folder, exact=True).first.click()  # below Extensions
     dialogue.get_by_text("Glaze 01").first.wait_for()
     page.wait_for_timeout(1500)  # the thumbnails
     return dialogue
@@ -88,7 +88,7 @@ def templates_of(page: Any, folder: str) -> Any:
 def open_app(host: HostPage) -> None:
     """From the template browser: one click."""
     search_templates(host).get_by_text(APP, exact=True).first.click()
-    host.page.get_by_test_id("linear-run-button").first.wait_for(timeout=60_000)
+    host.page.get_by_test_id("linear-run-button").first.wait_for()
     host.page.wait_for_timeout(2500)
     skip = host.page.get_by_role("button", name="Skip")  # of the host's own tour, once
     if skip.count():
@@ -99,7 +99,7 @@ def open_app(host: HostPage) -> None:
 def open_anew(host: HostPage) -> None:
     """In a page that is loaded anew, and so knows the checkpoints that are there now."""
     host.page.reload()
-    host.page.wait_for_function("window.app?.graph && app.extensionManager", timeout=120_000)
+    host.page.wait_for_function("window.app?.graph && app.extensionManager")
     host.page.wait_for_timeout(2500)
     open_app(host)
 
@@ -117,21 +117,22 @@ def test_a_new_user_comes_to_a_saved_picture_in_four_clicks_and_a_drop(
 ) -> None:
     """From the templates, which the first start opens by itself (as empty)."""
     new = host.page.context.browser.new_context(viewport={"width": 1366, "height": 768})
+    new.set_default_timeout(PATIENCE)
     page = new.new_page()
     settings = app_server.base / "user/default/comfy.settings.json"
     kept = settings.read_bytes()
     settings.write_text("{}")
     try:
-        page.goto(app_server.url, timeout=120_000)
+        page.goto(app_server.url)
         titles = templates_of(page, PACK_FOLDER).get_by_text(re.compile(r"^Glaze \d\d "))
         assert titles.first.inner_text() == APP, "not in the order to try them"
         titles.first.click()
-        page.get_by_role("button", name="Skip").click(timeout=60_000)  # the host's tour of its apps
+        page.get_by_role("button", name="Skip").click()  # the host's tour of its apps
         HostPage(page).drop_on_field({"mine.png": small("ink")})
         page.locator(".glaze-drop").get_by_text("mine.png").wait_for()
         button = page.get_by_test_id("linear-run-button").get_by_role("button", name="Run").last
         button.click()
-        page.get_by_role("link", name="Download").wait_for(timeout=300_000)
+        page.get_by_role("link", name="Download").wait_for()
         assert list((app_server.base / "output/cloaked").glob("mine*.png"))
     finally:
         new.close()

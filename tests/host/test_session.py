@@ -17,12 +17,11 @@ from PIL import Image
 from comfy_glaze.files.artwork import load_artwork
 
 from .conftest import PACK_FOLDER, ROOT, copy_pack, free_port
-from .page import HostPage, open_host
+from .page import PATIENCE, HostPage, open_host
 from .server import start_server
 from .session import (
     CLOAK,
     LOAD,
-    PATIENCE,
     REHEARSAL,
     SAVE,
     WORKS,
@@ -88,7 +87,7 @@ def test_the_upload_button_takes_a_picture(session: Session, tmp_path: Path) -> 
         }""",
         LOAD,
     )
-    with page.expect_file_chooser(timeout=PATIENCE) as chosen:
+    with page.expect_file_chooser() as chosen:
         page.mouse.click(*session.host.place_of(LOAD, 0.5, down))
     chosen.value.set_files(tmp_path / "uploaded.png")
     session.wait_for_source("uploaded")
@@ -100,17 +99,17 @@ def test_a_folder_shows_what_a_run_takes_and_all_of_it_is_saved(session: Session
     session.begin("works/")
     page = session.host.page
     count = page.locator(".glaze-count")
-    count.filter(has_text=f"{WORKS} pictures").wait_for(timeout=PATIENCE)
+    count.filter(has_text=f"{WORKS} pictures").wait_for()
     assert page.locator(".glaze-strip img").count() == WORKS
     session.host.set_widget(LOAD, "last", 2)
-    count.filter(has_text=f"2 of {WORKS} pictures").wait_for(timeout=PATIENCE)
+    count.filter(has_text=f"2 of {WORKS} pictures").wait_for()
     rows = session.run()
     assert [row["measures"]["source"]["file"] for row in rows] == ["0.png", "1.png"]
     assert all(f"Only 2 of {WORKS} pictures" in row["note"] for row in rows)
     session.host.set_widget(LOAD, "last", 0)
     assert len(session.run()) == WORKS
     session.host.set_widget(LOAD, "source", "example.png")
-    page.locator(".glaze-folder").wait_for(state="detached", timeout=PATIENCE)
+    page.locator(".glaze-folder").wait_for(state="detached")
 
 
 @pytest.mark.parametrize(
@@ -118,7 +117,7 @@ def test_a_folder_shows_what_a_run_takes_and_all_of_it_is_saved(session: Session
 )
 def test_a_folder_fits_into_its_node_in_the_workflows(session: Session, name: str) -> None:
     session.host.drop(ROOT / f"workflows/{name}.json")
-    session.host.page.locator(".glaze-folder").wait_for(timeout=PATIENCE)
+    session.host.page.locator(".glaze-folder").wait_for()
     node, wanted = session.host.page.evaluate(
         """(type) => {
             const node = app.graph.nodes.find((candidate) => candidate.type === type);
@@ -159,7 +158,7 @@ def test_what_is_painted_in_the_mask_editor_stays_and_makes_no_hole(session: Ses
     page.wait_for_timeout(2000)  # the node's own picture is loaded
     session.host.select(LOAD)
     session.host.command("Comfy.MaskEditor.OpenMaskEditor")
-    page.get_by_role("button", name="Save").last.wait_for(timeout=PATIENCE)
+    page.get_by_role("button", name="Save").last.wait_for()
     page.wait_for_timeout(3000)  # its layers are loaded
     box = page.locator("canvas:visible").last.bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
@@ -190,7 +189,7 @@ def test_a_cloak_inside_a_subgraph_is_charted_and_saved(session: Session) -> Non
     page = session.host.page
     session.host.select("GlazeStyleTransfer", CLOAK)
     session.host.command("Comfy.Graph.ConvertToSubgraph")
-    page.wait_for_function("app.graph.nodes.some((node) => node.subgraph)", timeout=PATIENCE)
+    page.wait_for_function("app.graph.nodes.some((node) => node.subgraph)")
     (row,) = session.run()
     assert session.file(row).is_file()
     page.evaluate(
@@ -199,7 +198,7 @@ def test_a_cloak_inside_a_subgraph_is_charted_and_saved(session: Session) -> Non
             app.canvas.openSubgraph(node.subgraph, node);
         }"""
     )
-    page.locator(".glaze-chart[data-state=done]").wait_for(state="attached", timeout=PATIENCE)
+    page.locator(".glaze-chart[data-state=done]").wait_for(state="attached")
     session.host.command("Comfy.Graph.ExitSubgraph")
 
 
@@ -215,9 +214,7 @@ def test_a_group_node_saves(session: Session) -> None:
     session.host.command(name)
     page.keyboard.type("cloak group")
     page.keyboard.press("Enter")
-    page.wait_for_function(
-        "app.graph.nodes.some((node) => node.type.startsWith('workflow'))", timeout=PATIENCE
-    )
+    page.wait_for_function("app.graph.nodes.some((node) => node.type.startsWith('workflow'))")
     (row,) = session.run()
     assert session.file(row).is_file()
 
@@ -245,7 +242,7 @@ def test_without_cloak_the_picture_is_shown_and_nothing_saved(
 
 
 def wait_for_steps(host: HostPage) -> None:
-    host.page.locator(".glaze-chart[data-state=running]").wait_for(timeout=PATIENCE)
+    host.page.locator(".glaze-chart[data-state=running]").wait_for()
 
 
 def test_after_stop_no_old_picture_is_shown(session: Session) -> None:
@@ -271,7 +268,7 @@ def test_an_error_is_said_on_its_node_in_our_words(session: Session) -> None:
     session.host.set_widget(SAVE, "format", "jpeg")
     session.host.press_run()
     assert session.host.wait_for_end() == "execution_error"
-    said.wait_for(timeout=PATIENCE)
+    said.wait_for()
     assert said.inner_text() == "holed.png: expected png or webp for transparency, but got jpeg."
     session.host.set_widget(SAVE, "format", "same")
     session.run()
@@ -285,7 +282,7 @@ def test_a_refusal_before_the_run_is_said_on_its_node(session: Session) -> None:
     session.host.set_widget(SAVE, "filename_prefix", "taken/%name%")
     session.host.press_run()  # the other nodes run
     session.host.wait_for_end()
-    said.wait_for(timeout=PATIENCE)
+    said.wait_for()
     assert "needs a folder called taken in ComfyUI's output folder" in said.inner_text()
     session.host.set_widget(SAVE, "filename_prefix", "cloaked/%name%")
     session.run()
@@ -305,7 +302,7 @@ def test_a_saver_that_tells_the_style_is_warned_of(session: Session) -> None:
         CLOAK,
     )
     warning = page.locator(".glaze-chart .glaze-warning")
-    warning.wait_for(timeout=PATIENCE)
+    warning.wait_for()
     assert "Save Image writes this workflow" in warning.inner_text()
 
 
@@ -319,7 +316,7 @@ def test_a_refresh_in_the_middle_loses_nothing(session: Session) -> None:
     session.host.load(session.server.url, {})
     wait_for_steps(session.host)
     session.host.command("Comfy.Interrupt")
-    page.get_by_text("Stopped at step").wait_for(timeout=PATIENCE)
+    page.get_by_text("Stopped at step").wait_for()
     assert session.host.widget(CLOAK, "steps") == 2000
     session.host.set_widget(CLOAK, "steps", 2)
     (row,) = session.run()
@@ -366,9 +363,7 @@ def test_a_host_killed_in_the_middle_goes_on_from_the_page(session: Session) -> 
     done = {path.name: path.stat().st_mtime_ns for path in out.glob("?.png")}
     assert 0 < len(done) < WORKS
     session.restart()
-    page.wait_for_function(
-        "fetch('/queue').then((answer) => answer.ok, () => false)", timeout=PATIENCE
-    )
+    page.wait_for_function("fetch('/queue').then((answer) => answer.ok, () => false)")
     page.wait_for_timeout(3000)  # it has its socket again
     session.run()
     assert {path.name for path in out.glob("?.png")} == {f"{n}.png" for n in range(WORKS)}

@@ -238,7 +238,6 @@ def test_stop_ends_a_run_within_a_step_and_the_next_one_works(
     host.press_run()
     host.page.wait_for_function(
         "window.seen.some(([type, detail]) => type === 'comfy_glaze.step' && detail.step >= 3)",
-        timeout=120_000,
     )
     host.page.evaluate("app.extensionManager.command.execute('Comfy.Interrupt')")
     assert host.wait_for_end(60) == "execution_interrupted"
