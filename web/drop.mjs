@@ -1,6 +1,7 @@
 // A place to drop pictures on: one, several or a folder.
 
 import { el, guard } from "./dom.mjs";
+import { createNotice } from "./notice.mjs";
 import { say } from "./words.mjs";
 
 const PICTURES = /\.(png|jpe?g|webp|tiff?|avif|hei[cf])$/i;
@@ -61,7 +62,9 @@ export function createDrop(onPictures, addressOf) {
     words,
     status,
   );
-  const element = guard(el("section", { class: "glaze", "aria-label": say("drop.label") }, zone, picker));
+  const element = guard(
+    el("section", { class: "glaze", "aria-label": say("drop.label") }, zone, picker, createNotice()),
+  );
 
   async function take(files) {
     if (!files.length) return void (status.textContent = say("drop.none"));

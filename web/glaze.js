@@ -10,6 +10,7 @@ import { createGenres } from "./genres.mjs";
 import { leakingSavers } from "./leaks.mjs";
 import { createMeasured } from "./measured.mjs";
 import { addElement, after, fit, inputOf, nodeOf, originOf, removeElement, set, widgetOf } from "./nodes.mjs";
+import { forget, tell } from "./notice.mjs";
 import { createPresets } from "./presets.mjs";
 import { createSaved } from "./saved.mjs";
 import { lookAtFolders, setUpSource } from "./source.mjs";
@@ -61,6 +62,7 @@ app.registerExtension({
   },
   async beforeConfigureGraph(graph) {
     template = graph.extra?.comfy_glaze?.template ?? null;
+    forget();
     if (!template) return;
     delete graph.extra.comfy_glaze; // what a person saves is theirs
     graph.id = LiteGraph.uuidv4(); // opened twice, it is two; with one id, both tabs would show the first
@@ -158,13 +160,9 @@ async function settle(graph) {
   if (!response.ok) return;
   const { present, fitting } = await response.json();
   const { chosen, rehearsal, missing } = settleCheckpoints(graph, present, fitting);
-  if (chosen) tell("info", say("checkpoint.chosen", { name: chosen }));
-  if (rehearsal) tell("warn", say("checkpoint.rehearsal"));
-  if (missing) tell("warn", say("checkpoint.missing"));
-}
-
-function tell(severity, detail) {
-  app.extensionManager.toast.add({ severity, summary: "Glaze", detail, life: 15000 });
+  if (chosen) tell(graph, "info", say("checkpoint.chosen", { name: chosen }));
+  if (rehearsal) tell(graph, "warn", say("checkpoint.rehearsal"));
+  if (missing) tell(graph, "warn", say("checkpoint.missing"));
 }
 
 /** Begin at a template's own beginning, at a size that can be read; the host shows all, too small. */

@@ -70,8 +70,10 @@ export function present(node) {
 export function set(owner, name, value) {
   const node = present(owner);
   const widget = widgetOf(node, name);
+  const before = widget.value;
   widget.value = value;
   widget.callback?.(value, app.canvas, node);
+  node.onWidgetChanged?.(name, value, before, widget); // the page takes back what it said of the old value
   node.graph?.change?.();
   node.graph?.setDirtyCanvas(true, true);
 }

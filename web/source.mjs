@@ -117,8 +117,10 @@ function takePainted(node, source) {
       images = value;
       const { filename, subfolder } = value?.[0] ?? {};
       if (!filename?.startsWith("clipspace-")) return;
-      const name = `${subfolder ? `${subfolder}/` : ""}${filename} [input]`;
-      if (source.value !== name) set(node, "source", name);
+      const plain = filename.replace(/ \[input\]$/, ""); // older pages take that for a part of the name
+      const name = `${subfolder ? `${subfolder}/` : ""}${plain} [input]`;
+      // Older pages now put the widgets' values back that were there before the painting.
+      queueMicrotask(() => source.value !== name && set(node, "source", name));
     },
   });
 }

@@ -44,12 +44,20 @@ _DROP_PICTURE = """([name, bytes, x, y]) => {
   })();
 }"""
 
-_PASTE_PICTURE = """([name, bytes]) => {
+_DROP_ON_FIELD = """(zone, files) => {
   const data = new DataTransfer();
-  data.items.add(new File([new Uint8Array(bytes)], name, { type: "image/png" }));
-  document.dispatchEvent(new ClipboardEvent("paste", { clipboardData: data, bubbles: true }));
+  for (const [name, bytes] of files)
+    data.items.add(new File([new Uint8Array(bytes)], name, { type: "image/png" }));
+  zone.dispatchEvent(
+    new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
 }"""
 
+_COPY_PICTURE = """async (bytes) => {
+  const picture = new Blob([new Uint8Array(bytes)], { type: "image/png" });
+  await navigator.clipboard.write([new ClipboardItem({ [picture.type]: picture })]);
+}"""
+
+PATIENCE = 300_000  # ms for what the page does: other work may take the cores
 MARGIN = 20  # px around the graph in a picture of it
 _ENDS = ("execution_success", "execution_error", "execution_interrupted")
 
@@ -74,10 +82,10 @@ class HostPage:
                 f"{address}/api/settings/{name}", data=json.dumps(value)
             )
             assert answer.ok, answer.status_text
-        self.page.goto(address, timeout=120_000)
-        self.page.wait_for_function("window.app?.graph && app.extensionManager", timeout=120_000)
+        self.page.goto(address)
+        self.page.wait_for_function("window.app?.graph && app.extensionManager")
         self.page.wait_for_function(
-            "app.extensions.some((extension) => extension.name === 'comfy_glaze')", timeout=60_000
+            "app.extensions.some((extension) => extension.name === 'comfy_glaze')"
         )
         self.page.wait_for_timeout(2500)  # the first run's dialogue comes late
         self.page.keyboard.press("Escape")
@@ -96,17 +104,24 @@ class HostPage:
         text, count = json.dumps(graph), len(graph["nodes"])
         self.page.evaluate("app.graph.clear()")
         self.page.evaluate(_DROP, [workflow.name, text])
-        self.page.wait_for_function(f"app.graph.nodes.length === {count}", timeout=60_000)
+        self.page.wait_for_function(f"app.graph.nodes.length === {count}")
         self.page.wait_for_timeout(500)
 
     def drop_picture(self, node_type: str, name: str, data: bytes) -> None:
         """Drop a picture onto a node, as from a file manager."""
         self.page.evaluate(_DROP_PICTURE, [name, list(data), *self.place_of(node_type)])
 
-    def paste_picture(self, node_type: str, name: str, data: bytes) -> None:
-        """Click on a node's title, and paste a picture."""
+    def drop_on_field(self, pictures: dict[str, bytes]) -> None:
+        """Drop PNG files, by name, onto the pack's own field, of a node or of the app."""
+        zone = self.page.locator(".glaze-drop:visible")
+        zone.evaluate(_DROP_ON_FIELD, [[name, list(data)] for name, data in pictures.items()])
+
+    def paste_picture(self, node_type: str, data: bytes) -> None:
+        """Click on a node's title, and paste a PNG from the clipboard."""
+        self.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        self.page.evaluate(_COPY_PICTURE, list(data))
         self.page.mouse.click(*self.place_of(node_type))
-        self.page.evaluate(_PASTE_PICTURE, [name, list(data)])
+        self.page.keyboard.press("Control+V")
 
     def place_of(self, node_type: str, across: float = 0.5, down: float = -12) -> list[float]:
         """A point of a node on the screen, brought into view: by default the middle of its title.
@@ -197,14 +212,16 @@ class HostPage:
         return [types[id] for id in dict.fromkeys(filter(None, ids))]
 
     def set_widget(self, node_type: str, name: str, value: Any) -> None:
-        """Set a widget on every node of a type."""
+        """Set a widget on every node of a type, as its own editor does."""
         found = self.page.evaluate(
             """([type, name, value]) => {
                 const nodes = app.graph.nodes.filter((node) => node.type === type);
                 for (const node of nodes) {
                   const widget = node.widgets.find((candidate) => candidate.name === name);
+                  const before = widget.value;
                   widget.value = value;
                   widget.callback?.(value, app.canvas, node);
+                  node.onWidgetChanged?.(name, value, before, widget);
                 }
                 return nodes.length;
             }""",
@@ -354,6 +371,7 @@ def open_host(
     named |= {name.replace("_", "."): value for name, value in settings.items()}
     with open_chromium() as browser:
         context = browser.new_context(viewport={"width": width, "height": height})
+        context.set_default_timeout(PATIENCE)
         page = HostPage(context.new_page())
         page.load(address, named)
         yield page

@@ -14,20 +14,20 @@ from PIL import Image
 
 from .checkpoint import write_checkpoint
 from .conftest import PACK_FOLDER, ROOT, copy_pack, free_port
-from .page import HostPage, open_host
+from .page import PATIENCE, HostPage, open_host
 from .server import Server, start_server
 from .test_workflows import check_file, saved_rows
 
 APP = "Glaze 01 Start here.app"
 CHECKPOINT = "my-own-mix.safetensors"  # no name that a workflow knows
 FILM = "film.safetensors"
-DROP = """([zone, files]) => {
-  const data = new DataTransfer();
-  for (const [name, bytes] of files)
-    data.items.add(new File([new Uint8Array(bytes)], name, { type: "image/png" }));
-  zone.dispatchEvent(
-    new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
+COVERED = """(zone) => {
+  const { x, y, width, height } = zone.getBoundingClientRect();
+  const grid = [0.05, 0.5, 0.95].flatMap((a) => [0.05, 0.5, 0.95].map((b) => [a, b]));
+  return grid.filter(([a, b]) =>
+    !zone.contains(document.elementFromPoint(x + a * width, y + b * height)));
 }"""
+"""Where something lies over an element, as shares of its width and height."""
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def search_templates(host: HostPage) -> Any:
 def templates_of(page: Any, folder: str) -> Any:
     """In the template browser, choose a pack by its folder, without a search; the dialogue."""
     dialogue = page.get_by_role("dialog")
-    dialogue.get_by_text(folder, exact=True).first.click(timeout=120_000)  # below Extensions
+    dialogue.get_by_text(folder, exact=True).first.click()  # below Extensions
     dialogue.get_by_text("Glaze 01").first.wait_for()
     page.wait_for_timeout(1500)  # the thumbnails
     return dialogue
@@ -88,7 +88,7 @@ def templates_of(page: Any, folder: str) -> Any:
 def open_app(host: HostPage) -> None:
     """From the template browser: one click."""
     search_templates(host).get_by_text(APP, exact=True).first.click()
-    host.page.get_by_test_id("linear-run-button").first.wait_for(timeout=60_000)
+    host.page.get_by_test_id("linear-run-button").first.wait_for()
     host.page.wait_for_timeout(2500)
     skip = host.page.get_by_role("button", name="Skip")  # of the host's own tour, once
     if skip.count():
@@ -99,7 +99,7 @@ def open_app(host: HostPage) -> None:
 def open_anew(host: HostPage) -> None:
     """In a page that is loaded anew, and so knows the checkpoints that are there now."""
     host.page.reload()
-    host.page.wait_for_function("window.app?.graph && app.extensionManager", timeout=120_000)
+    host.page.wait_for_function("window.app?.graph && app.extensionManager")
     host.page.wait_for_timeout(2500)
     open_app(host)
 
@@ -117,22 +117,22 @@ def test_a_new_user_comes_to_a_saved_picture_in_four_clicks_and_a_drop(
 ) -> None:
     """From the templates, which the first start opens by itself (as empty)."""
     new = host.page.context.browser.new_context(viewport={"width": 1366, "height": 768})
+    new.set_default_timeout(PATIENCE)
     page = new.new_page()
     settings = app_server.base / "user/default/comfy.settings.json"
     kept = settings.read_bytes()
     settings.write_text("{}")
     try:
-        page.goto(app_server.url, timeout=120_000)
+        page.goto(app_server.url)
         titles = templates_of(page, PACK_FOLDER).get_by_text(re.compile(r"^Glaze \d\d "))
         assert titles.first.inner_text() == APP, "not in the order to try them"
         titles.first.click()
-        page.get_by_role("button", name="Skip").click(timeout=60_000)  # the host's tour of its apps
-        zone = page.locator(".glaze-drop")
-        page.evaluate(DROP, [zone.element_handle(), [["mine.png", list(small("ink"))]]])
-        zone.get_by_text("mine.png").wait_for()
+        page.get_by_role("button", name="Skip").click()  # the host's tour of its apps
+        HostPage(page).drop_on_field({"mine.png": small("ink")})
+        page.locator(".glaze-drop").get_by_text("mine.png").wait_for()
         button = page.get_by_test_id("linear-run-button").get_by_role("button", name="Run").last
         button.click()
-        page.get_by_role("link", name="Download").wait_for(timeout=300_000)
+        page.get_by_role("link", name="Download").wait_for()
         assert list((app_server.base / "output/cloaked").glob("mine*.png"))
     finally:
         new.close()
@@ -142,6 +142,7 @@ def test_a_new_user_comes_to_a_saved_picture_in_four_clicks_and_a_drop(
 def test_without_a_checkpoint_it_rehearses_and_says_so(host: HostPage, app_server: Server) -> None:
     open_app(host)
     host.page.get_by_text("No checkpoint was found").first.wait_for()
+    assert host.page.locator(".glaze-drop:visible").evaluate(COVERED) == [], "for a drop"
     (row,) = run(host)
     check_file(row, app_server.base)
     assert row["measures"]["rehearsal"] is True
@@ -158,9 +159,7 @@ def test_two_dropped_pictures_are_cloaked_with_a_clicked_preset(
 ) -> None:
     open_app(host)  # a second tab of it
     panel = host.page.get_by_test_id("linear-widgets")
-    zone = panel.locator(".glaze-drop").element_handle()
-    files = [[f"{name}.png", list(small(name))] for name in ("ink", "poster")]
-    host.page.evaluate(DROP, [zone, files])
+    host.drop_on_field({f"{name}.png": small(name) for name in ("ink", "poster")})
     panel.get_by_text(re.compile(r"^glaze \d{4}-")).wait_for()
     panel.get_by_text("Strong", exact=True).click()
     rows = run(host)

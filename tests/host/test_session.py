@@ -5,104 +5,36 @@ The tests build on each other's page, and each begins with a graph of its own.
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from comfy_glaze.files.artwork import Artwork, load_artwork, save_artwork
-from comfy_glaze.images import from_levels
+from comfy_glaze.files.artwork import load_artwork
 
 from .conftest import PACK_FOLDER, ROOT, copy_pack, free_port
-from .page import HostPage, open_host
-from .server import Server, start_server
+from .page import PATIENCE, HostPage, open_host
+from .server import start_server
+from .session import (
+    CLOAK,
+    LOAD,
+    REHEARSAL,
+    SAVE,
+    WORKS,
+    Session,
+    as_png,
+    painting,
+    write_pictures,
+)
 from .test_workflows import saved_rows
 
 pytest.importorskip(
     "playwright.sync_api", reason="browser tests need the Python package playwright"
 )
-
-REHEARSAL = ROOT / "workflows/Glaze 04 Try it with no download.json"
-LOAD, CLOAK, SAVE = "GlazeLoadArtwork", "GlazeCloakOptimize", "GlazeSaveCloaked"
-WORKS = 4
-PATIENCE = 180_000  # milliseconds
-
-
-def painting(number: int = 0, width: int = 64, height: int = 48) -> Image.Image:
-    """A part of a painting, another one for each number."""
-    x, y = 380 + 40 * number, 200 + 30 * number
-    harbour = Image.open(ROOT / "samples/harbour.png").convert("RGB")
-    return harbour.crop((x, y, x + width, y + height))
-
-
-def as_png(picture: Image.Image) -> bytes:
-    buffer = BytesIO()
-    picture.save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def write_pictures(base: Path) -> None:
-    """An ordinary picture, one with a hole, one of 16 bits, and a folder."""
-    works = base / "input" / "works"
-    works.mkdir(parents=True)
-    for number in range(WORKS):
-        painting(number).save(works / f"{number}.png")
-    shutil.copyfile(works / "0.png", base / "input" / "example.png")
-    holed = painting(1).convert("RGBA")
-    holed.paste((0, 0, 0, 0), (0, 0, 20, 20))
-    holed.save(base / "input" / "holed.png")
-    levels = np.asarray(painting(2), dtype=np.uint16) * 257 + 3
-    pixels = from_levels(np.asarray(painting(2)).copy())
-    save_artwork(pixels, Artwork(pixels, levels=levels), base / "input" / "deep.png")
-
-
-@dataclass(eq=False)
-class Session:
-    """A host with its page; the host can be killed and started again at the same address."""
-
-    path: Path
-    server: Server
-    host: HostPage
-
-    def restart(self) -> None:
-        self.server = start_server(self.path, self.server.base, self.server.port)
-
-    def begin(self, source: str = "example.png") -> None:
-        """The rehearsal's graph, with a source and few steps."""
-        self.host.drop(REHEARSAL)
-        self.host.set_widget(LOAD, "source", source)
-        self.host.set_widget(CLOAK, "steps", 2)
-        self.host.show_at()  # all of it; it opens at its beginning
-
-    def run(self) -> list[dict[str, Any]]:
-        """Press Run; what Save Cloaked shows."""
-        self.host.run()
-        return saved_rows(self.host)
-
-    def file(self, row: dict[str, Any]) -> Path:
-        return self.server.base / "output" / row["file"]["subfolder"] / row["file"]["filename"]
-
-    def files(self) -> list[Path]:
-        return [path for path in (self.server.base / "output").rglob("*.png") if path.is_file()]
-
-    def source(self) -> str:
-        return str(self.host.widget(LOAD, "source"))
-
-    def wait_for_source(self, part: str) -> None:
-        self.host.page.wait_for_function(
-            """([type, part]) => app.graph.nodes.find((node) => node.type === type)
-                .widgets.find((widget) => widget.name === "source").value.includes(part)""",
-            arg=[LOAD, part],
-            timeout=PATIENCE,
-        )
 
 
 @pytest.fixture(scope="module")
@@ -135,12 +67,12 @@ def test_a_picture_dropped_onto_the_node_is_cloaked(session: Session) -> None:
 def test_a_pasted_picture_is_cloaked(session: Session) -> None:
     session.begin()
     session.host.page.wait_for_timeout(2000)  # the node's own picture is loaded
-    session.host.paste_picture(LOAD, "pasted-one.png", as_png(painting(6)))
+    session.host.paste_picture(LOAD, as_png(painting(6)))
     session.wait_for_source("pasted")
     (row,) = session.run()
     before = load_artwork(session.server.base / "input" / session.source().split(" [")[0]).pixels
     assert before.shape[-2:] == (48, 64)
-    assert row["measures"]["source"]["file"].startswith(("pasted-one", "image"))
+    assert row["measures"]["source"]["file"].startswith("image")
 
 
 def test_the_upload_button_takes_a_picture(session: Session, tmp_path: Path) -> None:
@@ -155,7 +87,7 @@ def test_the_upload_button_takes_a_picture(session: Session, tmp_path: Path) -> 
         }""",
         LOAD,
     )
-    with page.expect_file_chooser(timeout=PATIENCE) as chosen:
+    with page.expect_file_chooser() as chosen:
         page.mouse.click(*session.host.place_of(LOAD, 0.5, down))
     chosen.value.set_files(tmp_path / "uploaded.png")
     session.wait_for_source("uploaded")
@@ -167,17 +99,17 @@ def test_a_folder_shows_what_a_run_takes_and_all_of_it_is_saved(session: Session
     session.begin("works/")
     page = session.host.page
     count = page.locator(".glaze-count")
-    count.filter(has_text=f"{WORKS} pictures").wait_for(timeout=PATIENCE)
+    count.filter(has_text=f"{WORKS} pictures").wait_for()
     assert page.locator(".glaze-strip img").count() == WORKS
     session.host.set_widget(LOAD, "last", 2)
-    count.filter(has_text=f"2 of {WORKS} pictures").wait_for(timeout=PATIENCE)
+    count.filter(has_text=f"2 of {WORKS} pictures").wait_for()
     rows = session.run()
     assert [row["measures"]["source"]["file"] for row in rows] == ["0.png", "1.png"]
     assert all(f"Only 2 of {WORKS} pictures" in row["note"] for row in rows)
     session.host.set_widget(LOAD, "last", 0)
     assert len(session.run()) == WORKS
     session.host.set_widget(LOAD, "source", "example.png")
-    page.locator(".glaze-folder").wait_for(state="detached", timeout=PATIENCE)
+    page.locator(".glaze-folder").wait_for(state="detached")
 
 
 @pytest.mark.parametrize(
@@ -185,7 +117,7 @@ def test_a_folder_shows_what_a_run_takes_and_all_of_it_is_saved(session: Session
 )
 def test_a_folder_fits_into_its_node_in_the_workflows(session: Session, name: str) -> None:
     session.host.drop(ROOT / f"workflows/{name}.json")
-    session.host.page.locator(".glaze-folder").wait_for(timeout=PATIENCE)
+    session.host.page.locator(".glaze-folder").wait_for()
     node, wanted = session.host.page.evaluate(
         """(type) => {
             const node = app.graph.nodes.find((candidate) => candidate.type === type);
@@ -226,7 +158,7 @@ def test_what_is_painted_in_the_mask_editor_stays_and_makes_no_hole(session: Ses
     page.wait_for_timeout(2000)  # the node's own picture is loaded
     session.host.select(LOAD)
     session.host.command("Comfy.MaskEditor.OpenMaskEditor")
-    page.get_by_role("button", name="Save").last.wait_for(timeout=PATIENCE)
+    page.get_by_role("button", name="Save").last.wait_for()
     page.wait_for_timeout(3000)  # its layers are loaded
     box = page.locator("canvas:visible").last.bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
@@ -257,7 +189,7 @@ def test_a_cloak_inside_a_subgraph_is_charted_and_saved(session: Session) -> Non
     page = session.host.page
     session.host.select("GlazeStyleTransfer", CLOAK)
     session.host.command("Comfy.Graph.ConvertToSubgraph")
-    page.wait_for_function("app.graph.nodes.some((node) => node.subgraph)", timeout=PATIENCE)
+    page.wait_for_function("app.graph.nodes.some((node) => node.subgraph)")
     (row,) = session.run()
     assert session.file(row).is_file()
     page.evaluate(
@@ -266,7 +198,7 @@ def test_a_cloak_inside_a_subgraph_is_charted_and_saved(session: Session) -> Non
             app.canvas.openSubgraph(node.subgraph, node);
         }"""
     )
-    page.locator(".glaze-chart[data-state=done]").wait_for(state="attached", timeout=PATIENCE)
+    page.locator(".glaze-chart[data-state=done]").wait_for(state="attached")
     session.host.command("Comfy.Graph.ExitSubgraph")
 
 
@@ -282,9 +214,7 @@ def test_a_group_node_saves(session: Session) -> None:
     session.host.command(name)
     page.keyboard.type("cloak group")
     page.keyboard.press("Enter")
-    page.wait_for_function(
-        "app.graph.nodes.some((node) => node.type.startsWith('workflow'))", timeout=PATIENCE
-    )
+    page.wait_for_function("app.graph.nodes.some((node) => node.type.startsWith('workflow'))")
     (row,) = session.run()
     assert session.file(row).is_file()
 
@@ -312,7 +242,7 @@ def test_without_cloak_the_picture_is_shown_and_nothing_saved(
 
 
 def wait_for_steps(host: HostPage) -> None:
-    host.page.locator(".glaze-chart[data-state=running]").wait_for(timeout=PATIENCE)
+    host.page.locator(".glaze-chart[data-state=running]").wait_for()
 
 
 def test_after_stop_no_old_picture_is_shown(session: Session) -> None:
@@ -338,7 +268,7 @@ def test_an_error_is_said_on_its_node_in_our_words(session: Session) -> None:
     session.host.set_widget(SAVE, "format", "jpeg")
     session.host.press_run()
     assert session.host.wait_for_end() == "execution_error"
-    said.wait_for(timeout=PATIENCE)
+    said.wait_for()
     assert said.inner_text() == "holed.png: expected png or webp for transparency, but got jpeg."
     session.host.set_widget(SAVE, "format", "same")
     session.run()
@@ -352,7 +282,7 @@ def test_a_refusal_before_the_run_is_said_on_its_node(session: Session) -> None:
     session.host.set_widget(SAVE, "filename_prefix", "taken/%name%")
     session.host.press_run()  # the other nodes run
     session.host.wait_for_end()
-    said.wait_for(timeout=PATIENCE)
+    said.wait_for()
     assert "needs a folder called taken in ComfyUI's output folder" in said.inner_text()
     session.host.set_widget(SAVE, "filename_prefix", "cloaked/%name%")
     session.run()
@@ -372,7 +302,7 @@ def test_a_saver_that_tells_the_style_is_warned_of(session: Session) -> None:
         CLOAK,
     )
     warning = page.locator(".glaze-chart .glaze-warning")
-    warning.wait_for(timeout=PATIENCE)
+    warning.wait_for()
     assert "Save Image writes this workflow" in warning.inner_text()
 
 
@@ -386,7 +316,7 @@ def test_a_refresh_in_the_middle_loses_nothing(session: Session) -> None:
     session.host.load(session.server.url, {})
     wait_for_steps(session.host)
     session.host.command("Comfy.Interrupt")
-    page.get_by_text("Stopped at step").wait_for(timeout=PATIENCE)
+    page.get_by_text("Stopped at step").wait_for()
     assert session.host.widget(CLOAK, "steps") == 2000
     session.host.set_widget(CLOAK, "steps", 2)
     (row,) = session.run()
@@ -433,9 +363,7 @@ def test_a_host_killed_in_the_middle_goes_on_from_the_page(session: Session) -> 
     done = {path.name: path.stat().st_mtime_ns for path in out.glob("?.png")}
     assert 0 < len(done) < WORKS
     session.restart()
-    page.wait_for_function(
-        "fetch('/queue').then((answer) => answer.ok, () => false)", timeout=PATIENCE
-    )
+    page.wait_for_function("fetch('/queue').then((answer) => answer.ok, () => false)")
     page.wait_for_timeout(3000)  # it has its socket again
     session.run()
     assert {path.name for path in out.glob("?.png")} == {f"{n}.png" for n in range(WORKS)}

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from ..conftest import smooth_picture
 from .in_process import NAME, pack_module
-from .test_encoders import WEIGHTS
 from .vae_kinds import KINDS, made_by_the_host
+from .vae_weights import WEIGHTS
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the host's own
 WIDTH, WORDS = 32, 8  # of the text features, and how many there are
