@@ -254,7 +254,7 @@ def test_stop_ends_a_run_within_a_step_and_the_next_one_works(
 def test_a_chosen_style_survives_saving_and_loading(host: HostPage) -> None:
     host.drop(REHEARSAL)
     gallery = host.page.locator(".glaze-gallery")
-    gallery.get_by_role("option").first.wait_for()  # the styles have come
+    gallery.locator("[role=option]").first.wait_for()  # the styles have come; not of its menus
     gallery.get_by_role("searchbox").fill("fresco")
     gallery.get_by_role("option").filter(has_text="Pale blue fresco").wait_for()
     host.page.keyboard.press("Enter")
