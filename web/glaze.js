@@ -10,7 +10,7 @@ import { createGenres } from "./genres.mjs";
 import { leakingSavers } from "./leaks.mjs";
 import { createMeasured } from "./measured.mjs";
 import { addElement, after, fit, inputOf, nodeOf, originOf, removeElement, set, widgetOf } from "./nodes.mjs";
-import { forget, tell } from "./notice.mjs";
+import { showNotice } from "./notice.mjs";
 import { createPresets } from "./presets.mjs";
 import { createSaved } from "./saved.mjs";
 import { lookAtFolders, setUpSource } from "./source.mjs";
@@ -30,6 +30,8 @@ const SETUPS = {
   GlazeSelectTargetStyle: setUpGallery,
   GlazeLoadStyleBank: setUpBank,
 };
+
+const NOTICE = 15000; // ms that the host's own notice stays
 
 const charts = new Map(); // node -> chart
 const galleries = new Map(); // node -> () => void, looks anew at what is wired
@@ -62,7 +64,7 @@ app.registerExtension({
   },
   async beforeConfigureGraph(graph) {
     template = graph.extra?.comfy_glaze?.template ?? null;
-    forget();
+    showNotice(""); // what was said of another graph
     if (!template) return;
     delete graph.extra.comfy_glaze; // what a person saves is theirs
     graph.id = LiteGraph.uuidv4(); // opened twice, it is two; with one id, both tabs would show the first
@@ -164,6 +166,16 @@ async function settle(graph) {
   if (rehearsal) tell(graph, "warn", say("checkpoint.rehearsal"));
   if (missing) tell(graph, "warn", say("checkpoint.missing"));
 }
+
+/** Say it below the app's pictures, which the host's notices would lie over, or as one of those. */
+function tell(graph, severity, detail) {
+  if (opensAsApp(graph)) showNotice(detail);
+  else app.extensionManager.toast.add({ severity, summary: "Glaze", detail, life: NOTICE });
+}
+
+/** Whether this page has an App mode, and the graph opens in it. */
+const opensAsApp = (graph) =>
+  graph.extra?.linearMode && app.extensionManager.command.commands.some(({ id }) => id === "Comfy.ToggleLinear");
 
 /** Begin at a template's own beginning, at a size that can be read; the host shows all, too small. */
 function showStart() {
