@@ -104,7 +104,7 @@ def test_casts_and_colour_on_even_ground_are_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("preset", "delta_e"), [("gallery", 1.0), ("default", 1.4), ("strong", 1.6)]
+    ("preset", "delta_e"), [("gallery", 1.0), ("default", 1.4), ("strong", 1.4)]
 )
 def test_presets_keep_even_ground_clean(
     preset: str, delta_e: float, block_encoder: Encoder
