@@ -48,13 +48,6 @@ EDGE = 16.0
 CAST = 8
 """Pixels: a change that is even over squares of this side is a colour cast, and is removed."""
 
-EVEN_AT_WHITE, EVEN_BELOW = 6, 4
-"""Grey levels: no even ground changes by more than the first times its grey, or the second where
-that is more.  The eye sees contrast, a share of the luminance (Weber's law), so that six levels at
-white show as little as three at middle grey.  In the dark that would leave nothing, and screens
-show less.
-"""
-
 _MARGIN = PATCH + SURROUND  # rows beside a band that its map depends on
 
 
@@ -144,9 +137,7 @@ def cap_map(images: Tensor, linf: float, sight: Sight, wraps: bool = False) -> T
         above = min(band.top, _MARGIN)
         rows = slice(band.top - above, band.top + band.window_height + _MARGIN)
         part = floats(images[..., rows, :])
-        grey = luma(part)
-        most = (EVEN_AT_WHITE * grey).clamp_min(EVEN_BELOW)
-        even = (sight.flat_delta_e / delta_e_per_level(grey)).minimum(most).floor()
+        even = (sight.flat_delta_e / delta_e_per_level(luma(part))).clamp_max(4).floor()
         hiding = contrast(part)
         levels = (even + sight.masking * (hiding - 1).clamp_min(0)).clamp_max(largest)
         levels = torch.maximum(levels * (EDGE / hiding).clamp_max(1), even.clamp_max(2))

@@ -45,8 +45,10 @@ EVEN = {
 MASKED = {
     "masked 16": Budget(limit=0.15, linf=16 / LEVELS, sight=Sight(1.4, 1.0)),
     "masked 32": Budget(limit=0.3, linf=32 / LEVELS, sight=Sight(1.4, 2.5)),
+    "ground 22": Budget(limit=0.2, linf=22 / LEVELS, sight=Sight(2.1, 0.75)),
 }
-"""Beside the preset ``strong``: even ground as it has it, and more room where texture hides it."""
+"""Beside the preset ``strong``: even ground as it has it, and more room where texture hides it; or
+more room on even ground, and less in texture."""
 
 BUDGETS: dict[str, Budget] = {**PRESETS, **EVEN, **MASKED}
 
