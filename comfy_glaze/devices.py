@@ -42,6 +42,12 @@ def free_memory(device: torch.device) -> int | None:
     return torch.cuda.mem_get_info(device)[0] + kept
 
 
+SPARE, METRIC_BYTES, TWICE = 1.1, 4e3, 0.5
+"""For an estimate of a gradient's memory: what is asked for beside what an encoder keeps, as a
+factor; bytes per pixel that a metric keeps, roughly; and the share of it all where residual blocks
+are computed twice in place of kept."""
+
+
 def kept_for_backward(work: Callable[[], Tensor], weights: Iterable[Tensor]) -> tuple[Tensor, int]:
     """What some work gives, and how many bytes are kept for its backward pass, beside weights."""
     own = {weight.untyped_storage().data_ptr() for weight in weights}

@@ -23,7 +23,7 @@ from comfy_glaze.cloaking.methods import METHODS, CloakStep, Progress, _descend
 from comfy_glaze.cloaking.problem import Problem
 from comfy_glaze.cloaking.room import Room
 from comfy_glaze.cloaking.systems import SYSTEMS, cloak_as
-from comfy_glaze.cloaking.ties import Ties
+from comfy_glaze.cloaking.ties import FREE, Ties
 from comfy_glaze.countermeasures import COUNTERMEASURES, Case, apply_countermeasure, available
 from comfy_glaze.countermeasures.retention import measure_retention
 from comfy_glaze.countermeasures.tools import Tools
@@ -33,7 +33,7 @@ from comfy_glaze.judges.features import grams, load_features, noise_level
 from comfy_glaze.judges.genres import Classifier, from_towers
 from comfy_glaze.judges.probe import StyleProbe
 from comfy_glaze.networks.encoder_files import load_encoder, load_round_trip
-from comfy_glaze.networks.encoders import encoder_from_module
+from comfy_glaze.networks.encoders import Encoder, encoder_from_module
 from comfy_glaze.networks.ensemble import combine_encoders
 from comfy_glaze.networks.perceptual import load_metric
 from comfy_glaze.networks.turns import one_at_a_time
@@ -125,18 +125,42 @@ def test_pretence_notes_what_waits(cuda: PretendedDevice) -> None:
 def test_nothing_waits_in_the_loop(
     cuda: PretendedDevice, size: tuple[int, int], wraps: bool
 ) -> None:
+    assert_nothing_waits(cuda, load_encoder("embedded", CUDA), size, wraps, Ties(grey=True))
+
+
+def test_nothing_waits_on_pixel_art(cuda: PretendedDevice) -> None:
+    ties = Ties(block=(8, 8), first=(3, 5))
+    assert_nothing_waits(cuda, load_encoder("embedded", CUDA), (64, 72), ties=ties)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, None])
+def test_nothing_waits_among_several_encoders(
+    cuda: PretendedDevice, dtype: torch.dtype | None
+) -> None:
+    together = combine_encoders([load_encoder("embedded", CUDA) for _ in range(2)], [1, 2])
+    assert_nothing_waits(cuda, together, (64, 72), dtype=dtype)
+
+
+def assert_nothing_waits(
+    cuda: PretendedDevice,
+    encoder: Encoder,
+    size: tuple[int, int],
+    wraps: bool = False,
+    ties: Ties = FREE,
+    dtype: torch.dtype | None = torch.bfloat16,
+) -> None:
     """From the second picture on, when what a size needs has been copied to the device."""
-    encoder, metric = load_encoder("embedded", CUDA), load_metric("st-lpips-alex", CUDA)
+    metric = load_metric("st-lpips-alex", CUDA)
     budget, images, styled = PRESETS["default"], pictures(*size).to(CUDA), pictures(*size).to(CUDA)
     for _ in range(2):
         comparison = Comparison.of(images, styled, encoder, metric, "beyond", wraps)
-        room = Room.of(images, budget, None, wraps, Ties(grey=True))
+        room = Room.of(images, budget, None, wraps, ties)
         problem = Problem.of(comparison, room, budget, METHODS["fast"].views)
         told: list[CloakStep] = []
-        progress, start = Progress(problem, 4, told.append), problem.random_start(0)
+        progress, start = Progress(problem, 6, told.append), problem.random_start(0)
         cuda.waits.clear()
-        _descend(problem, progress, start, 0, None, torch.bfloat16)
-    assert len(told) == 4
+        _descend(problem, progress, start, 0, None, dtype)
+    assert len(told) == 6
     assert not cuda.waits
 
 
@@ -231,6 +255,10 @@ WORK = ("a.png", "--device", "cuda", "--size", "64")
 COMMANDS = {
     "cloak": ("cloak", "a.png", "--style", "Pink and black cut-outs", "--steps", "2", "--device",
               "cuda", "--format", "jpeg", "--out", "out"),
+    "cloak to a size": ("cloak", "a.png", "--style", "Pink and black cut-outs", "--steps", "2",
+                        "--device", "cuda", "--max-size", "1.5x", "--out", "out"),
+    "nightshade": ("nightshade", "a.png", "--anchors", "cats", "--concept", "dog", "--towards",
+                   "cat", "--steps", "2", "--device", "cuda", "--out", "out"),
     "measure": ("measure", "a.png", "b.png", "--styled", "c.png", "--device", "cuda", "--seeds",
                 "1", "--countermeasures", "jpeg-420:75,noise:0.1,crop:0.1,vae:1,impress:2"),
     "measure without styled": ("measure", "a.png", "b.png", "--device", "cuda"),
@@ -257,6 +285,9 @@ def test_commands(words: tuple[str, ...], run: Run, monkeypatch: pytest.MonkeyPa
     for seed, name in enumerate("abc"):
         pixels = smooth_picture(64, 64, seed=seed)
         save_artwork(pixels, Artwork(pixels), Path(f"{name}.png"))
+    Path("a.txt").write_text("a dog")
+    Path("cats").mkdir()
+    Path("cats/b.png").write_bytes(Path("b.png").read_bytes())
     with pretended_device():
         result = run(*words)
     assert result.exit_code == 0, result.output

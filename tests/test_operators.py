@@ -13,8 +13,11 @@ import yaml
 
 from comfy_glaze.cloaking.budget import PRESETS
 from comfy_glaze.cloaking.cloak import CloakSettings, optimize_cloak
+from comfy_glaze.cloaking.ties import Ties
 from comfy_glaze.evaluation.speed import random_kl
 from comfy_glaze.networks.encoder_files import load_encoder
+from comfy_glaze.networks.encoders import Encoder
+from comfy_glaze.networks.ensemble import combine_encoders
 from comfy_glaze.networks.perceptual import load_metric
 
 from .fake_devices import CUDA, PretendedDevice, pictures
@@ -84,15 +87,40 @@ def operations() -> dict[str, Any]:
 def test_mps_has_all_that_a_cloak_needs(cuda: PretendedDevice, settings: CloakSettings) -> None:
     """Operations with their gradients, and no float64.  The pretence is CUDA's; where the code
     takes another way on MPS it is to spare it what is listed here."""
-    encoder, metric = load_encoder("embedded", CUDA), load_metric("st-lpips-alex", CUDA)
-    budget, pair = PRESETS["default"], (pictures(520, 560), pictures(520, 560))
+    encoder = load_encoder("embedded", CUDA)
+    assert_mps_has_all(cuda, encoder, settings)
+    assert "linalg_eig" in operations()
+    assert not on_mps("aten::linalg_eig")  # the list can say no
+
+
+def test_mps_has_all_that_pixel_art_needs(
+    cuda: PretendedDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    squares = Ties(block=(8, 8), first=(3, 5))
+    monkeypatch.setattr(Ties, "of", lambda *_, **__: squares)
+    assert_mps_has_all(cuda, load_encoder("embedded", CUDA), CloakSettings(steps=2), (66, 70))
+
+
+def test_mps_has_all_that_several_encoders_need(cuda: PretendedDevice) -> None:
+    members = [load_encoder("embedded", CUDA), random_kl("SD", CUDA, width=32)]
+    assert_mps_has_all(
+        cuda, combine_encoders(members, [1, 2]), CloakSettings("brief", steps=4), (66, 70)
+    )
+
+
+def assert_mps_has_all(
+    cuda: PretendedDevice,
+    encoder: Encoder,
+    settings: CloakSettings,
+    size: tuple[int, int] = (520, 560),
+) -> None:
+    metric, budget = load_metric("st-lpips-alex", CUDA), PRESETS["default"]
+    pair = (pictures(*size), pictures(*size))
     optimize_cloak(*pair, encoder, budget, settings, metric=metric)
     needed = {name for name in cuda.seen if name.startswith("aten::")}
     assert len(needed) > 50
     assert {name for name in needed if not on_mps(name)} == set()
     assert cuda.doubles == set()
-    assert "linalg_eig" in operations()
-    assert not on_mps("aten::linalg_eig")  # the list can say no
 
 
 FEW = {"aten::amin", "aten::lerp.Tensor", "aten::replication_pad2d_backward"}

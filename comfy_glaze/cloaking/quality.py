@@ -100,15 +100,18 @@ def _visible_change(original: Tensor, cloaked: Tensor, cell: int) -> Tensor:
     return torch.cat(rows, dim=-2)
 
 
-def worst_place(original: Tensor, cloaked: Tensor, side: int) -> tuple[int, int, int, int]:
-    """(top, left, height, width) of the most visibly changed square with that side, in pixels."""
+def worst_places(original: Tensor, cloaked: Tensor, *sides: int) -> list[tuple[int, int, int, int]]:
+    """(top, left, height, width) in pixels of the most visibly changed square with each side."""
     height, width = original.shape[-2:]
-    tall, wide = min(side, height), min(side, width)
-    cell = min(16, tall, wide)
-    cells = _visible_change(original, cloaked, cell)
-    windows = F.avg_pool2d(cells, (max(1, tall // cell), max(1, wide // cell)), stride=1)[0, 0]
-    row, column = divmod(int(windows.argmax()), windows.shape[1])
-    return min(row * cell, height - tall), min(column * cell, width - wide), tall, wide
+    cell = min(16, height, width, *sides)
+    cells, places = _visible_change(original, cloaked, cell), []
+    for side in sides:
+        tall, wide = min(side, height), min(side, width)
+        windows = F.avg_pool2d(cells, (max(1, tall // cell), max(1, wide // cell)), stride=1)[0, 0]
+        row, column = divmod(int(windows.argmax()), windows.shape[1])
+        top, left = min(row * cell, height - tall), min(column * cell, width - wide)
+        places.append((top, left, tall, wide))
+    return places
 
 
 @torch.no_grad()
@@ -118,8 +121,7 @@ def measure_quality(original: Tensor, cloaked: Tensor, crop: int = 300) -> Quali
     Pictures with a side above :data:`WINDOW` are measured only at their worst place, at full size.
     """
     original, cloaked = original.cpu(), cloaked.cpu()
-    window = worst_place(original, cloaked, WINDOW)
-    worst = worst_place(original, cloaked, crop)
+    window, worst = worst_places(original, cloaked, WINDOW, crop)
     top, left, tall, wide = window
     before, after = (
         floats(picture[..., top : top + tall, left : left + wide]).float()

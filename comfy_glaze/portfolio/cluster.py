@@ -60,10 +60,7 @@ def cloak_on_worker(
         request = replace(request, models=models)
     torch.set_num_threads(threads)  # counts for this thread, so it is said each time
     engine = own_engine(request)
-    (staged,) = cloak_and_stage(
-        [(job, load_artwork(job.source, held=True))], engine, mask, engine.fingerprint(mask)
-    )
-    return staged
+    return cloak_and_stage(job, load_artwork(job.source, held=True), engine, mask)
 
 
 def connect(address: str) -> Any:

@@ -118,6 +118,4 @@ def _begin(threads: int) -> None:
 
 def _cloak(job: Job, request: CloakRequest, mask: Path | None) -> StagedFiles:
     engine = own_engine(request)
-    pictures = [(job, load_artwork(job.source, held=True))]
-    (staged,) = cloak_and_stage(pictures, engine, mask, engine.fingerprint(mask))
-    return staged
+    return cloak_and_stage(job, load_artwork(job.source, held=True), engine, mask)

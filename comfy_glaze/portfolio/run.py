@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from .manifest import Manifest
 from .outcome import Outcome
 from .outputs import Job, unchanged
 from .picture import cloak_artworks
-from .saving import StagedFiles, stage
+from .saving import StagedFiles, WrittenPicture, write
 
 OnBegin = Callable[[Job], OnStep | None]
 """Called before a picture, the first of a batch; gives what is told of its steps."""
@@ -75,7 +77,8 @@ def cloak_portfolio(
 ) -> Iterator[Outcome]:
     """Cloak pictures, and tell what became of each as soon as it is known.
 
-    While pictures are cloaked, the next ones are read.  One that fails costs no other.
+    While pictures are cloaked, the next ones are read, and the last one is saved where
+    :func:`_beside` says so.  One that fails costs no other.
 
     Args:
         jobs: what to cloak.
@@ -94,18 +97,78 @@ def cloak_portfolio(
         else:
             waiting.append(job)
     groups = [waiting[at : at + batch] for at in range(0, len(waiting), batch)]
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="reader") as reader:
-        ahead = [reader.submit(_load, group) for group in groups[:1]]
-        for number in range(len(groups)):
-            loaded = ahead.pop().result()
-            ahead = [reader.submit(_load, group) for group in groups[number + 1 : number + 2]]
-            for job, artwork in loaded:
-                if isinstance(artwork, Exception):
-                    yield Outcome(job, error=sentence_of(artwork, job.source))
-            for same_size in _by_size(loaded):
-                for staged in _cloak(same_size, engine, mask, settings, on_begin):
-                    yield staged if isinstance(staged, Outcome) else _published(staged, manifest)
-            del loaded
+    saving: deque[Outcome | Future[Outcome]] = deque()
+    with (
+        ThreadPoolExecutor(1, "reader") as reader,
+        ThreadPoolExecutor(1, "saver") as saver,
+        closing(_written(groups, reader, engine, mask, settings, on_begin)) as written,
+    ):
+        try:
+            for made in written:
+                if isinstance(made, Outcome):
+                    saving.append(made)
+                elif _beside(made):
+                    saving.append(saver.submit(_saved, made, manifest))
+                else:
+                    yield from _told(saving)
+                    saving.append(_saved(made, manifest))
+                del made  # a large picture fills the memory
+                yield from _told(saving, but=1)
+        except KeyboardInterrupt:  # what is being saved will be there, so it is told
+            yield from _told(saving)
+            raise
+        yield from _told(saving)
+
+
+BESIDE = 16_000_000
+"""Pixels: larger pictures are saved before the next one is begun, to spare the memory."""
+
+
+def _beside(made: WrittenPicture) -> bool:
+    """Whether a picture is saved while the next is cloaked: on a GPU, which the work of saving does
+    not slow down, and unless it is large."""
+    height, width = made.picture.original.shape[-2:]
+    return made.encoder.device.type != "cpu" and height * width <= BESIDE
+
+
+def _told(saving: deque[Outcome | Future[Outcome]], but: int = 0) -> Iterator[Outcome]:
+    """What became of pictures, in their order: all that is known, and waiting for the rest but so
+    many."""
+    while saving and (len(saving) > but or isinstance(saving[0], Outcome)):
+        first = saving[0]
+        outcome = first if isinstance(first, Outcome) else first.result()
+        saving.popleft()
+        yield outcome
+
+
+def _saved(made: WrittenPicture, manifest: Manifest) -> Outcome:
+    """Save what is left to save of a picture, and let its files take their places."""
+    job = made.staged.job
+    try:
+        return Outcome(job, made.complete().publish(manifest))
+    except Exception as error:
+        return Outcome(job, error=sentence_of(error, job.source))
+
+
+def _written(
+    groups: Sequence[Sequence[Job]],
+    reader: Executor,
+    engine: Engine,
+    mask: Path | None,
+    settings: str,
+    on_begin: OnBegin | None,
+) -> Generator[WrittenPicture | Outcome, None, None]:
+    """Cloak and write group after group, while the next one is read."""
+    ahead = [reader.submit(_load, group) for group in groups[:1]]
+    for number in range(len(groups)):
+        loaded = ahead.pop().result()
+        ahead = [reader.submit(_load, group) for group in groups[number + 1 : number + 2]]
+        for job, artwork in loaded:
+            if isinstance(artwork, Exception):
+                yield Outcome(job, error=sentence_of(artwork, job.source))
+        for same_size in _by_size(loaded):
+            yield from _cloak(same_size, engine, mask, settings, on_begin)
+        del loaded
 
 
 Loaded = tuple[Job, Artwork]
@@ -137,13 +200,13 @@ def _cloak(
     mask: Path | None,
     settings: str,
     on_begin: OnBegin | None,
-) -> Iterator[StagedFiles | Outcome]:
+) -> Iterator[WrittenPicture | Outcome]:
     """Cloak pictures of one size together, and one by one where that fails: one picture must not
     take the others with it, nor must a batch that outgrows the memory."""
     failure: str | None = None
     on_step = on_begin(pictures[0][0]) if on_begin else None
     try:
-        staged = cloak_and_stage(pictures, engine, mask, settings, on_step)
+        written = cloak_and_write(pictures, engine, mask, settings, on_step)
     except LeftAlone as left:
         if len(pictures) == 1:
             yield Outcome(pictures[0][0], left_alone=str(left))
@@ -153,7 +216,7 @@ def _cloak(
         failure = sentence_of(error, pictures[0][0].source)
     # Out here the traceback, which kept the failed batch's tensors alive, is gone.
     if failure is None:
-        yield from _one_by_one(staged)
+        yield from _one_by_one(written)
     elif len(pictures) == 1:
         yield Outcome(pictures[0][0], error=failure)
     else:
@@ -162,13 +225,26 @@ def _cloak(
 
 
 def cloak_and_stage(
+    job: Job, artwork: Artwork, engine: Engine, mask: Path | None = None
+) -> StagedFiles:
+    """Cloak a picture, and write everything under temporary names.
+
+    Raises:
+        LeftAlone: it is not to be cloaked.
+        ValueError: it cannot be cloaked or written.
+    """
+    (made,) = cloak_and_write([(job, artwork)], engine, mask, engine.fingerprint(mask))
+    return made.complete()
+
+
+def cloak_and_write(
     pictures: Sequence[Loaded],
     engine: Engine,
     mask: Path | None = None,
     settings: str = "",
     on_step: OnStep | None = None,
-) -> list[StagedFiles]:
-    """Cloak pictures of one size together, and write everything under temporary names.
+) -> list[WrittenPicture]:
+    """Cloak pictures of one size together, and write and measure their files.
 
     Raises:
         LeftAlone: one of them is not to be cloaked.
@@ -180,32 +256,25 @@ def cloak_and_stage(
         options = engine.saving.for_file(artwork.format, job.target)
         check_saving(artwork, options.format, job.target)  # before the work, not after it
     cloaked = cloak_artworks([artwork for _, artwork in pictures], engine, mask, on_step)
-    done: list[StagedFiles] = []
+    done: list[WrittenPicture] = []
     try:
         for (job, _), picture in zip(pictures, cloaked, strict=True):
-            done.append(stage(picture, job, engine.saving, engine.encoder, engine.metric, settings))
+            done.append(write(picture, job, engine.saving, engine.encoder, engine.metric, settings))
     except BaseException:
-        for staged in done:
-            staged.discard()
+        for made in done:
+            made.staged.discard()
         raise
     return done
 
 
-def _one_by_one(staged: list[StagedFiles]) -> Iterator[StagedFiles]:
-    """Hand out staged files; those that nobody came for are removed."""
+def _one_by_one(written: list[WrittenPicture]) -> Iterator[WrittenPicture]:
+    """Hand out written pictures; those that nobody came for are removed."""
     try:
-        while staged:
-            yield staged.pop(0)
+        while written:
+            yield written.pop(0)
     finally:
-        for left in staged:
-            left.discard()
-
-
-def _published(staged: StagedFiles, manifest: Manifest) -> Outcome:
-    try:
-        return Outcome(staged.job, staged.publish(manifest))
-    except Exception as error:
-        return Outcome(staged.job, error=sentence_of(error, staged.job.source))
+        for left in written:
+            left.staged.discard()
 
 
 def sentence_of(error: Exception, source: Path) -> str:

@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from ..networks.perceptual import PerceptualMetric
 from .cloaked import CloakedPicture
 from .manifest import Manifest
 from .outputs import Job, caption_bytes, caption_file, check_caption, with_ending
-from .picture_file import write_picture
+from .picture_file import PictureFile, write_picture
 from .report import build_report
 from .seen import Seen, seen_by
 from .sheet import write_sheet
@@ -102,7 +102,67 @@ class StagedFiles:
         }
 
 
-def stage(
+@dataclass(frozen=True, eq=False)
+class WrittenPicture:
+    """A cloaked picture whose file is written and measured.
+
+    What is left to do, most of the work of saving, is about pixels in the main memory alone: it may
+    be done in another thread while the device cloaks the next picture.
+
+    Attributes:
+        picture, saved: what was cloaked, and what its file holds.
+        staged: where the file is, and where its reports go.
+        names: the temporary and the final name of each.
+        encoder: Φ, for what the report says of it.
+        seen: what autoencoders make of the picture.
+        seconds: wall time so far, loading apart.
+    """
+
+    picture: CloakedPicture
+    saved: PictureFile
+    staged: StagedFiles
+    names: dict[str, tuple[Path, Path]]
+    encoder: Encoder
+    seen: Sequence[Seen]
+    seconds: float
+
+    def complete(self) -> StagedFiles:
+        """Write the reports under temporary names, too.
+
+        Raises:
+            ArtworkError: something cannot be written; then nothing temporary is left.
+        """
+        try:
+            self._write_reports()
+        except BaseException:
+            self.staged.discard()
+            raise
+        return self.staged
+
+    def _write_reports(self) -> None:
+        started = time.perf_counter()
+        picture, staged, names = self.picture, self.staged, self.names
+        job = staged.job
+        path, _ = names["picture"]
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        seconds = self.seconds + time.perf_counter() - started
+        staged.report = report = build_report(
+            picture, self.saved, self.encoder, job.target.name, digest, seconds
+        )
+        give_back_memory()
+        goal = picture.styled if "goal" in names else None
+        if goal is not None:
+            file, shown_as = names["goal"]
+            save_artwork(goal, Artwork(goal), file, shown_as=shown_as)
+        images = (picture.original, goal, self.saved.cloak.images)
+        write_sheet(*images, report, *names["sheet"], picture.artwork.alpha, self.seen)
+        write_json(report, *names["json"])
+        if job.caption is not None:
+            with atomic_write(*names["caption"]) as caption:
+                caption.write_bytes(caption_bytes(job.caption))
+
+
+def write(
     picture: CloakedPicture,
     job: Job,
     options: SaveOptions,
@@ -110,8 +170,8 @@ def stage(
     metric: PerceptualMetric | None = None,
     settings: str = "",
     seen: Sequence[Seen] | None = None,
-) -> StagedFiles:
-    """Write everything about a cloaked picture under temporary names.
+) -> WrittenPicture:
+    """Write a cloaked picture under a temporary name, and do all of saving it that needs Φ.
 
     Args:
         picture: what is saved.
@@ -133,37 +193,28 @@ def stage(
     for folder in {job.target.parent, job.report_stem.parent}:
         make_folder(folder)
     staged = StagedFiles(job, settings)
-    goal = picture.styled if OBJECTIVES[picture.cloak.settings.objective].styled else None
     reports = {"goal": _goal_ending(picture), "sheet": ".sheet.png", "json": ".glaze.json"}
-    if goal is None:  # led to no picture
+    if not OBJECTIVES[picture.cloak.settings.objective].styled:  # led to no picture
         del reports["goal"]
-    files = {name: staged.add(with_ending(job.report_stem, end)) for name, end in reports.items()}
+    names = {name: staged.add(with_ending(job.report_stem, end)) for name, end in reports.items()}
     if job.caption is not None:
-        files["caption"] = staged.add(job.caption_file)
-    path, shown_as = staged.add(job.target)
+        names["caption"] = staged.add(job.caption_file)
+    names["picture"] = path, shown_as = staged.add(job.target)
     try:
         saved = write_picture(picture, path, options, encoder, metric, shown_as)
         give_back_memory()  # a large picture fills it
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        seconds = picture.seconds + time.perf_counter() - started
-        staged.report = build_report(picture, saved, encoder, job.target.name, digest, seconds)
-        give_back_memory()
-        if goal is not None:
-            file, shown_as = files["goal"]
-            save_artwork(goal, Artwork(goal), file, shown_as=shown_as)
         cloaked = saved.cloak.images.cpu()
-        images, alpha = (picture.original, goal, cloaked), picture.artwork.alpha
         if seen is None:
             seen = seen_by(encoder, picture.original, cloaked)
-        write_sheet(*images, staged.report, *files["sheet"], alpha, seen)
-        write_json(staged.report, *files["json"])
-        if job.caption is not None:
-            with atomic_write(*files["caption"]) as file:
-                file.write_bytes(caption_bytes(job.caption))
     except BaseException:
         staged.discard()
         raise
-    return staged
+    saved = replace(saved, cloak=replace(saved.cloak, images=cloaked))
+    picture = replace(
+        picture, styled=picture.styled.cpu(), cloak=replace(picture.cloak, images=cloaked)
+    )
+    seconds = picture.seconds + time.perf_counter() - started
+    return WrittenPicture(picture, saved, staged, names, encoder, seen, seconds)
 
 
 def _goal_ending(picture: CloakedPicture) -> str:
@@ -184,11 +235,12 @@ def save_cloaked(
 ) -> dict[str, Any]:
     """Save one cloaked picture with its reports, and give the report.
 
-    The arguments are those of :func:`stage`; ``manifest`` is where it is noted, if anywhere.
+    The arguments are those of :func:`write`; ``manifest`` is where it is noted, if anywhere.
 
     Raises:
         ArtworkError: something cannot be written.
     """
     if job.caption is not None:
         check_caption(job, manifest)
-    return stage(picture, job, options, encoder, metric, settings, seen).publish(manifest)
+    written = write(picture, job, options, encoder, metric, settings, seen)
+    return written.complete().publish(manifest)

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...comfy_glaze.countermeasures.tools import Tools
-from ...comfy_glaze.devices import kept_for_backward
+from ...comfy_glaze.devices import METRIC_BYTES, SPARE, TWICE, kept_for_backward
 from ...comfy_glaze.errors import first_line
 from ...comfy_glaze.images import panels_of, views_of
 from ...comfy_glaze.networks.encoder_files import load_encoder, load_round_trip
@@ -44,8 +44,6 @@ from .memory import (
 )
 
 T = TypeVar("T")
-
-_METRIC_BYTES = 4e3  # that a metric's backward pass keeps per pixel, roughly
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,14 +130,14 @@ def with_encoder(
     views = (view for panel in panels_of(*size) for view in views_of(panel.height, panel.width))
     pixels = max(view.height * view.width for view in views)
     side = math.isqrt(pixels)
-    activations = hosted.activations(side, side) + _METRIC_BYTES * pixels
+    activations = hosted.activations(side, side) + METRIC_BYTES * pixels
 
     height, width = size
     purpose = f"for a picture of {width} × {height} pixels"
-    ensure_room(hosted.encoder.name, device, activations / 2, purpose)
+    ensure_room(hosted.encoder.name, device, TWICE * activations, purpose)
 
     def attempt(recompute: bool) -> T:
-        needed = activations / 2 if recompute else activations
+        needed = TWICE * activations if recompute else activations
         with at_work(staying, device, needed, recompute, in_turn):
             return work(hosted.encoder, loaded)
 
@@ -338,5 +336,5 @@ def _tried(
     error = float((found - wanted).norm() / wanted.norm().clamp_min(1e-12))
     if not error <= _AGREE[dtype == torch.float32]:
         raise EncoderError(f"could not be copied: the copy's features are off by {error:.0%}.")
-    per_pixel = 1.1 * kept / (picture.shape[-2] * picture.shape[-1])
+    per_pixel = SPARE * kept / (picture.shape[-2] * picture.shape[-1])
     return HostedEncoder(encoder, (patcher,), lambda height, width: per_pixel * height * width)

@@ -8,7 +8,7 @@ from comfy_glaze.cloaking.quality import (
     local_deviation,
     luma,
     measure_quality,
-    worst_place,
+    worst_places,
 )
 from comfy_glaze.images import LEVELS, to_grid
 
@@ -70,12 +70,13 @@ def test_worst_place_is_where_nothing_masks_the_change() -> None:
     generator = torch.Generator().manual_seed(0)
     picture = torch.rand(1, 3, 96, 96, generator=generator)
     picture[..., 64:, 64:] = 0.5
-    top, left, tall, wide = worst_place(picture, (picture + 3 / LEVELS).clamp(0, 1), 24)
+    changed = (picture + 3 / LEVELS).clamp(0, 1)
+    [(top, left, tall, wide)] = worst_places(picture, changed, 24)
     assert (tall, wide) == (24, 24)
     assert top >= 60
     assert left >= 60
     whole = torch.full((1, 3, 40, 50), 0.5)
-    assert worst_place(whole, whole, 300) == (0, 0, 40, 50)
+    assert worst_places(whole, whole, 300) == [(0, 0, 40, 50)]
 
 
 def test_a_large_picture_is_measured_at_its_worst_place(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -395,7 +395,7 @@ def test_the_next_picture_is_read_while_one_is_cloaked(
     works: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     events: list[str] = []
-    load, cloak = portfolio.load_artwork, portfolio.cloak_and_stage
+    load, cloak = portfolio.load_artwork, portfolio.cloak_and_write
 
     def reading(path: Path, **how: Any) -> Any:
         events.append(f"read {path.name}")
@@ -407,7 +407,7 @@ def test_the_next_picture_is_read_while_one_is_cloaked(
         return done
 
     monkeypatch.setattr(portfolio, "load_artwork", reading)
-    monkeypatch.setattr(portfolio, "cloak_and_stage", cloaking)
+    monkeypatch.setattr(portfolio, "cloak_and_write", cloaking)
     cloaked(works, tmp_path / "out")
     names = [job.source.name for job in jobs_of(works, tmp_path / "other")]
     for now, following, afterwards in zip(names, names[1:], names[2:], strict=False):

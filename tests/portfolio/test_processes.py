@@ -62,7 +62,7 @@ def test_a_process_that_dies_idle_costs_no_picture(
     monkeypatch.setattr(
         processes,
         "_cloak",
-        lambda job, *_: cloak_and_stage([(job, processes.load_artwork(job.source))], engine)[0],
+        lambda job, *_: cloak_and_stage(job, processes.load_artwork(job.source), engine),
     )
     reports_folder(out).mkdir(parents=True)
     manifest = Manifest(reports_folder(out))

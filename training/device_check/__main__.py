@@ -2,8 +2,8 @@
 
     python -m training.device_check --out device-check
 
-writes ``device-check.json`` and ``device-check.md``, after each check anew, so that what was
-measured is kept if the machine is taken away.  Models have random weights: nothing is downloaded.
+writes ``device-check.json`` and ``device-check.md``, after each row anew, so that what was measured
+is kept if the machine is taken away.  Models have random weights: nothing is downloaded.
 ``--only memory --device cpu`` runs one check where there is no GPU, and ``--toy`` all of them on
 tiny networks, to try the script itself.
 """
@@ -84,7 +84,9 @@ def main() -> None:
         try:
             for row in CHECKS[name](device, TOY if options.toy else FULL):
                 check["rows"].append(row)
+                check["s"] = time.monotonic() - began
                 print(f"{time.monotonic() - started:5.0f} s  {name}: {json.dumps(row)}", flush=True)
+                write(report, options.out)
                 if time.monotonic() > until:
                     check["why"] = "Ended here for want of time."
                     break
@@ -94,11 +96,16 @@ def main() -> None:
         check["s"] = time.monotonic() - began
         if device.type == "cuda":
             torch.cuda.empty_cache()
-        write_json(report, options.out.with_suffix(".json"))
-        with atomic_write(options.out.with_suffix(".md")) as file:
-            file.write_text(markdown(report), "utf-8")
+        write(report, options.out)
         if time.monotonic() > until:
             break
+
+
+def write(report: dict[str, Any], out: Path) -> None:
+    """The JSON and the tables of what was measured so far."""
+    write_json(report, out.with_suffix(".json"))
+    with atomic_write(out.with_suffix(".md")) as file:
+        file.write_text(markdown(report), "utf-8")
 
 
 if __name__ == "__main__":

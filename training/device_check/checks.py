@@ -7,30 +7,54 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from unittest import mock
 
 import torch
+from device_check.counting import Counting
 from device_check.models import Scale, encoder, generator, sdxl, tiny_encoder
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from comfy_glaze.cloaking.budget import PRESETS
 from comfy_glaze.cloaking.cloak import Cloak, CloakSettings, optimize_cloak
-from comfy_glaze.devices import computing_in, fast_dtype, kept_for_backward
+from comfy_glaze.cloaking.comparison import Comparison
+from comfy_glaze.cloaking.methods import METHODS, Progress
+from comfy_glaze.cloaking.problem import Problem
+from comfy_glaze.cloaking.room import Room
+from comfy_glaze.devices import (
+    METRIC_BYTES,
+    SPARE,
+    TWICE,
+    computing_in,
+    fast_dtype,
+    kept_for_backward,
+)
+from comfy_glaze.errors import first_line
 from comfy_glaze.evaluation.speed import FULL_SIZE, MIB, peak_of, seconds_of
-from comfy_glaze.images import to_grid
+from comfy_glaze.files.artwork import Artwork, save_artwork
+from comfy_glaze.images import floats, to_grid, views_of
 from comfy_glaze.networks.encoder_files import load_encoder
 from comfy_glaze.networks.encoders import Encoder
 from comfy_glaze.networks.ensemble import combine_encoders
-from comfy_glaze.networks.perceptual import load_metric
-from comfy_glaze.styles.transfer import IMG2IMG_STEPS, IMG2IMG_STRENGTH
+from comfy_glaze.networks.perceptual import PerceptualMetric, load_metric
+from comfy_glaze.portfolio.engine import Engine
+from comfy_glaze.portfolio.manifest import Manifest
+from comfy_glaze.portfolio.outputs import plan_outputs, reports_folder
+from comfy_glaze.portfolio.run import cloak_portfolio
+from comfy_glaze.styles.bank import builtin_styles
+from comfy_glaze.styles.target import TargetStyle
+from comfy_glaze.styles.transfer import IMG2IMG_STEPS, IMG2IMG_STRENGTH, StyleTransfer
 
 Row = dict[str, Any]
 CPU = torch.device("cpu")
 CARDS = (4, 6, 8)  # GB
+TESTS_LIMIT = 240  # seconds: what hangs must not cost the other checks
+_BESIDE = "comfy_glaze.portfolio.run._beside"
 
 _ROOT = Path(__file__).parents[2]
 
@@ -69,6 +93,11 @@ def formats(device: torch.device) -> tuple[str, ...]:
     return ("float32", "TF32", "bfloat16", "float16") if device.type == "cuda" else ("float32",)
 
 
+def own_format(device: torch.device) -> str:
+    """The number format that cloaks take on a device."""
+    return str(fast_dtype(device) or torch.float32).removeprefix("torch.")
+
+
 def cloak(
     phi: Encoder, size: tuple[int, int], scale: Scale, method: str = "fast", **options: Any
 ) -> Cloak:
@@ -81,7 +110,9 @@ def cloak(
 def tests(device: torch.device, scale: Scale) -> Iterator[Row]:
     """The tests that need a device."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_gpu.py"]
-    ran = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=False)
+    ran = subprocess.run(
+        command, cwd=_ROOT, capture_output=True, text=True, check=False, timeout=TESTS_LIMIT
+    )
     lines = ran.stdout.strip().splitlines()
     yield {"tests/test_gpu.py": lines[-1] if lines else ran.stderr.strip()[-200:]}
     for line in lines:
@@ -119,8 +150,8 @@ def agreement(device: torch.device, scale: Scale) -> Iterator[Row]:
 def steps(device: torch.device, scale: Scale) -> Iterator[Row]:
     """One gradient of a KL encoder of full size, and of the metric."""
     metric = load_metric("auto", device)
-    for height, width in scale.sizes[:2]:
-        point = torch.rand(1, 3, height, width, device=device, requires_grad=True)
+    for size in scale.sizes[:2]:
+        point = torch.rand(1, 3, *size, device=device, requires_grad=True)
         reference = metric.reference(point.detach())
 
         def of_metric(point: Tensor = point, reference: Any = reference) -> None:
@@ -129,25 +160,27 @@ def steps(device: torch.device, scale: Scale) -> Iterator[Row]:
         took = 1e3 * seconds_of(of_metric, device, scale.repeats)
         yield {
             "network": metric.name,
-            "size": f"{width} x {height}",
+            "size": f"{size[1]} x {size[0]}",
             "format": "float32",
+            "how": "",
             "ms": took,
         }
-        for family in FULL_SIZE:
-            phi = encoder(family, device, scale)
+    own = own_format(device)
+    for family in FULL_SIZE:
+        phi = encoder(family, device, scale)
+        for size in scale.sizes[:2]:
             for kind in formats(device):
-                yield _step(phi, point, kind, "", scale)
-            assert phi.net is not None
-            nn.Module.to(phi.net, memory_format=torch.channels_last)
-            at = point.detach().contiguous(memory_format=torch.channels_last).requires_grad_()
+                yield _step(phi, size, kind, "", scale)
+        assert phi.net is not None
+        nn.Module.to(phi.net, memory_format=torch.channels_last)
+        for size in scale.sizes[:2]:
             for kind in formats(device):
-                yield _step(phi, at, kind, "channels last", scale)
-            half = "bfloat16" if device.type == "cuda" else "float32"
+                yield _step(phi, size, kind, "channels last", scale)
             if device.type == "cuda":
-                yield _graphed(phi, at, scale)
-            if scale.compiles and (height, width) == scale.sizes[0]:
-                phi.net.encoder.compile()  # type: ignore[union-attr]
-                yield _step(phi, at, half, "channels last, compiled", scale)
+                yield _step(phi, size, own, "channels last, as a graph", scale, graphed)
+        if scale.compiles:
+            phi.net.encoder.compile()  # type: ignore[union-attr]
+            yield _step(phi, scale.sizes[0], own, "channels last, compiled", scale)
 
 
 def _gradient(phi: Encoder, point: Tensor, dtype: torch.dtype | None) -> Tensor:
@@ -156,47 +189,64 @@ def _gradient(phi: Encoder, point: Tensor, dtype: torch.dtype | None) -> Tensor:
     return torch.autograd.grad(features.square().mean(), point)[0]
 
 
-def _step(phi: Encoder, point: Tensor, kind: str, how: str, scale: Scale) -> Row:
-    with precision(kind) as dtype:
-        took = seconds_of(lambda: _gradient(phi, point, dtype), phi.device, scale.repeats)
-    size = f"{point.shape[-1]} x {point.shape[-2]}"
-    return {"network": phi.name, "size": size, "format": kind, "how": how, "ms": 1e3 * took}
+def _step(
+    phi: Encoder,
+    size: tuple[int, int],
+    kind: str,
+    how: str,
+    scale: Scale,
+    prepared: Callable[[Callable[[], object], torch.device], Callable[[], object]] | None = None,
+) -> Row:
+    """How long one gradient takes; a way that fails costs no other."""
+    row = {"network": phi.name, "size": f"{size[1]} x {size[0]}", "format": kind, "how": how}
+    point = torch.rand(1, 3, *size, device=phi.device)
+    if how:
+        point = point.contiguous(memory_format=torch.channels_last)
+    point.requires_grad_()
+    try:
+        with precision(kind) as dtype:
+            work: Callable[[], object] = partial(_gradient, phi, point, dtype)
+            if prepared is not None:
+                work = prepared(work, phi.device)
+            return row | {"ms": 1e3 * seconds_of(work, phi.device, scale.repeats)}
+    except Exception as error:
+        return row | {"ms": f"failed: {first_line(error)}"}
 
 
-def _graphed(phi: Encoder, point: Tensor, scale: Scale) -> Row:
-    """A gradient in bfloat16 as a CUDA graph."""
+def graphed(work: Callable[[], object], device: torch.device) -> Callable[[], object]:
+    """Some work as a CUDA graph."""
     for _ in range(3):
-        _gradient(phi, point, torch.bfloat16)
-    torch.cuda.synchronize(phi.device)
+        work()
+    torch.cuda.synchronize(device)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        _gradient(phi, point, torch.bfloat16)
-    took = seconds_of(graph.replay, phi.device, scale.repeats)
-    size = f"{point.shape[-1]} x {point.shape[-2]}"
-    how = "channels last, as a graph"
-    return {"network": phi.name, "size": size, "format": "bfloat16", "how": how, "ms": 1e3 * took}
+        work()
+    return graph.replay
 
 
 def cloaks(device: torch.device, scale: Scale) -> Iterator[Row]:
     """Whole cloaks, measures included, and what they keep in memory at most."""
+    own = own_format(device)
+    ways = [("fast", own), ("brief", own), ("fast", "float32")]
     for family in FULL_SIZE:
         phi = encoder(family, device, scale)
-        for height, width in scale.sizes:
-            effect = {}
-            for kind in ("bfloat16", "float32") if device.type == "cuda" else ("float32",):
-                work = partial(cloak, phi, (height, width), scale)
+        with precision(own):
+            cloak(phi, scale.sizes[0], scale)  # the first one does not count
+        for size in scale.sizes:
+            effects: list[float] = []
+            for method, kind in dict.fromkeys(ways):
                 with precision(kind):
-                    work()  # the first one does not count
-                    made, peak = peak_of(work, device)
-                effect[kind] = made.measures[0].changed
+                    made, peak = peak_of(partial(cloak, phi, size, scale, method), device)
+                effects.append(made.measures[0].changed)
                 yield {
                     "encoder": phi.name,
-                    "size": f"{width} x {height}",
+                    "size": f"{size[1]} x {size[0]}",
+                    "method": method,
                     "format": kind,
                     "passes": made.passes,
                     "s": made.seconds,
                     "peak MiB": peak,
-                    "effect, of the first format's": effect[kind] / next(iter(effect.values())),
+                    "effect, of the first row's": effects[-1] / effects[0],
                 }
 
 
@@ -211,7 +261,7 @@ def memory(device: torch.device, scale: Scale) -> Iterator[Row]:
             for height, width in scale.views:
                 point = torch.rand(1, 3, height, width, device=device, requires_grad=True)
                 _, peak = peak_of(partial(_gradient, phi, point, None), device)
-                estimate = per_pixel * height * width / MIB / (2 if twice else 1)
+                estimate = per_pixel * height * width / MIB * (TWICE if twice else 1)
                 yield {
                     "encoder": phi.name,
                     "view": f"{width} x {height}",
@@ -227,7 +277,7 @@ def _per_pixel(phi: Encoder) -> float:
     small = torch.rand(1, 3, 64, 72, device=phi.device, requires_grad=True)
     assert phi.net is not None
     _, kept = kept_for_backward(lambda: phi(small), phi.net.state_dict().values())
-    return 1.1 * kept / (64 * 72)
+    return SPARE * kept / (64 * 72)
 
 
 def compute_twice(phi: Encoder) -> None:
@@ -241,6 +291,42 @@ def compute_twice(phi: Encoder) -> None:
             )
 
 
+def counted(device: torch.device, scale: Scale) -> Iterator[Row]:
+    """What the loop of a cloak holds at most, weights apart, against all of the estimate that a
+    host is given; in float32, counted on no device."""
+    metric = load_metric("auto", CPU)
+    for family in FULL_SIZE:
+        phi = encoder(family, CPU, scale)
+        per_pixel = _per_pixel(phi) + METRIC_BYTES
+        for twice in (False, True):
+            if twice:
+                compute_twice(phi)
+            for height, width in scale.sizes[:2]:
+                pixels = max(view.height * view.width for view in views_of(height, width))
+                estimate = per_pixel * pixels / MIB * (TWICE if twice else 1)
+                peak = peak_of_loop(phi, metric, height, width) / MIB
+                yield {
+                    "encoder": phi.name,
+                    "picture": f"{width} x {height}",
+                    "blocks computed twice": "yes" if twice else "no",
+                    "peak MiB": peak,
+                    "estimate MiB": estimate,
+                    "peak, of the estimate": peak / estimate,
+                }
+
+
+def peak_of_loop(phi: Encoder, metric: PerceptualMetric, height: int, width: int) -> int:
+    """Bytes that four steps of ``fast`` on a picture hold at most, counted."""
+    budget, method = PRESETS["default"], METHODS["fast"]
+    with Counting() as counting:
+        original, styled = torch.rand(2, 1, 3, height, width)
+        comparison = Comparison.of(original, styled, phi, metric, "beyond")
+        problem = Problem.of(comparison, Room.of(original, budget, None), budget, method.views)
+        counting.peak = counting.held
+        method.run(problem, Progress(problem, 4, None), 0, None)
+        return counting.peak
+
+
 def cards(device: torch.device, scale: Scale) -> Iterator[Row]:
     """Whether a picture is cloaked with as much memory as small cards have."""
     if device.type != "cuda":
@@ -249,13 +335,13 @@ def cards(device: torch.device, scale: Scale) -> Iterator[Row]:
     whole = torch.cuda.get_device_properties(device).total_memory
     height, width = scale.sizes[1]
     for family in FULL_SIZE:
-        for size in CARDS:
-            for twice in (False, True):
-                phi = encoder(family, device, scale)
-                if twice:
-                    compute_twice(phi)
+        phi = encoder(family, device, scale)
+        for twice in (False, True):
+            if twice:
+                compute_twice(phi)
+            for size in CARDS:
                 torch.cuda.empty_cache()
-                torch.cuda.set_per_process_memory_fraction(size * 1e9 / whole, device)
+                torch.cuda.set_per_process_memory_fraction(min(1.0, size * 1e9 / whole), device)
                 try:
                     cloak(phi, (height, width), scale)
                     told = "yes"
@@ -270,6 +356,45 @@ def cards(device: torch.device, scale: Scale) -> Iterator[Row]:
                     "blocks computed twice": "yes" if twice else "no",
                     "cloaks": told,
                 }
+
+
+def portfolio(device: torch.device, scale: Scale) -> Iterator[Row]:
+    """Pictures one after another, saved one by one and while the next is cloaked; the processor's
+    work of saving is most of it on a GPU."""
+    phi, metric = encoder("SD", device, scale), load_metric("auto", device)
+    negative = StyleTransfer(
+        "negative", lambda image, style, seed: 1 - floats(image), lambda style: True, lambda: "0"
+    )
+    engine = Engine(
+        phi,
+        negative,
+        metric,
+        TargetStyle(builtin_styles()[0]),
+        replace(PRESETS["default"], metric=metric.name),
+        CloakSettings(steps=scale.steps, objective="beyond"),
+    )
+    height, width, count = scale.portfolio
+    with TemporaryDirectory() as folder:
+        found = []
+        for number in range(count):
+            path = Path(folder, f"{number}.png")
+            picture = pictures(height, width)[number % 2]
+            save_artwork(picture, Artwork(picture), path)
+            found.append((path, Path(path.name)))
+        for beside in (False, True):
+            out = Path(folder, f"beside {beside}")
+            jobs, _ = plan_outputs(found, out, "same")
+            started = time.perf_counter()
+            with mock.patch(_BESIDE, return_value=beside):
+                outcomes = list(cloak_portfolio(jobs, engine, Manifest(reports_folder(out))))
+            took = time.perf_counter() - started
+            assert all(outcome.report for outcome in outcomes), outcomes[0].error
+            yield {
+                "pictures": count,
+                "size": f"{width} x {height}",
+                "saved while the next is cloaked": "yes" if beside else "no",
+                "s a picture": took / count,
+            }
 
 
 def ensemble(device: torch.device, scale: Scale) -> Iterator[Row]:
@@ -344,6 +469,8 @@ CHECKS: dict[str, Callable[[torch.device, Scale], Iterator[Row]]] = {
     "ensemble": ensemble,
     "img2img": img2img,
     "steps": steps,
+    "portfolio": portfolio,
     "style world": style_world,
+    "counted": counted,
 }
 """In the order in which they run; what comes last is left out first where time is short."""

@@ -26,6 +26,7 @@ class Scale:
         repeats: of each timing, beside one that does not count.
         drawing: side of the pictures that are redrawn.
         training: batch and seconds of the generator's training.
+        portfolio: height and width of pictures that are cloaked and saved, and how many.
         compiles: whether ``torch.compile`` is tried.
     """
 
@@ -36,11 +37,22 @@ class Scale:
     repeats: int = 5
     drawing: int = 768
     training: tuple[int, float] = (16, 60.0)
+    portfolio: tuple[int, int, int] = (1024, 1024, 4)
     compiles: bool = True
 
 
 FULL = Scale()
-TOY = Scale(32, ((32, 32), (40, 48)), ((32, 32), (40, 48)), 2, 1, 64, (2, 0.1), False)
+TOY = Scale(
+    32,
+    ((32, 32), (40, 48)),
+    ((32, 32), (40, 48)),
+    steps=2,
+    repeats=1,
+    drawing=64,
+    training=(2, 0.1),
+    portfolio=(64, 64, 2),
+    compiles=False,
+)
 
 
 def encoder(family: str, device: torch.device, scale: Scale) -> Encoder:
