@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -15,7 +15,7 @@ from ..networks.perceptual import PerceptualMetric, Reference
 from .effect import changed_in
 from .measures import Measures, MemberShift, feature_distance, pixel_change
 from .objectives import OBJECTIVES, Objective
-from .views import measured_views, views_by_panel
+from .views import measured_views, views_by_panel, weighed_sum, weights_of
 
 NOTHING = 1e-12
 """A feature distance that is no larger leaves no direction to move in."""
@@ -246,11 +246,15 @@ class Comparison:
             target = self.target(view)
             before[view] = target.before
             after[view] = target.distance(self.encoder(view.of(cloaked)))
-        areas = sum(_weights(self.wholes))
-        whole_before, whole_after = _sum(before, self.wholes), _sum(after, self.wholes)
+        areas = sum(weights_of(self.wholes))
+        whole_before = weighed_sum(before, self.wholes)
+        whole_after = weighed_sum(after, self.wholes)
+            weighed_sum(before, self.wholes),
+            weighed_sum(after, self.wholes),
+        )
         shift = self._shift(whole_before, whole_after)
         native = [view for view in self.views if view.native]
-        shift_native = self._shift(_sum(before, native), _sum(after, native))
+        shift_native = self._shift(weighed_sum(before, native), weighed_sum(after, native))
         shift_native = torch.where(shift_native.isfinite(), shift_native, shift)
         return Led(shift, shift_native, whole_before / areas, whole_after / areas)
 
@@ -279,8 +283,7 @@ class Comparison:
                 _worst_first(encoders, of_picture) for of_picture in zip(*measured, strict=True)
             )
         (own,) = led
-        changed = _sum(changed_in(self.wholes, self.original, cloaked, self.encoder), self.wholes)
-        changed = changed / sum(_weights(self.wholes))
+        changed = changed_in(self.wholes, self.original, cloaked, self.encoder)
         linf, psnr = pixel_change(self.original, cloaked)
         height, width = self.original.shape[-2:]
         others = views_by_panel(height, width, self.wraps)[1]
@@ -306,17 +309,6 @@ class Comparison:
         """1 − J, (B,), from the distances of some views together; not finite where they have no
         distance to begin with."""
         return 1 - OBJECTIVES[self.objective].value(after / before)
-
-
-def _weights(views: Sequence[View]) -> list[float]:
-    """How much each of some views counts: its area, in units of the first one's."""
-    return [view.passes / views[0].passes for view in views]
-
-
-def _sum(distances: Mapping[View, Tensor], views: Sequence[View]) -> Tensor:
-    """The distances of some views, weighed and added up, (B,)."""
-    weighed = [w * distances[view] for w, view in zip(_weights(views), views, strict=True)]
-    return torch.stack(weighed).sum(dim=0)
 
 
 def _worst_first(encoders: Sequence[Encoder], measures: Sequence[Measures]) -> Measures:

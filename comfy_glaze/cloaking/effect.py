@@ -26,6 +26,7 @@ from torch import Tensor
 
 from ..images import View, bands, floats, to_levels
 from ..networks.encoders import Encoder
+from .views import weighed_sum, weights_of
 
 UPLOAD_QUALITY = 85
 """Of the JPEG with halved chroma that stands for an upload, as in the world of mimics."""
@@ -71,8 +72,9 @@ def structure_changed(before: Tensor, after: Tensor) -> Tensor:
 
 def changed_in(
     views: Sequence[View], original: Tensor, cloaked: Tensor, encoder: Encoder
-) -> dict[View, Tensor]:
-    """:func:`structure_changed` of what a trainer has of pictures after an upload, (B,) a view.
+) -> Tensor:
+    """:func:`structure_changed` of what a trainer has of pictures after an upload, (B,): the mean
+    over views, each weighing as much as its area.
 
     Args:
         views: of whole pictures or panels, scaled as a trainer's loader would, with the softer
@@ -80,7 +82,8 @@ def changed_in(
         original, cloaked: (B, 3, H, W) in [0, 1], or held as levels.
     """
     before, after = (_features(views, pictures, encoder) for pictures in (original, cloaked))
-    return {view: structure_changed(before[view], after[view]) for view in views}
+    changed = {view: structure_changed(before[view], after[view]) for view in views}
+    return weighed_sum(changed, views) / sum(weights_of(views))
 
 
 def _features(views: Sequence[View], pictures: Tensor, encoder: Encoder) -> dict[View, Tensor]:

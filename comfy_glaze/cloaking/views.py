@@ -6,6 +6,9 @@ that a mimic cuts out of it, and each weighing as much as its area.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
+import torch
 from torch import Tensor
 
 from ..images import View, floats, panels_of, views_of
@@ -58,3 +61,14 @@ def measured_views(original: Tensor, wraps: bool = False) -> tuple[View, ...]:
     rest.sort(key=lambda tile: float(floats(tile.cut(original)).diff(dim=-1).abs().mean()))
     chosen = {*spread, *rest[: MEASURED_TILES - len(spread)]}
     return (*wholes, *(tile for tile in tiles if tile in chosen))
+
+
+def weights_of(views: Sequence[View]) -> list[float]:
+    """How much each of some views counts: its area, in units of the first one's."""
+    return [view.passes / views[0].passes for view in views]
+
+
+def weighed_sum(values: Mapping[View, Tensor], views: Sequence[View]) -> Tensor:
+    """The values of some views, weighed and added up, (B,)."""
+    weighed = [w * values[view] for w, view in zip(weights_of(views), views, strict=True)]
+    return torch.stack(weighed).sum(dim=0)

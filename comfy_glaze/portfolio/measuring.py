@@ -98,9 +98,5 @@ def measure_pictures(
 def _changed(original: Tensor, cloaked: Tensor, encoder: Encoder) -> float:
     """How much of the features' structure changed; of several encoders the least."""
     wholes, _ = views_by_panel(*original.shape[-2:])
-    areas = torch.tensor([view.passes for view in wholes])
-    found = []
-    for member, _ in encoder.members or ((encoder, 1.0),):
-        changed = changed_in(wholes, original, cloaked, member)
-        found.append(float((torch.stack([changed[v][0] for v in wholes]).cpu() * areas).sum()))
-    return min(found) / float(areas.sum())
+    members = [member for member, _ in encoder.members] or [encoder]
+    return min(float(changed_in(wholes, original, cloaked, member)[0]) for member in members)

@@ -90,7 +90,7 @@ def test_the_effect_is_that_of_what_the_file_holds(block_encoder: Encoder) -> No
     cloak = optimize_cloak(original, styled, block_encoder, budget, CloakSettings(steps=6))
     (measures,) = cloak.measures
     (view,) = measured_views(original)
-    changed = changed_in([view], original, cloak.images, block_encoder)[view]
+    changed = changed_in([view], original, cloak.images, block_encoder)
     assert measures.changed == pytest.approx(float(changed[0]))
     assert measures.changed > 0
     untouched = Comparison.of(original, styled, block_encoder, None).measure(original)[0]
