@@ -249,9 +249,6 @@ class Comparison:
         areas = sum(weights_of(self.wholes))
         whole_before = weighed_sum(before, self.wholes)
         whole_after = weighed_sum(after, self.wholes)
-            weighed_sum(before, self.wholes),
-            weighed_sum(after, self.wholes),
-        )
         shift = self._shift(whole_before, whole_after)
         native = [view for view in self.views if view.native]
         shift_native = self._shift(weighed_sum(before, native), weighed_sum(after, native))
