@@ -52,10 +52,12 @@ def jpeg_that_claims(width: int, height: int) -> bytes:
     return data[:at] + struct.pack(">HH", height, width) + data[at + 4 :]
 
 
-def webp_that_claims(width: int, height: int) -> bytes:
-    data = encoded(RGB, "WEBP", icc_profile=b"makes the extended header")
-    assert data[12:16] == b"VP8X"
-    return data[:24] + (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+def even_webp(width: int, height: int) -> bytes:
+    """A whole WebP in one colour, whose pixels take no bits at all."""
+    bits = 0x2F | (width - 1) << 8 | (height - 1) << 22
+    bits |= sum(1 << at for at in (43, 47, 51, 55, 59))  # five codes of one symbol each
+    body = b"WEBPVP8L" + struct.pack("<I", 8) + bits.to_bytes(8, "little")
+    return b"RIFF" + struct.pack("<I", len(body)) + body
 
 
 def tiff_that_claims(width: int, height: int) -> bytes:
@@ -138,7 +140,7 @@ REFUSED = {
     "vast PNG": (png(20000, 20000, 8, 2, b""), "at most 100 megapixels, but it is larger."),
     "vaster PNG": (png(2**31 - 1, 2**31 - 1, 8, 2, b""), "100 megapixels, but it is larger."),
     "vast JPEG": (jpeg_that_claims(20000, 20000), "100 megapixels, but it is larger."),
-    "vast WebP": (webp_that_claims(16000, 16000), "100 megapixels, but it is larger."),
+    "vast WebP": (even_webp(16000, 16000), "100 megapixels, but it is larger."),
     "PNG, beginning only": (encoded(RGB, "PNG")[:8], f"expected a whole PNG {BROKEN}"),
     "PNG, header only": (encoded(RGB, "PNG")[:33], f"expected a whole PNG {BROKEN}"),
     "PNG, half": (encoded(RGB, "PNG")[:3000], f"expected a whole PNG {BROKEN}"),
@@ -162,6 +164,11 @@ REFUSED = {
         f"expected a whole PNG {BROKEN}",
     ),
 }
+
+
+def test_a_webp_in_one_colour_is_whole() -> None:
+    with Image.open(BytesIO(even_webp(48, 40))) as image:
+        assert image.convert("RGB").getcolors() == [(48 * 40, (0, 0, 0))]
 
 
 @pytest.mark.parametrize("what", REFUSED)

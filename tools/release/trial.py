@@ -91,7 +91,7 @@ def try_pack(host: Path, python: str, tests: list[str]) -> list[str]:
     environment = os.environ | {"COMFYUI_PATH": str(host), "COMFY_GLAZE_PACK": str(pack)}
     environment["COLUMNS"] = "300"  # so that pytest's last lines say why a test failed
     with place(None) as folder:
-        words = ["-q", f"--basetemp={folder / 'hosts'}", *tests]
+        words = [f"--basetemp={folder / 'hosts'}", *tests]
         said = run(python, "-m", "pytest", *words, env=environment)
     return [f"{host.name}: {said.strip().splitlines()[-1]}"]
 
