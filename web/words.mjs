@@ -66,6 +66,7 @@ export const ENGLISH = {
   "measure.effect.tip":
     "How many of a model's drawings are expected to leave your style, if all your works are cloaked like this and the mimic undoes nothing. Fitted to small models that were trained on old illustrators' works.",
   "measure.effect.range": "{low} to {high}%, by artist",
+  "measure.effect.rehearsal": "{low} to {high}%, if a generator had this encoder",
   "measure.shift": "Shift",
   "measure.shift.tip":
     "How far the features moved from your original (0) to the redrawn picture (1), on the whole picture at 512 px.",
@@ -85,7 +86,7 @@ export const ENGLISH = {
   "measure.encoded.tip":
     "A JPEG or lossy WebP changes pixels by itself. This column is measured on the file as others will open it.",
   "measure.rehearsal":
-    "Rehearsal: the embedded encoder belongs to no image generator, so this cloak guards nothing yet. Wire your checkpoint's VAE to cloak for use.",
+    "Rehearsal: the embedded encoder belongs to no image generator, so this cloak guards nothing yet. To cloak for use, take your checkpoint's VAE.",
   "measure.rehearsal.poison":
     "Rehearsal: the embedded encoder belongs to no image generator, so this poison reaches none.",
   "measure.poison": "Poison:",
@@ -154,7 +155,7 @@ export const ENGLISH = {
 
   "app.pictures": "1 · Your pictures",
   "app.presets": "2 · How much may change",
-  "app.uniform": "Plain ground too (uniform)",
+  "app.uniform": "Change plain areas, too (uniform)",
   "app.style": "3 · Target style (auto is fine)",
   "app.result": "Before, after, and the verdict",
 
