@@ -86,9 +86,9 @@ export const ENGLISH = {
   "measure.encoded.tip":
     "A JPEG or lossy WebP changes pixels by itself. This column is measured on the file as others will open it.",
   "measure.rehearsal":
-    "Rehearsal: the embedded encoder belongs to no image generator, so this cloak guards nothing yet. To cloak for use, take your checkpoint's VAE.",
+    "Rehearsal: the built-in encoder belongs to no image generator, so this cloak guards nothing yet.",
   "measure.rehearsal.poison":
-    "Rehearsal: the embedded encoder belongs to no image generator, so this poison reaches none.",
+    "Rehearsal: the built-in encoder belongs to no image generator, so this poison reaches none.",
   "measure.poison": "Poison:",
   "measure.system": "Cloaked as:",
   "measure.shift.tip.system":
@@ -173,7 +173,7 @@ export const ENGLISH = {
   "gallery.band": "In band",
   "gallery.band.tip": "Only styles inside the distance band of the last run",
   "gallery.auto": "auto",
-  "gallery.auto.text": "Let the distance decide: one style from the band, drawn by the seed",
+  "gallery.auto.text": "Chosen for you: the style that a model shall learn in place of yours",
   "gallery.auto.chose": "The last run chose {name}",
   "gallery.count": "{shown} of {total} styles",
   "gallery.empty": "No style matches. Clear the search to see all.",
