@@ -89,7 +89,9 @@ def templates_of(page: Any, folder: str) -> Any:
 
 def open_app(host: HostPage) -> None:
     """From the template browser: one click."""
-    search_templates(host).get_by_text(APP, exact=True).first.click()
+    dialogue = search_templates(host)
+    dialogue.get_by_text(APP, exact=True).first.click()
+    dialogue.get_by_role("textbox").first.wait_for(state="hidden")
     host.page.get_by_test_id("linear-run-button").first.wait_for()
     host.page.wait_for_timeout(2500)
     skip = host.page.get_by_role("button", name="Skip")  # of the host's own tour, once
