@@ -81,6 +81,8 @@ def panel(host: HostPage) -> Image.Image:
 
 def speak_all(url: str) -> None:
     """The app's panel in each language, before a run and after it, side by side."""
+    with open_host(url, Comfy_Locale="en") as host:
+        open_app(host)  # the host's own tour, skipped by its English name
     columns = []
     for language in LANGUAGES:
         settings = {"Comfy_VueNodes_Enabled": False, "Comfy_Locale": language}

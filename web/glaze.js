@@ -73,7 +73,7 @@ app.registerExtension({
   afterConfigureGraph() {
     galleries.forEach((look) => look());
     warnOfLeaks();
-    if (template) showStart();
+    if (template) showStart(template);
     template = null;
   },
   refreshComboInNodes: lookAtFolders,
@@ -178,13 +178,21 @@ const opensAsApp = (graph) =>
   graph.extra?.linearMode && app.extensionManager.command.commands.some(({ id }) => id === "Comfy.ToggleLinear");
 
 /** Begin at a template's own beginning, at a size that can be read; the host shows all, too small. */
-function showStart() {
-  const { ds } = app.canvas;
-  const [left, top] = template.start;
-  ds.scale = template.scale;
-  ds.offset[0] = 70 / ds.scale - left; // beside the host's bar
-  ds.offset[1] = 90 / ds.scale - top; // below the tabs
-  app.canvas.setDirty(true, true);
+function showStart({ start: [left, top], scale }) {
+  const { ds, canvas } = app.canvas;
+  const show = () => {
+    ds.scale = scale;
+    ds.offset[0] = 70 / scale - left; // beside the host's bar
+    ds.offset[1] = 90 / scale - top; // below the tabs
+    app.canvas.setDirty(true, true);
+  };
+  show();
+  if (canvas.width && canvas.height) return;
+  // Behind an app the canvas has no size, and the host fits the view once more when it has one.
+  ds.fitToBounds = () => {
+    delete ds.fitToBounds;
+    show();
+  };
 }
 
 /** Fold away what an artist never touches on the canvas too; Nodes 2.0 does it by itself. */

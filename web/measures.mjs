@@ -1,6 +1,7 @@
 // A report's measures in an artist's words.
 
 import { el } from "./dom.mjs";
+import { createRehearsal } from "./verdict.mjs";
 import { say } from "./words.mjs";
 
 const LEVELS = 255;
@@ -64,7 +65,7 @@ function rowOfEncoder(measures, { name, fingerprint }) {
 }
 
 /** How many drawings are expected to leave the style; nothing where that is not known. */
-function rowsOfEffect({ effect }) {
+function rowsOfEffect({ effect, rehearsal }) {
   if (!effect) return [];
   const [value, low, high] = [effect.value, effect.low, effect.high].map((share) => Math.round(100 * share));
   return [
@@ -72,7 +73,7 @@ function rowsOfEffect({ effect }) {
       name: say("measure.effect"),
       tip: say("measure.effect.tip"),
       value: `${value}%`,
-      detail: say("measure.effect.range", { low, high }),
+      detail: say(rehearsal ? "measure.effect.rehearsal" : "measure.effect.range", { low, high }),
       bar: effect.value,
       className: "glaze-warm",
     },
@@ -124,12 +125,8 @@ export function createMeasures(report) {
   return el(
     "div",
     { class: "glaze-measures" },
-    report.rehearsal
-      ? el(
-          "p",
-          { class: "glaze-warning" },
-          say(report.poison ? "measure.rehearsal.poison" : "measure.rehearsal"),
-        )
+    report.rehearsal && !report.verdict // which says it
+      ? el("p", { class: "glaze-warning" }, createRehearsal(report))
       : null,
     report.poison
       ? el(

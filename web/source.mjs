@@ -1,6 +1,7 @@
 // LoadArtwork: pictures that are dropped, painted on or chosen, and what a folder holds.
 
 import { api } from "../../scripts/api.js";
+import { ComfyApp } from "../../scripts/app.js";
 import { createDrop, distinctNames, filesOf } from "./drop.mjs";
 import { createFolder } from "./folder.mjs";
 import { addElement, after, present, removeElement, set, widgetOf } from "./nodes.mjs";
@@ -115,7 +116,7 @@ function takePainted(node, source) {
     get: () => images,
     set(value) {
       images = value;
-      const { filename, subfolder } = value?.[0] ?? {};
+      const { filename, subfolder } = withColours(value?.[0]) ?? {};
       if (!filename?.startsWith("clipspace-")) return;
       const plain = filename.replace(/ \[input\]$/, ""); // older pages take that for a part of the name
       const name = `${subfolder ? `${subfolder}/` : ""}${plain} [input]`;
@@ -123,4 +124,12 @@ function takePainted(node, source) {
       queueMicrotask(() => source.value !== name && set(node, "source", name));
     },
   });
+}
+
+/** Older pages give a node the mask alone, and keep the copy with what was painted in colour beside it. */
+function withColours(masked) {
+  const { images, combinedIndex } = ComfyApp.clipspace ?? {};
+  const painted = images?.[combinedIndex];
+  const name = masked?.filename?.replace("clipspace-mask-", "clipspace-painted-masked-");
+  return name && painted?.filename === name ? painted : masked;
 }

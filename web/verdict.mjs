@@ -34,6 +34,10 @@ function nameOf({ preset, linf, limit, uniform }) {
   return [...parts, uniform && say("app.uniform")].filter(Boolean).join(" + ");
 }
 
+/** That no image generator has the encoder, and so what was made does nothing. */
+export const createRehearsal = ({ poison }) =>
+  el("b", {}, say(poison ? "measure.rehearsal.poison" : "measure.rehearsal"));
+
 /**
  * The verdict of a report. The library's sentences are English; in another language, what they mean
  * stands before them.
@@ -43,11 +47,12 @@ function nameOf({ preset, linf, limit, uniform }) {
  *   graph, or null where the graph has no place for them
  */
 export function createVerdict(report, setterFor = null) {
-  const { verdict, poison } = report;
+  const { verdict, poison, rehearsal } = report;
   if (!verdict) return null;
   const options = optionsIn(verdict.try);
   const set = setterFor && Object.keys(options).length ? setterFor(options) : null;
-  const meaning = isForeign() && !poison ? `${say(MEANINGS[verdict.level])} ` : "";
+  const level = rehearsal ? createRehearsal(report) : el("b", {}, say(LEVELS[verdict.level]));
+  const meaning = isForeign() && !poison && !rehearsal ? `${say(MEANINGS[verdict.level])} ` : "";
   const larger = isForeign() && nameOf(options) ? `${say("verdict.advice", { options: nameOf(options) })} ` : "";
   const done = el("span", { class: "glaze-faint", role: "status" });
   const button = el(
@@ -66,8 +71,8 @@ export function createVerdict(report, setterFor = null) {
   );
   return el(
     "div",
-    { class: "glaze-verdict", "data-level": verdict.level, role: "note" },
-    el("p", {}, el("b", {}, `${say(LEVELS[verdict.level])} `), meaning, verdict.sentence),
+    { class: "glaze-verdict", "data-level": rehearsal ? "rehearsal" : verdict.level, role: "note" },
+    el("p", {}, level, " ", meaning, verdict.sentence),
     verdict.try ? el("p", { class: "glaze-faint" }, larger, inWords(verdict.try)) : null,
     set ? el("div", { class: "glaze-row" }, button, done) : null,
     report.how_to_break

@@ -66,6 +66,7 @@ export const ENGLISH = {
   "measure.effect.tip":
     "How many of a model's drawings are expected to leave your style, if all your works are cloaked like this and the mimic undoes nothing. Fitted to small models that were trained on old illustrators' works.",
   "measure.effect.range": "{low} to {high}%, by artist",
+  "measure.effect.rehearsal": "{low} to {high}%, if a generator had this encoder",
   "measure.shift": "Shift",
   "measure.shift.tip":
     "How far the features moved from your original (0) to the redrawn picture (1), on the whole picture at 512 px.",
@@ -85,9 +86,9 @@ export const ENGLISH = {
   "measure.encoded.tip":
     "A JPEG or lossy WebP changes pixels by itself. This column is measured on the file as others will open it.",
   "measure.rehearsal":
-    "Rehearsal: the embedded encoder belongs to no image generator, so this cloak guards nothing yet. Wire your checkpoint's VAE to cloak for use.",
+    "Rehearsal: the built-in encoder belongs to no image generator, so this cloak guards nothing yet.",
   "measure.rehearsal.poison":
-    "Rehearsal: the embedded encoder belongs to no image generator, so this poison reaches none.",
+    "Rehearsal: the built-in encoder belongs to no image generator, so this poison reaches none.",
   "measure.poison": "Poison:",
   "measure.system": "Cloaked as:",
   "measure.shift.tip.system":
@@ -154,7 +155,7 @@ export const ENGLISH = {
 
   "app.pictures": "1 · Your pictures",
   "app.presets": "2 · How much may change",
-  "app.uniform": "Plain ground too (uniform)",
+  "app.uniform": "Change plain areas, too (uniform)",
   "app.style": "3 · Target style (auto is fine)",
   "app.result": "Before, after, and the verdict",
 
@@ -172,7 +173,7 @@ export const ENGLISH = {
   "gallery.band": "In band",
   "gallery.band.tip": "Only styles inside the distance band of the last run",
   "gallery.auto": "auto",
-  "gallery.auto.text": "Let the distance decide: one style from the band, drawn by the seed",
+  "gallery.auto.text": "Chosen for you: the style that a model shall learn in place of yours",
   "gallery.auto.chose": "The last run chose {name}",
   "gallery.count": "{shown} of {total} styles",
   "gallery.empty": "No style matches. Clear the search to see all.",

@@ -131,7 +131,8 @@ def judge(
         words = (_POISON if poison else _CLOAK)[thresholds.level(shift)]
         sentence = f"The shift is {shift:.2f} {where}: {words}."
     else:
-        thresholds, value, sentence = EFFECT, effect.value, _effect_sentence(effect)
+        thresholds, value = EFFECT, effect.value
+        sentence = _effect_sentence(effect, rehearsal)
     level = thresholds.level(value)
     if crops is not None and crops.shift < CROPS_KEEP * shift:
         sentence += (
@@ -159,14 +160,16 @@ _POISON = {
 }
 
 
-def _effect_sentence(effect: Effect) -> str:
+def _effect_sentence(effect: Effect, rehearsal: bool) -> str:
     value, low, high = (round(100 * share) for share in (effect.value, effect.low, effect.high))
     if value < 1:
         return "No fewer of a model's drawings are expected in the artist's style."
+    provided = "all works are cloaked like this"
+    if rehearsal:
+        provided = "a generator had this encoder, and all works were cloaked like this"
     return (
-        f"If all works are cloaked like this, expect {value} in 100 of a model's drawings to leave "
-        f"the artist's style ({low} to {high} with the artists that were tried), unless the mimic "
-        "undoes the cloak."
+        f"If {provided}, expect {value} in 100 of a model's drawings to leave the artist's style "
+        f"({low} to {high} with the artists that were tried), unless the mimic undoes the cloak."
     )
 
 

@@ -99,6 +99,9 @@ def test_flat_colour_a_rehearsal_and_a_lossy_file_are_named() -> None:
     rehearsal = judge(0.8, rehearsal=True)
     assert "rehearsal encoder" in rehearsal.sentence
     assert "--checkpoint" in rehearsal.advice
+    foretold = judge(0.8, effect_of(0.3), rehearsal=True).sentence
+    assert foretold.startswith("If a generator had this encoder, ")
+    assert "30 in 100" in foretold
     assert judge(0.4, lossless=0.65).advice.startswith("Try --format png")
     assert "--format" not in judge(0.4, lossless=0.45).advice
 

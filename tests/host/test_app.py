@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -19,6 +20,7 @@ from .server import Server, start_server
 from .test_workflows import check_file, saved_rows
 
 APP = "Glaze 01 Start here.app"
+STEPS = "Glaze 02 See every step"
 CHECKPOINT = "my-own-mix.safetensors"  # no name that a workflow knows
 FILM = "film.safetensors"
 COVERED = """(zone) => {
@@ -87,7 +89,9 @@ def templates_of(page: Any, folder: str) -> Any:
 
 def open_app(host: HostPage) -> None:
     """From the template browser: one click."""
-    search_templates(host).get_by_text(APP, exact=True).first.click()
+    dialogue = search_templates(host)
+    dialogue.get_by_text(APP, exact=True).first.click()
+    dialogue.get_by_role("textbox").first.wait_for(state="hidden")
     host.page.get_by_test_id("linear-run-button").first.wait_for()
     host.page.wait_for_timeout(2500)
     skip = host.page.get_by_role("button", name="Skip")  # of the host's own tour, once
@@ -182,3 +186,18 @@ def test_the_first_checkpoint_that_fits_is_taken(host: HostPage, app_server: Ser
     assert host.widget("CheckpointLoaderSimple", "ckpt_name") == CHECKPOINT
     saved = host.page.evaluate("JSON.stringify(app.graph.serialize())")
     assert '"comfy_glaze"' not in saved, "what a person saves is left alone"
+
+
+def test_a_template_opened_from_the_app_begins_where_it_says(host: HostPage) -> None:
+    """The host would show all of it, too small to read."""
+    open_app(host)
+    search_templates(host).get_by_text(STEPS, exact=True).first.click()
+    workflow = json.loads((ROOT / f"workflows/{STEPS}.json").read_text(encoding="utf-8"))
+    template = workflow["extra"]["comfy_glaze"]["template"]
+    host.page.wait_for_function(f"app.graph.nodes.length === {len(workflow['nodes'])}")
+    host.page.wait_for_timeout(4000)  # the host fits the view once the canvas is there
+    scale, x, y = host.page.evaluate("[app.canvas.ds.scale, ...app.canvas.ds.offset]")
+    assert scale == template["scale"]
+    left, top = template["start"]
+    assert 0 < (x + left) * scale < 200, "not beside the host's bar"
+    assert 0 < (y + top) * scale < 200, "not below the tabs"

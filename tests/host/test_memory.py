@@ -34,7 +34,8 @@ def kl_graph(steps: int) -> Graph:
     )
     for name, socket in (("target", "images"), ("styled", "image"), ("cloak", "image")):
         graph[name]["inputs"][socket] = ["small", 0]
-    graph["target"]["inputs"]["encoder"] = ["embedded", 0]
+    # Chosen by name: auto asks for the cloak's own VAE, on which it would encode all styles first.
+    graph["target"]["inputs"] |= {"encoder": ["embedded", 0], "style": "Blue woodblock print"}
     graph["embedded"] = node("GlazeLoadEncoder", name="embedded (rehearsal only)")
     graph["cloak"]["inputs"]["encoder"] = ["encoder", 0]
     graph["cloak"]["inputs"]["steps"] = steps

@@ -144,22 +144,18 @@ def test_sixteen_bits_stay(session: Session) -> None:
     assert load_artwork(session.file(row)).levels is not None
 
 
-def test_what_is_painted_in_the_mask_editor_stays_and_makes_no_hole(session: Session) -> None:
-    session.begin()
+MASK, COLOUR = 0, 1  # the mask editor's tools, by their place
+
+
+def paint(session: Session, tool: int) -> np.ndarray:
+    """Paint over the middle of the picture in the mask editor; what it saved, (H, W, 4)."""
     page = session.host.page
-    page.evaluate(
-        """([load, cloak]) => {
-            const [from, to] = [load, cloak].map((type) => app.graph.nodes.find(
-              (node) => node.type === type));
-            from.connect(1, to, "keep_clear");
-        }""",
-        [LOAD, CLOAK],
-    )
     page.wait_for_timeout(2000)  # the node's own picture is loaded
     session.host.select(LOAD)
     session.host.command("Comfy.MaskEditor.OpenMaskEditor")
     page.get_by_role("button", name="Save").last.wait_for()
     page.wait_for_timeout(3000)  # its layers are loaded
+    page.locator(".maskEditor_toolPanelContainer").nth(tool).click()
     box = page.locator("canvas:visible").last.bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(x - 20, y)
@@ -170,10 +166,22 @@ def test_what_is_painted_in_the_mask_editor_stays_and_makes_no_hole(session: Ses
     page.wait_for_timeout(500)
     page.get_by_role("button", name="Save").last.click()
     session.wait_for_source("clipspace-")
-    (row,) = session.run()
-    painted = np.asarray(
-        Image.open(session.server.base / "input" / session.source().split(" [")[0]).convert("RGBA")
+    path = session.server.base / "input" / session.source().split(" [")[0]
+    return np.asarray(Image.open(path).convert("RGBA"))
+
+
+def test_what_is_painted_in_the_mask_editor_stays_and_makes_no_hole(session: Session) -> None:
+    session.begin()
+    session.host.page.evaluate(
+        """([load, cloak]) => {
+            const [from, to] = [load, cloak].map((type) => app.graph.nodes.find(
+              (node) => node.type === type));
+            from.connect(1, to, "keep_clear");
+        }""",
+        [LOAD, CLOAK],
     )
+    painted = paint(session, MASK)
+    (row,) = session.run()
     mask = painted[..., 3] < 128  # its brush is soft: what is painted by more than half
     assert mask.any()
     assert not mask.all()
@@ -182,6 +190,20 @@ def test_what_is_painted_in_the_mask_editor_stays_and_makes_no_hole(session: Ses
     saved = np.asarray(Image.open(session.file(row)).convert("RGB"))
     assert (saved[mask] == painted[mask][:, :3]).all()
     assert (saved[~mask] != painted[~mask][:, :3]).any()
+
+
+def test_colour_that_is_painted_in_the_mask_editor_is_a_part_of_the_picture(
+    session: Session,
+) -> None:
+    session.begin()
+    painted = paint(session, COLOUR)
+    assert (painted[..., 3] == 255).all(), "no mask was painted"
+    changed = (painted[..., :3] != np.asarray(painting(0))).any(axis=-1)
+    assert changed.any()
+    assert not changed.all()
+    (row,) = session.run()
+    before = session.server.base / "temp" / row["original"]["filename"]
+    assert (np.asarray(Image.open(before).convert("RGB")) == painted[..., :3]).all()
 
 
 def test_a_cloak_inside_a_subgraph_is_charted_and_saved(session: Session) -> None:
@@ -211,9 +233,10 @@ def test_a_group_node_saves(session: Session) -> None:
         pytest.skip("this host makes no group nodes any more")
     session.begin()
     session.host.select("GlazeStyleTransfer", CLOAK)
-    session.host.command(name)
-    page.keyboard.type("cloak group")
-    page.keyboard.press("Enter")
+    page.evaluate("(name) => void app.extensionManager.command.execute(name)", name)  # it asks
+    asked = page.get_by_role("dialog").get_by_role("textbox")
+    asked.fill("cloak group")
+    asked.press("Enter")
     page.wait_for_function("app.graph.nodes.some((node) => node.type.startsWith('workflow'))")
     (row,) = session.run()
     assert session.file(row).is_file()

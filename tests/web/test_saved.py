@@ -245,6 +245,22 @@ def test_a_rehearsal_and_a_note_are_said(widget_page: Any) -> None:
     widget_page.screenshot("saved-rehearsal")
 
 
+def test_a_rehearsals_verdict_begins_with_what_it_guards(widget_page: Any) -> None:
+    report = REPORT | {
+        "rehearsal": True,
+        "verdict": {"level": "good", "sentence": "If a generator had it.", "try": ""},
+        "effect": {"value": 0.2, "low": 0.05, "high": 0.31},
+    }
+    page = mount(widget_page, saved(measures=report))
+    verdict = page.get_by_role("note").inner_text()
+    assert verdict.startswith("Rehearsal: ")
+    assert verdict.endswith("If a generator had it.")
+    assert "Good." not in verdict
+    assert page.get_by_text("guards nothing yet").count() == 1, "said twice"
+    row = page.get_by_role("row").filter(has_text="Expected effect").inner_text()
+    assert "5 to 31%, if a generator had this encoder" in row
+
+
 def test_without_an_original_only_the_cloaked_picture_is_shown(widget_page: Any) -> None:
     page = mount(widget_page, saved(original=None))
     assert page.get_by_text("The original is not at hand").is_visible()
