@@ -293,6 +293,7 @@ def test_an_error_is_said_on_its_node_in_our_words(session: Session) -> None:
     assert session.host.wait_for_end() == "execution_error"
     said.wait_for()
     assert said.inner_text() == "holed.png: expected png or webp for transparency, but got jpeg."
+    session.host.page.keyboard.press("Escape")  # older pages show a dialogue as well
     session.host.set_widget(SAVE, "format", "same")
     session.run()
     assert said.count() == 0
@@ -307,6 +308,7 @@ def test_a_refusal_before_the_run_is_said_on_its_node(session: Session) -> None:
     session.host.wait_for_end()
     said.wait_for()
     assert "needs a folder called taken in ComfyUI's output folder" in said.inner_text()
+    session.host.page.keyboard.press("Escape")
     session.host.set_widget(SAVE, "filename_prefix", "cloaked/%name%")
     session.run()
     assert said.count() == 0
