@@ -262,14 +262,19 @@ def memory(device: torch.device, scale: Scale) -> Iterator[Row]:
                 point = torch.rand(1, 3, height, width, device=device, requires_grad=True)
                 _, peak = peak_of(partial(_gradient, phi, point, None), device)
                 estimate = per_pixel * height * width / MIB * (TWICE if twice else 1)
-                yield {
-                    "encoder": phi.name,
-                    "view": f"{width} x {height}",
-                    "blocks computed twice": "yes" if twice else "no",
-                    "peak MiB": peak,
-                    "estimate MiB": estimate,
-                    "peak, of the estimate": peak / estimate,
-                }
+                yield _estimated(phi, {"view": f"{width} x {height}"}, twice, peak, estimate)
+
+
+def _estimated(phi: Encoder, of: Row, twice: bool, peak: float, estimate: float) -> Row:
+    """A peak beside its estimate, in MiB."""
+    return {
+        "encoder": phi.name,
+        **of,
+        "blocks computed twice": "yes" if twice else "no",
+        "peak MiB": peak,
+        "estimate MiB": estimate,
+        "peak, of the estimate": peak / estimate,
+    }
 
 
 def _per_pixel(phi: Encoder) -> float:
@@ -305,14 +310,7 @@ def counted(device: torch.device, scale: Scale) -> Iterator[Row]:
                 pixels = max(view.height * view.width for view in views_of(height, width))
                 estimate = per_pixel * pixels / MIB * (TWICE if twice else 1)
                 peak = peak_of_loop(phi, metric, height, width) / MIB
-                yield {
-                    "encoder": phi.name,
-                    "picture": f"{width} x {height}",
-                    "blocks computed twice": "yes" if twice else "no",
-                    "peak MiB": peak,
-                    "estimate MiB": estimate,
-                    "peak, of the estimate": peak / estimate,
-                }
+                yield _estimated(phi, {"picture": f"{width} x {height}"}, twice, peak, estimate)
 
 
 def peak_of_loop(phi: Encoder, metric: PerceptualMetric, height: int, width: int) -> int:
