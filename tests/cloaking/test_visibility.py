@@ -57,6 +57,13 @@ def test_even_ground_gets_little_and_grain_gets_more() -> None:
     assert colour[8:-8, 56:-8].min() == 1
 
 
+def test_even_ground_near_white_changes_by_as_many_levels_as_its_sight_has() -> None:
+    paper = torch.full((1, 3, 48, 48), 250 / LEVELS)
+    for most in (4, 6):
+        cap = cap_map(paper, 32 / LEVELS, Sight(2.1, 2.0, most))
+        assert cap.unique().tolist() == [most]  # its ΔE alone would allow ten
+
+
 def test_drawn_lines_hide_less_than_texture() -> None:
     grain = torch.randn(1, 1, 64, 64, generator=torch.Generator().manual_seed(0))
     caps = [
