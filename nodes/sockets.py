@@ -32,7 +32,7 @@ def encoder_input(tooltip: str, id: str = "encoder", optional: bool = False) -> 
 
 
 def advanced(widget: Any) -> Any:
-    """Fold a widget away. Hosts before 0.33 have no such argument, and their pages fold all the same."""
+    """Fold a widget away, also where the host has no argument for it: every page knows the key."""
     widget.extra_dict["advanced"] = True
     return widget
 
