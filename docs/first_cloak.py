@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 from PIL import Image
-from screenshots import ROOT, save_webp
+from screenshots import PACK, ROOT, save_webp
 
 from tests.host.conftest import copy_pack, free_port
 from tests.host.page import HostPage, open_host
@@ -24,7 +24,6 @@ from tests.host.server import start_server
 from tests.host.test_app import open_app, run, search_templates, templates_of
 
 OUT = ROOT / "docs/first-cloak"
-PACK = "comfy-glaze"  # the folder that ComfyUI's manager makes
 SIZES = {"laptop": (1366, 768), "large": (1920, 1080)}
 SIDE = 448  # px: the painting's longer side, so that a run takes a minute on a CPU
 SMALL = 128  # px: the same, for the pictures of the languages

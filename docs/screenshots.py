@@ -19,12 +19,13 @@ from safetensors.torch import load_file, save_file
 
 from nodes.families import MOST
 from tests.host.checkpoint import write_checkpoint
-from tests.host.conftest import PACK_FOLDER, copy_pack, free_port
+from tests.host.conftest import copy_pack, free_port
 from tests.host.page import HostPage, open_host
 from tests.host.server import start_server
 from tests.tiny_clip import write_clip
 
 ROOT = Path(__file__).parent.parent
+PACK = "comfy-glaze"  # the folder that ComfyUI's manager makes; the nodes' badges show it
 CHECKPOINT = "v1-5-pruned-emaonly-fp16.safetensors"
 PICTURES = {
     "glaze-sample-harbour.png": "harbour",
@@ -57,7 +58,7 @@ OPTIMISERS = ("GlazeCloakOptimize", "GlazeNightshadePoison", "GlazeBaselineCloak
 
 def prepare(base: Path) -> None:
     """A folder for a host that holds all that the workflows ask for."""
-    copy_pack(base / "custom_nodes" / PACK_FOLDER)
+    copy_pack(base / "custom_nodes" / PACK)
     write_checkpoint(base / "models/checkpoints" / CHECKPOINT)
     _brighten(base / "models/checkpoints" / CHECKPOINT)
     write_clip(base / JUDGE)

@@ -32,8 +32,8 @@ def encoder_input(tooltip: str, id: str = "encoder", optional: bool = False) -> 
 
 
 def advanced(widget: Any) -> Any:
-    """Fold a widget away where the host can; others show it like the rest."""
-    widget.advanced = True
+    """Fold a widget away, also where the host has no argument for it: every page knows the key."""
+    widget.extra_dict["advanced"] = True
     return widget
 
 
@@ -45,7 +45,7 @@ def seed_widget(id: str, tooltip: str, largest: int = 2**32 - 1) -> Any:
 
 
 def percent_widget(id: str, default: float, tooltip: str) -> Any:
-    """A share of all, folded away where the host can."""
+    """A share of all, folded away."""
     return advanced(
         io.Float.Input(id, default=default, min=0.0, max=100.0, step=1.0, tooltip=tooltip)
     )

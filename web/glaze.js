@@ -7,6 +7,7 @@ import { settleCheckpoints } from "./checkpoints.mjs";
 import { guard, loadStyles } from "./dom.mjs";
 import { createGallery } from "./gallery.mjs";
 import { createGenres } from "./genres.mjs";
+import { leaveSeeds } from "./groups.mjs";
 import { leakingSavers } from "./leaks.mjs";
 import { createMeasured } from "./measured.mjs";
 import { addElement, after, fit, inputOf, nodeOf, originOf, removeElement, set, widgetOf } from "./nodes.mjs";
@@ -57,6 +58,9 @@ app.registerExtension({
     watchRefusals();
     orderTemplates();
     await learnLanguage();
+  },
+  beforeRegisterNodeDef(_, definition) {
+    leaveSeeds(definition);
   },
   nodeCreated(node) {
     SETUPS[node.comfyClass]?.(node);

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -224,6 +225,16 @@ def test_a_cloak_inside_a_subgraph_is_charted_and_saved(session: Session) -> Non
     session.host.command("Comfy.Graph.ExitSubgraph")
 
 
+def widget_values(host: HostPage) -> dict[str, dict[str, Any]]:
+    """What the Run button would send, without the wires, by the nodes' types."""
+    return {
+        node["class_type"]: {
+            name: value for name, value in node["inputs"].items() if not isinstance(value, list)
+        }
+        for node in host.as_api().values()
+    }
+
+
 def test_a_group_node_saves(session: Session) -> None:
     """Hosts before subgraphs have them."""
     name = "Comfy.GroupNode.ConvertSelectedNodesToGroupNode"
@@ -232,12 +243,14 @@ def test_a_group_node_saves(session: Session) -> None:
     if name not in known:
         pytest.skip("this host makes no group nodes any more")
     session.begin()
+    values = widget_values(session.host)
     session.host.select("GlazeStyleTransfer", CLOAK)
     page.evaluate("(name) => void app.extensionManager.command.execute(name)", name)  # it asks
     asked = page.get_by_role("dialog").get_by_role("textbox")
     asked.fill("cloak group")
     asked.press("Enter")
     page.wait_for_function("app.graph.nodes.some((node) => node.type.startsWith('workflow'))")
+    assert widget_values(session.host) == values
     (row,) = session.run()
     assert session.file(row).is_file()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -143,8 +144,14 @@ MODELS: dict[str, tuple[str, dict[str, Any], str]] = {
 }
 
 
+MASKED = {"FLUX.2, its small VAE", "Lumina 2"}  # whose text encoders say which words count
+
+
+@dataclass
 class Words:
     """In place of a text encoder: features that the text decides."""
+
+    masked: bool
 
     def tokenize(self, text: str) -> str:
         return text
@@ -153,7 +160,8 @@ class Words:
         generator = torch.Generator().manual_seed(sum(map(ord, tokens)))
         features = torch.randn(1, WORDS, WIDTH, generator=generator)
         pooled = torch.randn(1, 1280, generator=generator)
-        return [[features, {"pooled_output": pooled, "attention_mask": torch.ones(1, WORDS)}]]
+        mask = {"attention_mask": torch.ones(1, WORDS, dtype=torch.long)} if self.masked else {}
+        return [[features, {"pooled_output": pooled, **mask}]]
 
     def get_sd(self) -> dict[str, Tensor]:
         return {}
@@ -198,7 +206,7 @@ def test_every_family_redraws(sampling: ModuleType, family: str) -> None:
     model = random_model(called, config)
     settings = sampling.Sampling(2, 1.0, 0.6, "euler", "normal", 64)
     bank = importlib.import_module(f"{NAME}.comfy_glaze.styles.bank")
-    wired = (Words(), random_vae(vae))
+    wired = (Words(family in MASKED), random_vae(vae))
     redraw = sampling.img2img(model, *wired, settings)
     first, second = (
         bank.Style("Monet", "", "", prompt, None) for prompt in ("by monet", "by picasso")

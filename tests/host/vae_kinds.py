@@ -27,6 +27,7 @@ class Kind:
         whose: how reports name it.
         dtype: of these weights, which the loader looks at, too.
         metadata: of the file.
+        since: what came to the host with it; an older one takes its file for another kind's.
         large: its encoder has a hundred million weights or more, and its keys fix that.
     """
 
@@ -34,6 +35,7 @@ class Kind:
     whose: str = ""
     dtype: torch.dtype = torch.float32
     metadata: dict[str, Any] | None = field(default=None, hash=False)
+    since: str = "comfy.sd"
     large: bool = False
 
 
@@ -77,6 +79,7 @@ KINDS = {
             "bn.running_mean": (128,),
         },
         "FLUX.2's",
+        since="comfy.latent_formats.Flux2",
     ),
     "kl-f4": Kind(
         {"decoder.conv_in.weight": (512, 3, 3, 3), "post_quant_conv.weight": (3, 3, 1, 1)},
@@ -89,6 +92,7 @@ KINDS = {
         {"taesd_decoder.1.weight": (64, 32, 3, 3)},
         "FLUX.2's small",
         metadata={"tae_latent_channels": 128},
+        since="comfy.latent_formats.Flux2",
     ),
     "Wan 2.1, Qwen-Image": Kind(_wan(3), "Qwen-Image's or Wan 2.1's"),
     "Qwen-Image-Layered": Kind(_wan(4), "Qwen-Image's or Wan 2.1's"),
@@ -113,7 +117,10 @@ KINDS = {
         {"decoder.conv_in.weight": (1024, 32, 3, 3, 3)}, "HunyuanVideo 1.5's", large=True
     ),
     "HunyuanVideo 1.5": Kind(
-        {"decoder.conv_in.conv.weight": (1024, 32, 3, 3, 3)}, "HunyuanVideo 1.5's", large=True
+        {"decoder.conv_in.conv.weight": (1024, 32, 3, 3, 3)},
+        "HunyuanVideo 1.5's",
+        since="comfy.latent_formats.HunyuanVideo15",
+        large=True,
     ),
     "HunyuanVideo": Kind(
         {
@@ -130,6 +137,7 @@ KINDS = {
             "encoder.conv_out.conv.weight": (32, 512, 3, 3, 3),
         },
         "CogVideoX's",
+        since="comfy.latent_formats.CogVideoX",
         large=True,
     ),
     "LTX-Video": Kind({_LTX: (512, 1, 1, 1, 1)}, "LTX-Video's", large=True),
@@ -139,6 +147,7 @@ KINDS = {
     "LTX-Video 2.4": Kind(
         {"decoder.conv_in_x_t.weight": (1,), "decoder.conv_in.weight": (1, 128, 1, 1, 1)},
         "LTX-2's",
+        since="comfy.ldm.lightricks.vae.na_diffusion_decoder",
         large=True,
     ),
     "Mochi": Kind({"decoder.blocks.2.blocks.3.stack.5.weight": (1,)}, "Mochi's", large=True),

@@ -19,6 +19,7 @@ class Socket:
     kind: str
     id: str
     options: dict[str, Any]
+    extra_dict: dict[str, Any] = field(default_factory=dict)
 
 
 def _type(kind: str) -> Any:
