@@ -1,9 +1,9 @@
-"""Fit how large a fall goes with a change of structure, and write what the program predicts by.
+"""Fit how large a fall goes with how much of the structure a cloak covers, and write what the program predicts by.
 
     python -m training.real_art.calibrate docs/real-art-world/screen.jsonl --commit COMMIT
 
 A drawing is in the style or not as the colour judge says; its log-odds are the artist's own without
-a cloak, less the artist's slope times the change.  All are fitted together, and drawn a little
+a cloak, less the artist's slope times the covered share.  All are fitted together, and drawn a little
 towards their means.  Lines with an upload and the main loader count, from prompts, where the mimic
 undid nothing.
 """
@@ -69,7 +69,7 @@ def calibrated(lines: Sequence[dict[str, Any]], commit: str) -> dict[str, Any]:
     lines = usable(lines)
     names = sorted({line["cell"]["artist"] for line in lines})
     changes = np.array(
-        [0.0 if line["cell"]["kind"] == NO_CLOAK else line["changed"] for line in lines]
+        [0.0 if line["cell"]["kind"] == NO_CLOAK else line["covered"] for line in lines]
     )
     of = np.array([names.index(line["cell"]["artist"]) for line in lines])
     drawings = [hits(line, "prompts", "colour") for line in lines]

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torchvision.utils import save_image
 
-from comfy_glaze.cloaking.effect import structure_changed
+from comfy_glaze.cloaking.effect import structure, structure_changed
 from comfy_glaze.networks.perceptual import load_metric
 from comfy_glaze.styles.transfer import load_style_transfer
 
@@ -139,7 +139,7 @@ def run_cell(screening: Screening, cell: Cell) -> dict[str, Any]:
         "loss": loss,
         "cloaks": summary(measures) if measures else None,
         "moved": displacement(screening, originals, latents),
-        "changed": structure_change(screening, cell, originals, latents),
+        **structure_change(screening, cell, originals, latents),
         **measured(pictures, screening.judges, cell.artist, originals, others),
         "seconds": round(time.monotonic() - started),
     }
@@ -163,14 +163,24 @@ def displacement(screening: Screening, originals: Sequence[Tensor], latents: Ten
 
 def structure_change(
     screening: Screening, cell: Cell, originals: Sequence[Tensor], latents: Tensor
-) -> float:
-    """How much of their structure changed, the mean over works, against the same works uploaded and
-    loaded without a cloak."""
+) -> dict[str, float]:
+    """How the structure of what the mimic learns from changed, against the same works uploaded and
+    loaded without a cloak; means over works.
+
+    ``changed`` is the squared change over the squared structure that a work has, the mean over
+    channels, by which the program predicted at first; ``covered`` is what it predicts by now.
+    """
     shown = originals
     if cell.upload is not None:
         shown = [uploaded(picture, cell.upload) for picture in originals]
     clean = latents_of(shown, screening.autoencoder, "area", 0)
-    return float(structure_changed(clean, latents).mean())
+    change, there = (
+        structure(part).square().mean(dim=(2, 3)) for part in (latents - clean, clean)
+    )
+    return {
+        "changed": float((change / there).mean()),
+        "covered": float(structure_changed(clean, latents).mean()),
+    }
 
 
 def _show(folder: Path, cell: Cell, pictures: dict[str, Tensor]) -> None:
