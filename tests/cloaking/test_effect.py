@@ -54,7 +54,10 @@ def test_places_with_little_structure_are_covered_first() -> None:
     assert structure_changed(before, before + 4.0 * noise).tolist() == [1, 1]
     blank = torch.zeros_like(before)
     assert structure_changed(blank, blank).tolist() == [0, 0]
-    assert structure_changed(before.mean(dim=(2, 3)), 3 * before.mean(dim=(2, 3))).tolist() == [1, 1]
+    assert structure_changed(before.mean(dim=(2, 3)), 3 * before.mean(dim=(2, 3))).tolist() == [
+        1,
+        1,
+    ]
 
 
 def test_every_channel_counts_alike_and_an_empty_one_does_not_rule() -> None:

@@ -40,7 +40,7 @@ EARLIER = {
     "earlier strong": Budget(limit=0.20, linf=22 / LEVELS, sight=Sight(1.4, 1.5)),
 }
 """The presets as they were when the first four rounds were drawn.  Today's ``default`` has the
-numbers of the earlier ``strong`` with a lower limit, which binds larger pictures than those here."""
+numbers of the earlier ``strong`` with a lower limit, which binds few pictures as small as here."""
 
 EVEN = {
     "even 4": Budget(limit=0.03, linf=4 / LEVELS),
@@ -142,9 +142,7 @@ class Cloaker:
     redraw: StyleTransfer
     metric: PerceptualMetric
 
-    def cloaked(
-        self, piece: Piece, kind: Kind, side: int = SIDE
-    ) -> tuple[Tensor, dict[str, Any]]:
+    def cloaked(self, piece: Piece, kind: Kind, side: int = SIDE) -> tuple[Tensor, dict[str, Any]]:
         """A work's square (1, 3, side, side) and its measures, made or read."""
         slug = kind.slug if side == SIDE else f"{kind.slug}-{side}"
         stem = self.folder / "cloaks" / slug / piece.path.parent.name / piece.path.stem
@@ -157,9 +155,7 @@ class Cloaker:
             write_json(found, measures)
         return load_square(picture, side), json.loads(measures.read_text(encoding="utf-8"))
 
-    def _make(
-        self, original: Tensor, style: Style, kind: Kind
-    ) -> tuple[Tensor, dict[str, Any]]:
+    def _make(self, original: Tensor, style: Style, kind: Kind) -> tuple[Tensor, dict[str, Any]]:
         side = original.shape[-1]
         styled = self.redraw(original, style).clamp(0, 1)
         goal = {"pattern": pattern(side), "tiles": tiles(side)}.get(kind.lead, styled)

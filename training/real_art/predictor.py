@@ -38,10 +38,10 @@ CANDIDATES = (
     "decoded",
     "rms",
 )
-"""``covered``, ``changed`` and ``moved`` are of the latents that the mimic learns from, after upload
-and loader: the share of places with more change than structure, which the program predicts by; how
-large the change of structure is; and how far the latents moved.  ``smaller`` is the smaller of the
-last two, since each can be led without the other.  The others are of the cloaked files (see
+"""``covered``, ``changed`` and ``moved`` are of the latents that the mimic learns from, after
+upload and loader: the share of places with more change than structure, which the program predicts
+by; how large the change of structure is; and how far the latents moved.  ``smaller`` is the smaller
+of the last two, since each can be led without the other.  The others are of the cloaked files (see
 ``cloaks.py``)."""
 
 PREDICTED_BY, COMPARED_WITH = "covered", "shift"

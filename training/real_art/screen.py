@@ -174,9 +174,7 @@ def structure_change(
     if cell.upload is not None:
         shown = [uploaded(picture, cell.upload) for picture in originals]
     clean = latents_of(shown, screening.autoencoder, "area", 0)
-    change, there = (
-        structure(part).square().mean(dim=(2, 3)) for part in (latents - clean, clean)
-    )
+    change, there = (structure(part).square().mean(dim=(2, 3)) for part in (latents - clean, clean))
     return {
         "changed": float((change / there).mean()),
         "covered": float(structure_changed(clean, latents).mean()),
