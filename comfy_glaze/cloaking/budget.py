@@ -60,9 +60,9 @@ class Budget:
 
 
 PRESETS: dict[str, Budget] = {
-    "gallery": Budget(limit=0.05, linf=8 / LEVELS, sight=Sight(0.65, 0.82)),
-    "default": Budget(limit=0.10, linf=11 / LEVELS, sight=Sight(1.4, 0.75)),
-    "strong": Budget(limit=0.20, linf=22 / LEVELS, sight=Sight(1.4, 1.5)),
+    "gallery": Budget(limit=0.05, linf=22 / LEVELS, sight=Sight(0.95, 0.75)),
+    "default": Budget(limit=0.09, linf=22 / LEVELS, sight=Sight(1.4, 1.5)),
+    "strong": Budget(limit=0.20, linf=32 / LEVELS, sight=Sight(2.1, 2.0, 6)),
 }
 """Budgets as an artist would name them: how visible, on real illustrations at 100%.  What they did
 to mimics is in ``docs/real-art-world.md``."""

@@ -1,9 +1,9 @@
 """How many of a model's drawings a cloak is expected to lead out of the artist's style.
 
-It is foretold from how much a cloak changes the fine structure of what a model learns from: the
-latents of the picture as a trainer has it, after an upload and its loader.  Of all that was
-computed for one picture, that change ranked cloaks most nearly as trained mimics did, and the shift
-did not rank them at all (``docs/real-art-world.md``, "What foretells a mimic's fall").  How large a
+It is foretold from where a cloak covers the fine structure of what a model learns from: the latents
+of the picture as a trainer has it, after an upload and its loader.  Of all that was computed for
+one picture, the share of places with more change than structure ranked cloaks most nearly as
+trained mimics did (``docs/real-art-world.md``, "What foretells a mimic's fall").  How large a
 fall goes with it was fitted to the mimics of that world, and is read from ``calibration.json``,
 which ``python -m training.real_art.calibrate`` writes.
 """
@@ -31,7 +31,7 @@ from .views import weighed_sum, weights_of
 UPLOAD_QUALITY = 85
 """Of the JPEG with halved chroma that stands for an upload, as in the world of mimics."""
 
-_LEAST = 0.01  # of the mean over channels: a channel with less structure counts as one with so much
+_LEAST = 0.01  # of the mean over channels: the least structure that is a channel's unit
 
 
 def as_uploaded(pictures: Tensor) -> Tensor:
@@ -53,21 +53,29 @@ def structure(features: Tensor) -> Tensor:
     without positions, (B, C), are all structure."""
     if features.dim() == 2:
         return features[..., None, None]
-    padded = F.pad(features, (1, 1, 1, 1), mode="replicate")
-    return features - F.avg_pool2d(padded, 3, stride=1)
+    return features - _around(features)
 
 
 def structure_changed(before: Tensor, after: Tensor) -> Tensor:
-    """How much of the structure of features (B, C, h, w) changed, (B,): 0 for none.
+    """Where the structure of features (B, C, h, w) changed by more than there was: the share of all
+    positions, (B,) from 0 to 1.
 
-    It is the squared change over the squared structure that was there, the mean over channels,
-    since trainers bring every channel to one spread.
+    Change and structure are squared, each channel in units of its own mean structure, since
+    trainers bring every channel to one spread; then they are averaged over the channels and the
+    3 × 3 positions around.
     """
     over = (2, 3)
-    change = structure(after - before).square().mean(over)
-    there = structure(before).square().mean(over)
-    least = _LEAST * there.mean(dim=1, keepdim=True) + torch.finfo(there.dtype).tiny
-    return (change / there.maximum(least)).mean(dim=1)
+    there, change = (structure(part).square() for part in (before, after - before))
+    usual = there.mean(over, keepdim=True)
+    least = _LEAST * usual.mean(dim=1, keepdim=True) + torch.finfo(usual.dtype).tiny
+    units = usual.maximum(least)
+    there, change = (_around((part / units).mean(dim=1, keepdim=True)) for part in (there, change))
+    return (change > there).float().mean(dim=(1, 2, 3))
+
+
+def _around(maps: Tensor) -> Tensor:
+    """The mean of the 3 × 3 positions around each."""
+    return F.avg_pool2d(F.pad(maps, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
 
 
 def changed_in(

@@ -55,8 +55,9 @@ class Measures:
         psnr: peak signal-to-noise ratio in dB; None when nothing changed.
         distance_before, distance_after: feature distances to the styled picture, of the whole
             picture without and with the cloak; of a strip, the mean over its area.
-        changed: how much of the features' fine structure changed, of the whole picture after an
-            upload (see :mod:`comfy_glaze.cloaking.effect`); of a strip, the mean over its area.
+        changed: at what share of the places the features' fine structure changed by more than there
+            was, in the whole picture after an upload (see :mod:`comfy_glaze.cloaking.effect`); of a
+            strip, the mean over its area.
         tiles, tiles_measured: how many native tiles cover the picture (0 for a small one), and how
             many of them were measured.
         encoders: where Φ stands for several encoders, what each of them sees, the least shift

@@ -16,7 +16,7 @@ an edge hides less than texture (Yang et al. distinguish the two as well).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -58,10 +58,12 @@ class Sight:
     Attributes:
         flat_delta_e: how far a pixel of even ground may change, roughly, in ΔE2000.
         masking: how many grey levels the cap grows by for each grey level of contrast.
+        flat_levels: the most grey levels that even ground may change by, whatever its ΔE.
     """
 
     flat_delta_e: float
     masking: float
+    flat_levels: int = 4
 
     def __post_init__(self) -> None:
         if not (self.flat_delta_e >= 0 and self.masking >= 0):
@@ -76,7 +78,7 @@ class Sight:
         A δ that survives JPEG and resizing is coarser than grain, and the eye sees coarse changes
         better (its contrast sensitivity peaks at a few cycles per degree; Campbell & Robson, 1968).
         """
-        return Sight(self.flat_delta_e / 2, self.masking / 2)
+        return replace(self, flat_delta_e=self.flat_delta_e / 2, masking=self.masking / 2)
 
 
 def delta_e_per_level(grey: Tensor) -> Tensor:
@@ -137,10 +139,13 @@ def cap_map(images: Tensor, linf: float, sight: Sight, wraps: bool = False) -> T
         above = min(band.top, _MARGIN)
         rows = slice(band.top - above, band.top + band.window_height + _MARGIN)
         part = floats(images[..., rows, :])
-        even = (sight.flat_delta_e / delta_e_per_level(luma(part))).clamp_max(4).floor()
+        even = sight.flat_delta_e / delta_e_per_level(luma(part))
+        even = even.clamp_max(sight.flat_levels).floor()
         hiding = contrast(part)
         levels = (even + sight.masking * (hiding - 1).clamp_min(0)).clamp_max(largest)
-        levels = torch.maximum(levels * (EDGE / hiding).clamp_max(1), even.clamp_max(2))
+        levels = torch.maximum(
+            levels * (EDGE / hiding).clamp_max(1), even.clamp_max(sight.flat_levels / 2)
+        )
         levels = levels.floor().clamp(least, largest)
         band.cut(cap).copy_(levels[..., above : above + band.window_height, :])
     return cap

@@ -72,11 +72,11 @@ def _final(report: dict[str, Any]) -> dict[str, Any]:
     return final
 
 
-def _strength(report: dict[str, Any]) -> tuple[int, float]:
+def _strength(report: dict[str, Any]) -> tuple[int, float, float]:
     """What pictures are sorted by; those without a verdict come last."""
     verdict, effect = report.get("verdict"), report.get("effect")
     level = _LEVELS.index(verdict["level"]) if verdict else len(_LEVELS)
-    return level, effect["value"] if effect else _final(report)["shift"]["512"] + 0.0
+    return level, effect["value"] if effect else 0.0, _final(report)["shift"]["512"] + 0.0
 
 
 def _counts(reports: Sequence[dict[str, Any]]) -> list[tuple[str, int]]:

@@ -429,12 +429,12 @@ def test_the_page_shows_everything_the_worst_first_and_escapes_names(
     assert text.count("data:image/webp;base64,") == 6
     assert 'src="http' not in text
     assert "<script" not in text
+    reports = [outcome.report for outcome in outcomes if outcome.report]
     expected = sorted(
-        (outcome.report["effect"]["value"], outcome.report["output"]["file"])
-        for outcome in outcomes
-        if outcome.report
+        (report["effect"]["value"], report["shift"]["512"], report["output"]["file"])
+        for report in reports
     )
-    places = [text.index(f"{escape(name)}</a>") for _, name in expected]
+    places = [text.index(f"{escape(name)}</a>") for *_, name in expected]
     assert places == sorted(places)
 
 

@@ -380,12 +380,12 @@ def test_correlations_come_with_those_of_every_round() -> None:
     assert np.nanmin(noise) < noise[0] < np.nanmax(noise)
 
 
-def line_of(artist: str, kind: str, changed: float, found: int, tried: int = 200) -> dict[str, Any]:
+def line_of(artist: str, kind: str, covered: float, found: int, tried: int = 200) -> dict[str, Any]:
     """A screening's line with what a calibration reads of it."""
     names = [artist] * found + ["somebody else"] * (tried - found)
     return {
         "cell": asdict(Cell(artist, kind, upload=UPLOAD_QUALITY)),
-        "changed": changed,
+        "covered": covered,
         "prompts": {"colour": {"names": names, "share": found / tried}},
     }
 
@@ -393,10 +393,10 @@ def line_of(artist: str, kind: str, changed: float, found: int, tried: int = 200
 def test_a_calibration_finds_how_fast_artists_fall() -> None:
     slopes, lines = {"crane": 1.0, "denslow": 4.0}, []
     for artist, slope in slopes.items():
-        for changed in (0.0, 0.3, 0.6, 1.0):
-            share = 1 / (1 + np.exp(slope * changed - 2.5))
-            kind = f"beyond latents/even {changed}" if changed else "none"
-            lines.append(line_of(artist, kind, changed, round(200 * share)))
+        for covered in (0.0, 0.3, 0.6, 1.0):
+            share = 1 / (1 + np.exp(slope * covered - 2.5))
+            kind = f"beyond latents/even {covered}" if covered else "none"
+            lines.append(line_of(artist, kind, covered, round(200 * share)))
     unknown = [line_of("hoffmann", "none", 0, 90), line_of("hoffmann", "latents/even 8", 1, 20)]
     uncloaked = [line_of("rackham", "none", 0, 190)]
     found = calibrated([*lines, *unknown, *uncloaked], "abc")

@@ -1,11 +1,12 @@
-"""Fit how large a fall goes with a change of structure, and write what the program predicts by.
+"""Fit how large a fall goes with how much a cloak covers, and write what the program predicts by.
 
-    python -m training.real_art.calibrate docs/real-art-world/screen.jsonl --commit COMMIT
+    python -m training.real_art.calibrate docs/real-art-world/screen-5.jsonl \\
+        docs/real-art-world/screen-6.jsonl --commit COMMIT
 
 A drawing is in the style or not as the colour judge says; its log-odds are the artist's own without
-a cloak, less the artist's slope times the change.  All are fitted together, and drawn a little
-towards their means.  Lines with an upload and the main loader count, from prompts, where the mimic
-undid nothing.
+a cloak, less the artist's slope times the share of places that the cloak covers.  All are fitted
+together, and drawn a little towards their means.  Lines with an upload and the main loader count,
+from prompts, where the mimic undid nothing.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def calibrated(lines: Sequence[dict[str, Any]], commit: str) -> dict[str, Any]:
     lines = usable(lines)
     names = sorted({line["cell"]["artist"] for line in lines})
     changes = np.array(
-        [0.0 if line["cell"]["kind"] == NO_CLOAK else line["changed"] for line in lines]
+        [0.0 if line["cell"]["kind"] == NO_CLOAK else line["covered"] for line in lines]
     )
     of = np.array([names.index(line["cell"]["artist"]) for line in lines])
     drawings = [hits(line, "prompts", "colour") for line in lines]

@@ -32,7 +32,15 @@ from .autoencoder import quick
 from .loaders import area
 from .objectives import FEATURES, Networks, encoder_of
 from .pictures import Piece, load_square
-from .world import TRAINED
+from .world import SIDE, TRAINED
+
+EARLIER = {
+    "earlier gallery": Budget(limit=0.05, linf=8 / LEVELS, sight=Sight(0.65, 0.82)),
+    "earlier default": Budget(limit=0.10, linf=11 / LEVELS, sight=Sight(1.4, 0.75)),
+    "earlier strong": Budget(limit=0.20, linf=22 / LEVELS, sight=Sight(1.4, 1.5)),
+}
+"""The presets as they were when the first four rounds were drawn.  Today's ``default`` has the
+numbers of the earlier ``strong`` with a lower limit, which binds few pictures as small as here."""
 
 EVEN = {
     "even 4": Budget(limit=0.03, linf=4 / LEVELS),
@@ -47,10 +55,10 @@ MASKED = {
     "masked 32": Budget(limit=0.3, linf=32 / LEVELS, sight=Sight(1.4, 2.5)),
     "ground 22": Budget(limit=0.2, linf=22 / LEVELS, sight=Sight(2.1, 0.75)),
 }
-"""Beside the preset ``strong``: even ground as it has it, and more room where texture hides it; or
+"""Beside the earlier ``strong``: even ground as it has it, and more room where texture hides it; or
 more room on even ground, and less in texture."""
 
-BUDGETS: dict[str, Budget] = {**PRESETS, **EVEN, **MASKED}
+BUDGETS: dict[str, Budget] = {**PRESETS, **EARLIER, **EVEN, **MASKED}
 
 TARGETS = ("Pastel stained glass", "Blue woodblock print", "Sepia chalk", "Ochre engraving")
 """Styles that works are led towards; each artist has one of them, by name."""
@@ -134,21 +142,21 @@ class Cloaker:
     redraw: StyleTransfer
     metric: PerceptualMetric
 
-    def cloaked(self, piece: Piece, kind: Kind) -> tuple[Tensor, dict[str, Any]]:
-        """A work's square (1, 3, 256, 256) and its measures, made or read."""
-        stem = self.folder / "cloaks" / kind.slug / piece.path.parent.name / piece.path.stem
+    def cloaked(self, piece: Piece, kind: Kind, side: int = SIDE) -> tuple[Tensor, dict[str, Any]]:
+        """A work's square (1, 3, side, side) and its measures, made or read."""
+        slug = kind.slug if side == SIDE else f"{kind.slug}-{side}"
+        stem = self.folder / "cloaks" / slug / piece.path.parent.name / piece.path.stem
         picture, measures = stem.with_suffix(".png"), stem.with_suffix(".json")
         if not measures.is_file():
             stem.parent.mkdir(parents=True, exist_ok=True)
-            pixels, found = self._make(piece, kind)
+            pixels, found = self._make(load_square(piece.path, side), target_of(piece.hand), kind)
             with atomic_write(picture) as temporary:
                 to_pil_image((pixels[0] * LEVELS).round().to(torch.uint8)).save(temporary, "PNG")
             write_json(found, measures)
-        return load_square(picture), json.loads(measures.read_text(encoding="utf-8"))
+        return load_square(picture, side), json.loads(measures.read_text(encoding="utf-8"))
 
-    def _make(self, piece: Piece, kind: Kind) -> tuple[Tensor, dict[str, Any]]:
-        original = load_square(piece.path)
-        style, side = target_of(piece.hand), original.shape[-1]
+    def _make(self, original: Tensor, style: Style, kind: Kind) -> tuple[Tensor, dict[str, Any]]:
+        side = original.shape[-1]
         styled = self.redraw(original, style).clamp(0, 1)
         goal = {"pattern": pattern(side), "tiles": tiles(side)}.get(kind.lead, styled)
         if kind.lead == "drawn":

@@ -28,6 +28,7 @@ from .calibrate import usable
 from .judges import SIGHTS
 from .screen import NO_CLOAK
 from .tables import fall, groups_of, read_lines
+from .world import SIDE
 
 SHIPPED = tuple(f"beyond sent latents/{preset}" for preset in ("gallery", "default", "strong"))
 """The presets, as the program uses them."""
@@ -54,6 +55,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/real-art-world/frontier.png"))
     options = parser.parse_args()
     lines = usable(read_lines(options.lines))
+    lines = [line for line in lines if line["cell"]["side"] == SIDE]
     figure = new_figure(1300, 620)
     axes = figure.subplots(1, len(SIGHTS), sharey=True)
     drawn = {sight: points_of(lines, sight) for sight in SIGHTS}

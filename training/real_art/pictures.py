@@ -15,7 +15,10 @@ from PIL import Image
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 from torch import Tensor
 
-from .world import hand
+from comfy_glaze.images import to_grid
+
+from .loaders import area
+from .world import SIDE, hand
 
 _OFTEN = 5  # titles that must hold a word before the generator learns it
 
@@ -46,11 +49,12 @@ def read_pieces(folder: Path) -> list[Piece]:
         ]
 
 
-def load_square(path: Path) -> Tensor:
-    """(1, 3, S, S) in [0, 1]."""
+def load_square(path: Path, side: int = SIDE) -> Tensor:
+    """(1, 3, side, side) in [0, 1], on the grid of 8 bits, with areas averaged."""
     with Image.open(path) as file:
         levels = np.array(file.convert("RGB"))
-    return torch.from_numpy(levels).permute(2, 0, 1)[None].float() / 255
+    square = torch.from_numpy(levels).permute(2, 0, 1)[None].float() / 255
+    return square if square.shape[-1] == side else to_grid(area(square, side))
 
 
 def words_of(title: str) -> list[str]:

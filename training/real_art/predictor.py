@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from .screen import NO_CLOAK
 from .tables import WAYS, pairs_of, read_lines
 
 CANDIDATES = (
+    "covered",
     "changed",
     "moved",
     "smaller",
@@ -36,12 +38,13 @@ CANDIDATES = (
     "decoded",
     "rms",
 )
-"""``changed`` and ``moved`` are of the latents that the mimic learns from, after upload and loader:
-how much of their structure changed, which the program predicts by, and how far they moved;
-``smaller`` is the smaller of these two, since each can be led without the other.  The others are of
-the cloaked files (see ``cloaks.py``)."""
+"""``covered``, ``changed`` and ``moved`` are of the latents that the mimic learns from, after
+upload and loader: the share of places with more change than structure, which the program predicts
+by; how large the change of structure is; and how far the latents moved.  ``smaller`` is the smaller
+of the last two, since each can be led without the other.  The others are of the cloaked files (see
+``cloaks.py``)."""
 
-PREDICTED_BY, COMPARED_WITH = "changed", "shift"
+PREDICTED_BY, COMPARED_WITH = "covered", "shift"
 
 ROUNDS = 2000
 
@@ -66,6 +69,13 @@ def measure_of(line: dict[str, Any], candidate: str) -> float:
         return min(float(line["changed"]), float(line["moved"]))
     value = line[candidate] if candidate in line else line["cloaks"][candidate]
     return float(value)
+
+
+def all_have(lines: Sequence[dict[str, Any]], candidate: str) -> bool:
+    """Whether lines have a candidate; those of the first four rounds know no ``covered``."""
+    return candidate == "smaller" or all(
+        candidate in line or candidate in line["cloaks"] for line in lines
+    )
 
 
 def redrawn(groups: Sequence[np.ndarray], falls: np.ndarray) -> Iterator[np.ndarray]:
@@ -115,12 +125,13 @@ def main() -> None:
         print("| measure | rank correlation with the fall |\n|---|---|")
         rounds = list(redrawn(groups, falls))
         found = {}
-        for candidate in CANDIDATES:
+        for candidate in filter(partial(all_have, [line for _, line in pairs]), CANDIDATES):
             measures = np.array([measure_of(line, candidate) for _, line in pairs])
             found[candidate] = correlations(measures, falls, rounds)
             print(f"| {candidate} | {said(found[candidate])} |")
-        better = found[PREDICTED_BY] - found[COMPARED_WITH]
-        print(f"{PREDICTED_BY} less {COMPARED_WITH}: {said(better)}")
+        if PREDICTED_BY in found:
+            better = found[PREDICTED_BY] - found[COMPARED_WITH]
+            print(f"{PREDICTED_BY} less {COMPARED_WITH}: {said(better)}")
 
 
 if __name__ == "__main__":

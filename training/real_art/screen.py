@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torchvision.utils import save_image
 
-from comfy_glaze.cloaking.effect import structure_changed
+from comfy_glaze.cloaking.effect import structure, structure_changed
 from comfy_glaze.networks.perceptual import load_metric
 from comfy_glaze.styles.transfer import load_style_transfer
 
@@ -37,7 +37,7 @@ from .mimic import Drawing, Tuning, drawn, fine_tuned, latents_of, measured, set
 from .objectives import Networks
 from .pictures import Piece, load_square, read_pieces
 from .split import held_out, layouts, mimic_works
-from .world import JUDGED, SCREENING, arguments
+from .world import JUDGED, SCREENING, SIDE, arguments
 
 NO_CLOAK = "none"
 
@@ -58,6 +58,8 @@ class Cell:
         fold: which works the mimic has.
         seed: of training and drawing.
         rank: of LoRA, or 0 for fine-tuning all weights.
+        side: px of works as they are cloaked and uploaded; at the mimic's own size no loader makes
+            them smaller.
     """
 
     artist: str
@@ -68,6 +70,7 @@ class Cell:
     fold: int = 0
     seed: int = 0
     rank: int = 0
+    side: int = SIDE
 
 
 def kind_of(name: str) -> Kind | None:
@@ -104,15 +107,16 @@ def run_cell(screening: Screening, cell: Cell) -> dict[str, Any]:
     """Cloak, upload, load, fine-tune, draw, measure."""
     started = time.monotonic()
     works = mimic_works(screening.pieces, cell.artist, cell.fold)
-    originals, kind = [load_square(piece.path) for piece in works], kind_of(cell.kind)
+    originals = [load_square(piece.path, cell.side) for piece in works]
+    kind = kind_of(cell.kind)
     shown, measures = list(originals), []
     if kind is not None:
-        pairs = [screening.cloaker.cloaked(piece, kind) for piece in works]
+        pairs = [screening.cloaker.cloaked(piece, kind, cell.side) for piece in works]
         shown, measures = [p for p, _ in pairs], [m for _, m in pairs]
     if cell.upload is not None:
         shown = [uploaded(picture, cell.upload) for picture in shown]
     unseen = held_out(screening.pieces, cell.artist, cell.fold)
-    latents = trained_on(screening, cell, shown, load_square(unseen[0].path))
+    latents = trained_on(screening, cell, shown, load_square(unseen[0].path, cell.side))
     titles = [piece.title for piece in works for _ in range(2)]
     tuning = replace(screening.tuning, seed=cell.seed, rank=cell.rank)
     if cell.rank:
@@ -135,7 +139,7 @@ def run_cell(screening: Screening, cell: Cell) -> dict[str, Any]:
         "loss": loss,
         "cloaks": summary(measures) if measures else None,
         "moved": displacement(screening, originals, latents),
-        "changed": structure_change(screening, cell, originals, latents),
+        **structure_change(screening, cell, originals, latents),
         **measured(pictures, screening.judges, cell.artist, originals, others),
         "seconds": round(time.monotonic() - started),
     }
@@ -159,14 +163,22 @@ def displacement(screening: Screening, originals: Sequence[Tensor], latents: Ten
 
 def structure_change(
     screening: Screening, cell: Cell, originals: Sequence[Tensor], latents: Tensor
-) -> float:
-    """How much of their structure changed, the mean over works, against the same works uploaded and
-    loaded without a cloak."""
+) -> dict[str, float]:
+    """How the structure of what the mimic learns from changed, against the same works uploaded and
+    loaded without a cloak; means over works.
+
+    ``changed`` is the squared change over the squared structure that a work has, the mean over
+    channels, by which the program predicted at first; ``covered`` is what it predicts by now.
+    """
     shown = originals
     if cell.upload is not None:
         shown = [uploaded(picture, cell.upload) for picture in originals]
     clean = latents_of(shown, screening.autoencoder, "area", 0)
-    return float(structure_changed(clean, latents).mean())
+    change, there = (structure(part).square().mean(dim=(2, 3)) for part in (latents - clean, clean))
+    return {
+        "changed": float((change / there).mean()),
+        "covered": float(structure_changed(clean, latents).mean()),
+    }
 
 
 def _show(folder: Path, cell: Cell, pictures: dict[str, Tensor]) -> None:
@@ -216,7 +228,7 @@ def cells_of(options: argparse.Namespace) -> list[Cell]:
     """Every combination, artists last, so that one artist's row is there before the next begins."""
     uploads = [None if value == "none" else int(value) for value in options.uploads]
     return [
-        Cell(artist, kind, upload, loader, counter, options.fold, seed, options.rank)
+        Cell(artist, kind, upload, loader, counter, options.fold, seed, options.rank, options.side)
         for artist, seed, kind, upload, loader, counter in product(
             options.artists,
             options.seeds,
@@ -240,6 +252,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--fold", type=int, default=0)
     parser.add_argument("--rank", type=int, default=0, help="of LoRA; 0 trains all weights")
+    parser.add_argument("--side", type=int, default=SIDE, help="px of works as they are uploaded")
     parser.add_argument("--steps", type=int, default=Tuning().steps, help="of fine-tuning")
     parser.add_argument("--purifier", type=Path, help="a generator trained apart")
     parser.add_argument("--only-cloaks", action="store_true", help="make the cloaks, train nobody")
@@ -258,9 +271,9 @@ def main() -> None:
         options.fold,
         options.purifier,
     )
-    have = [line["cell"] for line in done_in(out)]
+    have = [Cell(**line["cell"]) for line in done_in(out)]
     for cell in cells:
-        if asdict(cell) in have:
+        if cell in have:
             continue
         line = run_cell(screening, cell)
         with out.open("a", encoding="utf-8") as file:
@@ -283,7 +296,7 @@ def make_cloaks(options: argparse.Namespace, cells: Sequence[Cell]) -> None:
         kind = kind_of(cell.kind)
         if kind is not None:
             works = mimic_works(pieces, cell.artist, cell.fold)
-            found = summary([cloaker.cloaked(piece, kind)[1] for piece in works])
+            found = summary([cloaker.cloaked(piece, kind, cell.side)[1] for piece in works])
             rounded = {key: round(value, 3) for key, value in found.items()}
             print(json.dumps({"artist": cell.artist, "kind": cell.kind} | rounded), flush=True)
 

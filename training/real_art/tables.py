@@ -19,9 +19,10 @@ from comfy_glaze.judges.intervals import Interval, mean_interval, share_interval
 
 from .judges import SIGHTS
 from .screen import NO_CLOAK, done_in
+from .world import SIDE
 
 WAYS = ("prompts", "layouts")
-_SETTING = ("upload", "loader", "counter", "rank")
+_SETTING = ("upload", "loader", "counter", "rank", "side")
 _PAIR = ("artist", "seed", "fold", *_SETTING)
 _SHOWN = ("rms", "ssimulacra2", "flat_delta_e", "shift", "shift_loaded", "decoded_loaded")
 
@@ -29,11 +30,15 @@ _SHOWN = ("rms", "ssimulacra2", "flat_delta_e", "shift", "shift_loaded", "decode
 def read_lines(paths: Sequence[Path]) -> list[dict[str, Any]]:
     """The lines of files, each with its file's name: every file is a round with judges of its own,
     and falls are against "no cloak" of the same round."""
-    return [{"round": path.stem, **line} for path in paths for line in done_in(path)]
+    return [
+        {"round": path.stem, **line, "cell": {"side": SIDE, **line["cell"]}}
+        for path in paths
+        for line in done_in(path)
+    ]
 
 
 def groups_of(lines: Sequence[dict[str, Any]]) -> dict[tuple[Any, ...], list[dict[str, Any]]]:
-    """Lines by upload, loader, counter-move and kind, in their order."""
+    """Lines by setting and kind, in their order."""
     found: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for line in lines:
         cell = line["cell"]
@@ -89,13 +94,14 @@ def said(interval: Interval, form: str) -> str:
 
 def effect_table(lines: Sequence[dict[str, Any]], way: str) -> str:
     """A Markdown table of one way of drawing."""
-    head = ["upload, loader, counter-move, training", "cloak", "models"]
+    head = ["uploaded at, as, loader, counter-move, training", "cloak", "models"]
     for sight in SIGHTS:
         head += [f"in the style ({sight} judge)", "falls by, points", "log-odds fall"]
     rows = [[*head, "nearest", "kernel"], ["---"] * (len(head) + 2)]
-    for (upload, loader, counter, rank, kind), group in groups_of(lines).items():
+    for (upload, loader, counter, rank, side, kind), group in groups_of(lines).items():
         training = f"LoRA {rank}" if rank else "all weights"
-        row = [f"{upload or 'no'} JPEG, {loader}, {counter}, {training}", kind, str(len(group))]
+        way_there = f"{side} px, {upload or 'no'} JPEG, {loader}, {counter}, {training}"
+        row = [way_there, kind, str(len(group))]
         for sight in SIGHTS:
             lost = None if kind == NO_CLOAK else fall(group, lines, way, sight)
             row.append(said(share(group, way, sight), ".0%"))
