@@ -1,9 +1,10 @@
-"""Open or run workflows in a real ComfyUI and take pictures, for docs/ and the nodes' pages.
+r"""Open or run workflows in a real ComfyUI and take pictures, for docs/ and the nodes' pages.
 
-    COMFYUI_PATH=path/to/ComfyUI python -m docs.screenshots [--steps N] [--as-it-opens] [name ...]
+    COMFYUI_PATH=path/to/ComfyUI python -m docs.screenshots [--steps N] [--side N] \
+        [--as-it-opens] [name ...]
 
-A ComfyUI is started with the bundled artworks at small sizes and a checkpoint of random weights,
-which takes the place of Stable Diffusion: what it redraws is a texture, and no style at all.
+A ComfyUI is started with the bundled artworks and a checkpoint of random weights, which takes the
+place of Stable Diffusion: what it redraws is a texture, and no style at all.
 """
 
 from __future__ import annotations
@@ -33,7 +34,6 @@ PICTURES = {
     "harbour.png": "harbour",
 }
 JUDGE = "models/glaze_judges/clip-vit-large-patch14"
-SIDE = 192  # px: the artworks' longer side, so that a run takes a minute or two on a CPU
 NODES = {  # whose page shows it as it looks in which workflow, by number
     "GlazeCloakPicture": "01",
     "GlazeLoadArtwork": "04",
@@ -56,8 +56,12 @@ CHOSEN = {"GlazeCombineEncoders": ("also", MOST)}  # on the nodes' own pictures
 OPTIMISERS = ("GlazeCloakOptimize", "GlazeNightshadePoison", "GlazeBaselineCloak")
 
 
-def prepare(base: Path) -> None:
-    """A folder for a host that holds all that the workflows ask for."""
+def prepare(base: Path, side: int) -> None:
+    """A folder for a host that holds all that the workflows ask for.
+
+    Args:
+        side: the artworks' longer side at most, in px.
+    """
     copy_pack(base / "custom_nodes" / PACK)
     write_checkpoint(base / "models/checkpoints" / CHECKPOINT)
     _brighten(base / "models/checkpoints" / CHECKPOINT)
@@ -66,7 +70,7 @@ def prepare(base: Path) -> None:
         (base / folder).mkdir(parents=True)
     for name, artwork in PICTURES.items():
         picture = Image.open(ROOT / f"samples/{artwork}.png").convert("RGB")
-        picture.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+        picture.thumbnail((side, side), Image.Resampling.LANCZOS)
         picture.save(base / "input" / name)
     picture.save(base / "output/paintings/picture_00001_.png")
 
@@ -133,13 +137,14 @@ def main() -> None:
     """Take the pictures of the named workflows, or of all."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--steps", type=int, default=0, help="of the cloak; 0 for the method's own")
+    parser.add_argument("--side", type=int, default=1024, help="of the artworks, in px, at most")
     parser.add_argument("--as-it-opens", action="store_true", help="without a run")
     parser.add_argument("names", nargs="*", help="workflows; all of them if none is named")
     chosen = parser.parse_args()
     names = chosen.names or sorted(path.stem for path in (ROOT / "workflows").glob("*.json"))
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder)
-        prepare(base)
+        prepare(base, chosen.side)
         server = start_server(Path(os.environ["COMFYUI_PATH"]), base, free_port())
         try:
             with open_host(server.url, Comfy_VueNodes_Enabled=False) as host:

@@ -59,6 +59,7 @@ _COPY_PICTURE = """async (bytes) => {
 
 PATIENCE = 300_000  # ms for what the page does: other work may take the cores
 MARGIN = 20  # px around the graph in a picture of it
+BADGE = 26  # px above a node, for the badge that names its pack
 _ENDS = ("execution_success", "execution_error", "execution_interrupted")
 
 
@@ -286,7 +287,7 @@ class HostPage:
         return shot
 
     def node_box(self, node_type: str, margin: int = 12) -> tuple[int, int, int, int] | None:
-        """Where the first node of a type lies in :meth:`picture`; None where there is none."""
+        """Where the first node of a type lies in :meth:`picture`, with its badge; or None."""
         left, top, *_ = self.bounds()
         box = self.page.evaluate(
             """(type) => {
@@ -297,8 +298,9 @@ class HostPage:
         )
         if box is None:
             return None
-        x, y = box[0] - left + MARGIN - margin, box[1] - top + MARGIN - margin
-        return int(x), int(y), int(x + box[2] + 2 * margin), int(y + box[3] + 2 * margin)
+        x, y = box[0] - left + MARGIN, box[1] - top + MARGIN
+        right, bottom = x + box[2] + margin, y + box[3] + margin
+        return int(x - margin), int(max(0, y - BADGE - margin)), int(right), int(bottom)
 
 
 _BOUNDS = """() => {
