@@ -2,8 +2,8 @@
 
     COMFYUI_PATH=path/to/ComfyUI python -m docs.screenshots [--steps N] [--as-it-opens] [name ...]
 
-A ComfyUI is started with the bundled artworks at small sizes and a checkpoint of random weights,
-which takes the place of Stable Diffusion: what it redraws is a texture, and no style at all.
+A ComfyUI is started with the bundled artworks and a checkpoint of random weights, which takes the
+place of Stable Diffusion: what it redraws is a texture, and no style at all.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import io
 import os
 import tempfile
 from pathlib import Path
+from shutil import copyfile
 
 from PIL import Image
 from safetensors.torch import load_file, save_file
@@ -33,7 +34,6 @@ PICTURES = {
     "harbour.png": "harbour",
 }
 JUDGE = "models/glaze_judges/clip-vit-large-patch14"
-SIDE = 192  # px: the artworks' longer side, so that a run takes a minute or two on a CPU
 NODES = {  # whose page shows it as it looks in which workflow, by number
     "GlazeCloakPicture": "01",
     "GlazeLoadArtwork": "04",
@@ -65,10 +65,8 @@ def prepare(base: Path) -> None:
     for folder in ("input", "output/paintings", "user"):
         (base / folder).mkdir(parents=True)
     for name, artwork in PICTURES.items():
-        picture = Image.open(ROOT / f"samples/{artwork}.png").convert("RGB")
-        picture.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
-        picture.save(base / "input" / name)
-    picture.save(base / "output/paintings/picture_00001_.png")
+        copyfile(ROOT / f"samples/{artwork}.png", base / "input" / name)
+    copyfile(ROOT / "samples/harbour.png", base / "output/paintings/picture_00001_.png")
 
 
 def _brighten(checkpoint: Path) -> None:
