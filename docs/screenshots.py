@@ -1,6 +1,7 @@
-"""Open or run workflows in a real ComfyUI and take pictures, for docs/ and the nodes' pages.
+r"""Open or run workflows in a real ComfyUI and take pictures, for docs/ and the nodes' pages.
 
-    COMFYUI_PATH=path/to/ComfyUI python -m docs.screenshots [--steps N] [--as-it-opens] [name ...]
+    COMFYUI_PATH=path/to/ComfyUI python -m docs.screenshots [--steps N] [--side N] \
+        [--as-it-opens] [name ...]
 
 A ComfyUI is started with the bundled artworks and a checkpoint of random weights, which takes the
 place of Stable Diffusion: what it redraws is a texture, and no style at all.
@@ -13,7 +14,6 @@ import io
 import os
 import tempfile
 from pathlib import Path
-from shutil import copyfile
 
 from PIL import Image
 from safetensors.torch import load_file, save_file
@@ -56,8 +56,12 @@ CHOSEN = {"GlazeCombineEncoders": ("also", MOST)}  # on the nodes' own pictures
 OPTIMISERS = ("GlazeCloakOptimize", "GlazeNightshadePoison", "GlazeBaselineCloak")
 
 
-def prepare(base: Path) -> None:
-    """A folder for a host that holds all that the workflows ask for."""
+def prepare(base: Path, side: int) -> None:
+    """A folder for a host that holds all that the workflows ask for.
+
+    Args:
+        side: the artworks' longer side at most, in px.
+    """
     copy_pack(base / "custom_nodes" / PACK)
     write_checkpoint(base / "models/checkpoints" / CHECKPOINT)
     _brighten(base / "models/checkpoints" / CHECKPOINT)
@@ -65,8 +69,10 @@ def prepare(base: Path) -> None:
     for folder in ("input", "output/paintings", "user"):
         (base / folder).mkdir(parents=True)
     for name, artwork in PICTURES.items():
-        copyfile(ROOT / f"samples/{artwork}.png", base / "input" / name)
-    copyfile(ROOT / "samples/harbour.png", base / "output/paintings/picture_00001_.png")
+        picture = Image.open(ROOT / f"samples/{artwork}.png").convert("RGB")
+        picture.thumbnail((side, side), Image.Resampling.LANCZOS)
+        picture.save(base / "input" / name)
+    picture.save(base / "output/paintings/picture_00001_.png")
 
 
 def _brighten(checkpoint: Path) -> None:
@@ -131,13 +137,14 @@ def main() -> None:
     """Take the pictures of the named workflows, or of all."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--steps", type=int, default=0, help="of the cloak; 0 for the method's own")
+    parser.add_argument("--side", type=int, default=1024, help="of the artworks, in px, at most")
     parser.add_argument("--as-it-opens", action="store_true", help="without a run")
     parser.add_argument("names", nargs="*", help="workflows; all of them if none is named")
     chosen = parser.parse_args()
     names = chosen.names or sorted(path.stem for path in (ROOT / "workflows").glob("*.json"))
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder)
-        prepare(base)
+        prepare(base, chosen.side)
         server = start_server(Path(os.environ["COMFYUI_PATH"]), base, free_port())
         try:
             with open_host(server.url, Comfy_VueNodes_Enabled=False) as host:
