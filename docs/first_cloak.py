@@ -90,7 +90,7 @@ def speak_all(url: str) -> None:
     for number, column in enumerate(columns):
         for row, picture in enumerate(column):
             sheet.paste(picture, (number * width, row * height))
-    save_webp(sheet, OUT / "languages.webp", 1920, 250_000)
+    save_webp(sheet, OUT / "languages.webp", 1920, 350_000)
 
 
 def main() -> None:
