@@ -118,7 +118,7 @@ def test_a_picture_is_judged_by_its_effect_and_poison_by_its_weaker_view(
     )
     verdict = picture.verdict(rehearsal=False)
     assert verdict is not None
-    assert verdict.level == "good"
+    assert verdict.level == "fair"
     lost = picture.verdict(rehearsal=False, encoded=replace(far, changed=0.0))
     assert lost is not None
     assert lost.level == "none"
@@ -126,13 +126,13 @@ def test_a_picture_is_judged_by_its_effect_and_poison_by_its_weaker_view(
     large = replace(picture, original=original.repeat(1, 1, 17, 13))
     named = large.verdict(rehearsal=False, encoded=replace(far, shift_native=0.2))
     assert named is not None
-    assert named.level == "good"
+    assert named.level == "fair"
     assert "In crops of full size the shift is 0.20 in place of 0.80" in named.sentence
     assert "a version of at most 1024 px" in named.sentence
     strip = replace(picture, original=original.repeat(1, 1, 60, 8))
     named = strip.verdict(rehearsal=False, encoded=replace(far, shift_native=0.2))
     assert named is not None
-    assert named.level == "good"
+    assert named.level == "fair"
     assert "a version of at most 512 px" in named.sentence
     poison = replace(picture, poison={"concept": "boat"})
     poisoned = poison.verdict(rehearsal=False, encoded=replace(far, shift_native=0.2))

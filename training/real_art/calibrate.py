@@ -27,9 +27,10 @@ from .counter_moves import NOTHING
 from .screen import NO_CLOAK
 from .tables import hits, read_lines
 
-PENALTY = 0.5
-"""Of slopes and of starts around their means, so that shares of 0 and 1 have finite log-odds, and
-an artist whose works hardly changed has a slope like the others'."""
+PENALTY, SLOPE_PENALTY = 0.5, 0.03
+"""Of starts and of slopes around their means, so that shares of 0 and 1 have finite log-odds, and
+an artist of whose works little was covered has a slope like the others'.  Slopes differ by several
+units, so theirs counts less."""
 
 
 FOUND = 0.7
@@ -58,8 +59,8 @@ def fitted(
         odds = starts[artists] - slopes[artists] * changes
         missed = tried - found
         log = -(found * np.logaddexp(0, -odds) + missed * np.logaddexp(0, odds)).sum()
-        apart = sum(((own - own.mean()) ** 2).sum() for own in (starts, slopes))
-        return float(PENALTY * apart / 2 - log)
+        apart, steeper = (((own - own.mean()) ** 2).sum() for own in (starts, slopes))
+        return float((PENALTY * apart + SLOPE_PENALTY * steeper) / 2 - log)
 
     best = minimize(cost, np.repeat([2.0, 1.0], count), method="BFGS").x
     return best[:count], best[count:]
