@@ -98,7 +98,7 @@ CHANGES: tuple[Change, ...] = (
         version="0.1.0",
         concerns=lambda report: _made_towards(report) and _spares_what_is_seen(report),
         says="On real illustrations that were saved as JPEG and halved, the published objective "
-        "with the numbers of today's gallery changed nothing of what mimics drew.",
+        "with the numbers of the gallery of that time changed nothing of what mimics drew.",
         again="--preset strong",
         source="docs/real-art-world.md",
     ),
